@@ -1,0 +1,41 @@
+# Two commands are all a newcomer needs: `make fuse` and `make test`.  Both need python3 and make only.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# Everything but torch is installed with wheels only where they exist; torch comes first so that nothing pulls another build.
+TORCH  := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
+FUSE_ARGS ?=
+TEST_ARGS ?=
+
+.PHONY: install fuse test lint docs bench clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "setting up $(VENV) from constraints.txt (once; some minutes)"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $(STAMP)
+
+fuse: $(STAMP)
+	$(BIN)/python -m gwfast_llm.fuse $(FUSE_ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2 $(TEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -b html -n -W --keep-going docs docs/_build/html
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache docs/_build

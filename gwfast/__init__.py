@@ -1,0 +1,32 @@
+"""Gromov-Wasserstein that tells the truth about its answers: every result with a certified interval."""
+
+from gwfast.certify import EFFORTS
+from gwfast.errors import GWFastError, InputError, MissingPackageError
+from gwfast.graph import Graph
+from gwfast.plan import Plan
+from gwfast.result import Bound, Certificate, Estimate, Result, Stop
+from gwfast.solve import certify, lower_bound, sorted_gw
+from gwfast.space import Dense, Gram, PointCloud, Space
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EFFORTS",
+    "Bound",
+    "Certificate",
+    "Dense",
+    "Estimate",
+    "GWFastError",
+    "Gram",
+    "Graph",
+    "InputError",
+    "MissingPackageError",
+    "Plan",
+    "PointCloud",
+    "Result",
+    "Space",
+    "Stop",
+    "certify",
+    "lower_bound",
+    "sorted_gw",
+]

@@ -1,0 +1,55 @@
+"""The only room that names numpy or torch.
+
+Everything below the front doors works on float64 arrays of one library and asks them for their namespace
+(the array API standard, through array-api-compat).  What the standard lacks is here under one name.
+"""
+
+from gwfast._array.kernels import (
+    atoms_to_dense,
+    elementary,
+    no_grad,
+    nonzero_atoms,
+    row_block,
+    safe_sqrt,
+    sum_by_index,
+)
+from gwfast._array.namespace import (
+    Array,
+    cast_like,
+    detach,
+    from_numpy,
+    is_array,
+    is_torch,
+    item,
+    library_and_device,
+    namespace,
+    needs_grad,
+    scalar,
+    scalar_down,
+    to_float64,
+    to_numpy,
+)
+
+__all__ = [
+    "Array",
+    "atoms_to_dense",
+    "cast_like",
+    "detach",
+    "elementary",
+    "from_numpy",
+    "is_array",
+    "is_torch",
+    "item",
+    "library_and_device",
+    "namespace",
+    "needs_grad",
+    "no_grad",
+    "nonzero_atoms",
+    "row_block",
+    "safe_sqrt",
+    "scalar",
+    "scalar_down",
+    "sum_by_index",
+    "to_float64",
+    "to_numpy",
+]

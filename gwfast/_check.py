@@ -1,0 +1,149 @@
+"""Every check at the front doors, and its message: which argument, what was found, what to do."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+from gwfast._array import Array, is_array, is_torch, item, library_and_device, namespace, to_float64
+from gwfast.errors import InputError
+
+_LARGEST, _SMALLEST = 1e100, 1e-100  # the squares, and sums of their squares, stay inside float64
+
+
+def numeric(x: Any, name: str) -> Array:
+    """Return `x` as a float64 array, or say why it cannot be one."""
+    if isinstance(x, str | bytes):
+        raise InputError(f"{name}: expected an array of numbers, found the text {x!r}; load the file first")
+    if x is None:
+        raise InputError(f"{name}: expected an array of numbers, found None")
+    kind = x.dtype if is_array(x) else np.asarray(x).dtype
+    if "complex" in str(kind):
+        raise InputError(f"{name}: expected real numbers, found dtype {kind}; pass the real part or modulus")
+    try:
+        return to_float64(x)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: expected an array of numbers, found {type(x).__name__} ({error})") from None
+
+
+def same_library(**arrays: Any) -> None:
+    """Refuse arrays of different libraries or devices."""
+    given = {name: library_and_device(x) for name, x in arrays.items() if is_array(x)}
+    if len(set(given.values())) > 1:
+        found = ", ".join(f"{name} is {lib} on {device}" for name, (lib, device) in given.items())
+        raise InputError(f"arrays must come from one library and device; found {found}; convert one of them")
+
+
+def _finite(x: Array, name: str) -> None:
+    xp = namespace(x)
+    # the two extremes are NaN or infinite where any entry is: two passes, no array of booleans
+    if not (math.isfinite(item(xp.min(x))) and math.isfinite(item(xp.max(x)))):
+        bad = int(xp.sum(xp.astype(~xp.isfinite(x), xp.int64)))
+        raise InputError(f"{name}: {bad} of {math.prod(x.shape)} entries are NaN or infinite; remove them")
+
+
+def _range(x: Array, name: str) -> None:
+    xp = namespace(x)
+    top = max(abs(item(xp.min(x))), abs(item(xp.max(x))))
+    if top > _LARGEST or 0 < top < _SMALLEST:
+        raise InputError(
+            f"{name}: largest entry is {top:.3g}, outside [{_SMALLEST:g}, {_LARGEST:g}]; rescale the costs"
+        )
+
+
+def cost_matrix(C: Any, name: str) -> Array:
+    """Check a cost matrix (n, n): numeric, square, not empty, finite."""
+    C = numeric(C, name)
+    if C.ndim != 2 or C.shape[0] != C.shape[1]:
+        raise InputError(f"{name}: expected a square matrix, found shape {tuple(C.shape)}")
+    if C.shape[0] == 0:
+        raise InputError(f"{name}: expected at least one point, found an empty matrix")
+    _finite(C, name)
+    _range(C, name)
+    return C
+
+
+def matrix(X: Any, name: str, what: str) -> Array:
+    """Check a finite, non-empty matrix of any shape; `what` says in words what it should be."""
+    X = numeric(X, name)
+    if X.ndim != 2 or 0 in tuple(X.shape):
+        raise InputError(f"{name}: expected {what}, found shape {tuple(X.shape)}")
+    _finite(X, name)
+    _range(X, name)
+    return X
+
+
+def weights(p: Any, n: int, name: str, like: Array) -> Array:
+    """Check node weights (n,) and normalise their sum to 1; None means uniform."""
+    xp = namespace(like)
+    if p is None:
+        device = like.device if is_torch(like) else None
+        return xp.full((n,), 1.0 / n, dtype=xp.float64, device=device)
+    if not is_array(p) and is_torch(like):
+        p = xp.asarray(p, dtype=xp.float64, device=like.device)
+    p = numeric(p, name)
+    if p.ndim != 1 or p.shape[0] != n:
+        raise InputError(f"{name}: expected {n} weights, one a point, found shape {tuple(p.shape)}")
+    _finite(p, name)
+    if bool(xp.any(p < 0)):
+        raise InputError(f"{name}: expected weights >= 0, found {item(xp.min(p)):.3g}; a weight is a mass")
+    total = item(xp.sum(p))
+    if total == 0:
+        raise InputError(f"{name}: expected weights that sum to 1, found all zero")
+    if abs(total - 1) > 1e-6:
+        raise InputError(f"{name}: expected weights that sum to 1, found {total:.6g}; pass {name} / {name}.sum()")
+    return p / total
+
+
+def feature_cost(M: Any, shape: tuple[int, int], alpha: Any) -> tuple[Array | None, float]:
+    """Check the fused term: M (n, m) and alpha in [0, 1], in POT's convention (1 - alpha) <M, T> + alpha GW."""
+    if M is None:
+        if alpha is not None:
+            raise InputError(f"alpha: found {alpha!r} without M; alpha weighs the feature cost M, pass both")
+        return None, 1.0
+    M = numeric(M, "M")
+    if tuple(M.shape) != shape:
+        raise InputError(f"M: expected shape {shape}, points of C1 by points of C2, found {tuple(M.shape)}")
+    _finite(M, "M")
+    _range(M, "M")
+    return M, fraction(0.5 if alpha is None else alpha, "alpha")
+
+
+def fraction(x: Any, name: str) -> float:
+    """Check a number in [0, 1]."""
+    x = number(x, name)
+    if not 0 <= x <= 1:
+        raise InputError(f"{name}: expected a number between 0 and 1, found {x:g}")
+    return x
+
+
+def number(x: Any, name: str) -> float:
+    """Check a finite real number."""
+    if isinstance(x, bool) or not isinstance(x, numbers.Real) or not math.isfinite(x):
+        raise InputError(f"{name}: expected a finite number, found {x!r}")
+    return float(x)
+
+
+def positive(x: Any, name: str) -> float:
+    """Check a finite number above 0."""
+    x = number(x, name)
+    if x <= 0:
+        raise InputError(f"{name}: expected a number above 0, found {x:g}")
+    return x
+
+
+def count(x: Any, name: str, least: int = 1) -> int:
+    """Check a whole number of at least `least`."""
+    if isinstance(x, bool) or not isinstance(x, numbers.Integral) or x < least:
+        raise InputError(f"{name}: expected a whole number of at least {least}, found {x!r}")
+    return int(x)
+
+
+def choice(x: Any, options: tuple[str, ...], name: str) -> str:
+    """Check a name out of a short list."""
+    if x not in options:
+        raise InputError(f"{name}: expected one of {', '.join(options)}; found {x!r}")
+    return x

@@ -1,0 +1,1 @@
+"""Proved lower bounds: Problem -> Bound, one family of theorems a file."""

@@ -1,0 +1,38 @@
+"""Rounding margins: how a computed number becomes a proved bound."""
+
+from __future__ import annotations
+
+from gwfast._array import Array, namespace
+from gwfast.problem import Problem
+from gwfast.result import Bound
+from gwfast.space import EPS
+
+
+def unit(problem: Problem) -> float:
+    """Relative rounding error of a sum over all points, with room for the few steps around it."""
+    return 8 * (problem.x.n + problem.y.n + 32) * EPS
+
+
+def proved(problem: Problem, structure: Array, theorem: str, linear: float = 0.0, slack: float = 0.0) -> Bound:
+    """Make a lower Bound of the objective from a lower bound of its GW part.
+
+    Parameters
+    ----------
+    problem : Problem
+    structure : scalar
+        Computed lower bound of the Gromov-Wasserstein term, off by at most `unit` times the problem's size.
+    theorem : str
+        Label of the theorem.
+    linear : float
+        Proved lower bound of <M, T>, used with the weight 1 - alpha.
+    slack : float
+        Error of `structure` beyond that.
+    """
+    margin = problem.alpha * (unit(problem) * problem.size + slack)
+    value = problem.alpha * structure - margin
+    value = namespace(value).clip(value, 0.0) if hasattr(value, "shape") else max(value, 0.0)
+    if problem.M is not None:
+        share = (1 - problem.alpha) * linear
+        value = value + share - 4 * EPS * abs(share)
+        margin += 4 * EPS * abs(share)
+    return Bound("lower", value, theorem, margin)

@@ -1,0 +1,73 @@
+"""(Problem, Plan, effort) -> Bounds: what is proved, from the problem and the plan alone."""
+
+from __future__ import annotations
+
+import math
+
+from gwfast._array import Array, item, namespace
+from gwfast.bounds.one_feature import fit, one_feature_bound
+from gwfast.bounds.rounding import unit
+from gwfast.bounds.sorting import sorting_bounds
+from gwfast.plan import Plan
+from gwfast.problem import Problem, objective
+from gwfast.result import Bound
+
+EFFORTS = ("sort",)
+PLAN = "feasible-plan"
+
+
+def lower_bounds(problem: Problem, effort: str) -> tuple[Bound, ...]:
+    """Climb the ladder of lower bounds up to `effort`."""
+    bounds = sorting_bounds(problem)
+    family = one_feature_forms(problem)
+    if family is not None:
+        bounds += (one_feature_bound(problem, *family),)
+    return bounds
+
+
+def one_feature_forms(problem: Problem):
+    """Both costs in one-feature form, or None."""
+    x = fit(problem.x)
+    if x is None:
+        return None
+    y = fit(problem.y)
+    return None if y is None else (x, y)
+
+
+def plan_bound(problem: Problem, plan: Plan) -> Bound:
+    """Upper bound: the objective of a plan whose marginals are right to rounding."""
+    value = objective(problem, plan)
+    margin = unit(problem) * abs(item(value))
+    if plan.is_dense:  # the expanded form cancels
+        margin += unit(problem) * problem.size
+    return Bound("upper", value, PLAN, margin)
+
+
+def marginal_error(problem: Problem, plan: Plan) -> float:
+    """Largest absolute error of the marginals of a plan."""
+    rows, columns = plan.marginals()
+    xp = namespace(rows)
+    worst = max(item(xp.max(xp.abs(rows - problem.p))), item(xp.max(xp.abs(columns - problem.q))))
+    return worst if math.isfinite(worst) else math.inf
+
+
+def round_to_marginals(problem: Problem, plan: Plan) -> Plan:
+    """Return the nearest simple coupling: scale down rows and columns that are too heavy, spread the rest.
+
+    O(nm).  Altschuler, Weed, Rigollet 2017, algorithm 2; the L1 distance moved is at most twice the error.
+    """
+    T, p, q = plan.toarray(), problem.p, problem.q
+    xp = namespace(T)
+    T = T * _shrink(xp, p, xp.sum(T, axis=1))[:, None]
+    T = T * _shrink(xp, q, xp.sum(T, axis=0))[None, :]
+    missing_rows, missing_columns = p - xp.sum(T, axis=1), q - xp.sum(T, axis=0)
+    missing_rows, missing_columns = xp.clip(missing_rows, 0.0), xp.clip(missing_columns, 0.0)
+    total = xp.sum(missing_rows)
+    if item(total) > 0:
+        T = T + missing_rows[:, None] * (missing_columns / xp.sum(missing_columns))[None, :]
+    return Plan(plan.shape, matrix=T)
+
+
+def _shrink(xp, target: Array, found: Array) -> Array:
+    safe = xp.where(found > 0, found, xp.ones_like(found))
+    return xp.where(found > target, target / safe, xp.ones_like(found))

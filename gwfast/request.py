@@ -1,0 +1,133 @@
+"""From what a caller passes to a Problem: checks, support, precision, gradient tape; and the way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gwfast import _check
+from gwfast._array import Array, cast_like, is_array, is_torch, namespace, needs_grad, scalar, scalar_down
+from gwfast.errors import InputError
+from gwfast.plan import Plan
+from gwfast.problem import Problem
+from gwfast.result import Bound, Certificate
+from gwfast.space import Dense, Space
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A checked call.
+
+    Attributes
+    ----------
+    problem : Problem
+        float64, on the points that carry mass, cut from the gradient tape.
+    taped : Problem or None
+        The same with the tape, where the caller asked torch for gradients.
+    rows, cols : integer arrays or None
+        The points that carry mass, where some carry none.
+    shape : tuple of int
+        Numbers of points that the caller passed.
+    dtype : torch dtype or None
+        Precision of what is handed back; None for numpy.
+    """
+
+    problem: Problem
+    taped: Problem | None
+    rows: Array | None
+    cols: Array | None
+    shape: tuple[int, int]
+    dtype: Any
+
+    def plan(self, plan: Plan) -> Plan:
+        """Return a plan of the problem as the caller should see it: all points, the caller's precision."""
+        plan = plan.lifted(self.rows, self.cols, self.shape)
+        if self.dtype is None:
+            return plan
+        if plan.is_dense:
+            return replace(plan, matrix=cast_like(plan.matrix, self.dtype))
+        return replace(plan, mass=cast_like(plan.mass, self.dtype))
+
+    def certificate(self, certificate: Certificate) -> Certificate:
+        """Return a certificate in the caller's number type, lower ends rounded down."""
+        bounds = tuple(replace(b, value=scalar_down(b.value, self.dtype)) for b in certificate.bounds)
+        upper = certificate.plan_value
+        if upper is not None:
+            upper = replace(upper, value=scalar(upper.value, self.dtype))
+        return replace(certificate, bounds=bounds, plan_value=upper)
+
+    def tape(self, bound: Bound, plan: Plan) -> Bound:
+        """Give the plan's objective its envelope gradient: that of the objective at the fixed plan."""
+        if self.taped is None:
+            return bound
+        smooth = _taped_objective(self.taped, plan)
+        return replace(bound, value=bound.value + (smooth - smooth.detach()))
+
+
+def make_request(C1: Any, C2: Any, p: Any, q: Any, M: Any, alpha: Any) -> Request:
+    """Check the arguments that all front doors share."""
+    _check.same_library(C1=_array_of(C1), C2=_array_of(C2), p=p, q=q, M=M)
+    x, y = _space(C1, "C1"), _space(C2, "C2")
+    p, q = _weights(x, p, "p"), _weights(y, q, "q")
+    M, alpha = _check.feature_cost(M, (x.n, y.n), alpha)
+    shape, dtype = (x.n, y.n), _dtype(C1, x)
+    rows, cols = _support(p), _support(q)
+    x, y = x.weighted(p), y.weighted(q)
+    if rows is not None:
+        x = x.restricted(rows)
+        M = None if M is None else M[rows]
+    if cols is not None:
+        y = y.restricted(cols)
+        M = None if M is None else M[:, cols]
+    problem = Problem(x, y, M, alpha)
+    taped = problem if needs_grad(M, *x.arrays(), *y.arrays()) else None
+    if taped is not None:
+        problem = Problem(x.detached(), y.detached(), None if M is None else M.detach(), alpha)
+    return Request(problem, taped, rows, cols, shape, dtype)
+
+
+def _array_of(C: Any) -> Any:
+    return C.like if isinstance(C, Space) else C
+
+
+def _space(C: Any, name: str) -> Space:
+    if isinstance(C, Space):
+        return C
+    if hasattr(C, "nodes") and hasattr(C, "edges"):
+        raise InputError(f"{name}: found a networkx graph; wrap it, gwfast.Graph({name}), to choose its cost")
+    return Dense(C, name=name)
+
+
+def _weights(space: Space, p: Any, name: str) -> Array:
+    if p is not None and space.weights is not None:
+        raise InputError(f"{name}: the space has weights of its own; pass them in one place only")
+    return _check.weights(space.weights if p is None else p, space.n, name, space.like)
+
+
+def _support(p: Array) -> Array | None:
+    xp = namespace(p)
+    if bool(xp.all(p > 0)):
+        return None
+    return xp.nonzero(p > 0)[0]
+
+
+def _dtype(C: Any, space: Space) -> Any:
+    if not is_torch(space.like):
+        return None
+    return C.dtype if is_array(C) and C.is_floating_point() else space.like.dtype
+
+
+def _taped_objective(problem: Problem, plan: Plan) -> Array:
+    """Objective at a fixed plan, as plain differentiable operations."""
+    if plan.is_dense:
+        T = plan.matrix
+        p, q = problem.p, problem.q
+        c1, c2 = problem.x.dense(), problem.y.dense()
+        value = p @ (c1 * c1) @ p + q @ (c2 * c2) @ q - 2 * (T * (c1 @ T @ c2.mT)).sum()
+    else:
+        gap = problem.x.gather(plan.rows, plan.rows) - problem.y.gather(plan.cols, plan.cols)
+        value = plan.mass @ (gap * gap) @ plan.mass
+    if problem.M is None:
+        return value
+    linear = (problem.M * plan.toarray()).sum()
+    return (1 - problem.alpha) * linear + problem.alpha * value

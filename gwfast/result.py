@@ -1,0 +1,204 @@
+"""What a call hands back: why it stopped, what is proved, and the plan.  Data only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from gwfast._array import item
+from gwfast.plan import Plan
+
+
+class Stop(Enum):
+    """Why a solver stopped; each value is the sentence that the table prints."""
+
+    CLOSED_FORM = "closed form: nothing to iterate"
+    STATIONARY = "stationary: no linear step improves the plan"
+    STALLED = "the objective no longer changes"
+    MARGINALS = "marginal error and objective change below tolerance"
+    ITERATIONS = "iteration limit"
+    TIME_LIMIT = "time limit"
+    GAP_REACHED = "asked gap reached"
+    OPTIMAL = "proved optimal"
+    INTERRUPTED = "interrupted: best so far"
+    GIVEN = "plan given by the caller"
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A proved bound on the optimal objective.
+
+    Attributes
+    ----------
+    side : {"lower", "upper"}
+    value : float or 0-d tensor
+        The bound; a lower one has its rounding margin already taken off.
+    theorem : str
+        Label of the theorem and of its page in the docs.
+    margin : float
+        The rounding margin.
+    """
+
+    side: str
+    value: Any
+    theorem: str
+    margin: float = 0.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number that is not proved, with the method that gave it."""
+
+    value: Any
+    method: str
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """What is proved about a problem: every bound by name, and the interval that they leave.
+
+    Attributes
+    ----------
+    bounds : tuple of Bound
+        All lower bounds that were computed, in the order of the ladder.
+    plan_value : Bound or None
+        Upper bound: the objective of a feasible plan; None where no plan was given.
+    marginal_error : float
+        Largest violation of the marginals by the plan that was certified, before it was repaired; NaN without plan.
+    """
+
+    bounds: tuple[Bound, ...]
+    plan_value: Bound | None = None
+    marginal_error: float = math.nan
+
+    @property
+    def best(self) -> Bound:
+        """The largest lower bound."""
+        return max(self.bounds, key=lambda b: item(b.value))
+
+    @property
+    def lower(self) -> Any:
+        """Value of the largest lower bound, never above the value of the plan."""
+        best = self.best.value
+        if self.plan_value is not None and item(best) > item(self.plan_value.value):
+            return self.plan_value.value
+        return best
+
+    @property
+    def upper(self) -> Any:
+        """Objective of the plan, or infinity without one."""
+        return math.inf if self.plan_value is None else self.plan_value.value
+
+    @property
+    def gap(self) -> float:
+        """(upper - lower) / upper; 0 where the interval is no wider than the rounding margins of its ends."""
+        upper, lower = item(self.upper), item(self.lower)
+        if not math.isfinite(upper):
+            return math.inf
+        margin = self.best.margin + (self.plan_value.margin if self.plan_value else 0.0)
+        if upper - lower <= 2 * margin or upper <= 0:
+            return 0.0
+        return (upper - lower) / upper
+
+    def __getitem__(self, theorem: str) -> Bound:
+        for bound in self.bounds:
+            if bound.theorem == theorem:
+                return bound
+        raise KeyError(f"{theorem!r} is not among the bounds {', '.join(b.theorem for b in self.bounds)}")
+
+    def __str__(self) -> str:
+        return "\n".join(_certificate_lines(self))
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Answer of a front door.
+
+    Attributes
+    ----------
+    value : float or 0-d tensor
+        Objective of `plan`, in float64: a squared Gromov-Wasserstein loss, POT's `gromov_wasserstein2`.
+    plan : Plan
+        A feasible plan.
+    certificate : Certificate
+        What is proved.
+    stop : Stop
+        Why the solver stopped; says nothing about optimality.
+    start : str
+        Which start or feature the plan came from.
+    iterations : int
+        Outer iterations of the solver.
+    stationarity : float
+        Frank-Wolfe gap of the plan: how much a linear model promises to a better plan; NaN where not computed.
+    seconds : float
+        Wall time.
+    solver : str
+        Name of the front door.
+    """
+
+    value: Any
+    plan: Plan
+    certificate: Certificate
+    stop: Stop
+    start: str
+    seconds: float
+    solver: str
+    iterations: int = 0
+    stationarity: float = math.nan
+
+    @property
+    def lower(self) -> Any:
+        """Proved: no plan has a smaller objective."""
+        return self.certificate.lower
+
+    @property
+    def upper(self) -> Any:
+        """Equal to `value`: the plan is feasible."""
+        return self.certificate.upper
+
+    @property
+    def gap(self) -> float:
+        """(upper - lower) / upper."""
+        return self.certificate.gap
+
+    @property
+    def distance(self) -> Any:
+        """Square root of `value`, the distance GW_2 where no feature cost is given."""
+        return self.value**0.5
+
+    def __str__(self) -> str:
+        n, m = self.plan.shape
+        lines = [
+            f"gwfast.{self.solver}   {n} x {m} points",
+            f"  value        {_number(self.value)}   objective of the plan (squared loss)",
+            f"  distance     {_number(self.distance)}   its square root",
+            *_certificate_lines(self.certificate),
+            f"  plan         {self.plan!r}, from {self.start}",
+            f"  stopped      {self.stop.value}" + (f" ({self.iterations} iterations)" if self.iterations else ""),
+        ]
+        if math.isfinite(self.stationarity):
+            lines.append(f"  stationarity {_number(self.stationarity)}   Frank-Wolfe gap")
+        lines.append(f"  time         {_time(self.seconds)}")
+        return "\n".join(lines)
+
+
+def _certificate_lines(certificate: Certificate) -> list[str]:
+    gap = certificate.gap
+    lines = [
+        f"  interval     [{_number(certificate.lower)}, {_number(certificate.upper)}]   proved to hold the optimum",
+        f"  gap          {'none to rounding' if gap == 0 else f'{100 * gap:.3g} %'}",
+        f"  lower from   {certificate.best.theorem}",
+    ]
+    if math.isfinite(certificate.marginal_error):
+        lines.append(f"  marginals    {certificate.marginal_error:.1e}   largest error of the plan")
+    return lines
+
+
+def _number(x: Any) -> str:
+    return f"{item(x):.6g}"
+
+
+def _time(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"

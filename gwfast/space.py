@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from gwfast import _check
-from gwfast._array import Array, detach, is_array, namespace, row_block, safe_sqrt
+from gwfast._array import Array, detach, is_array, namespace, row_block, safe_sqrt, to_numpy
 from gwfast.errors import InputError
 
 EPS = float(np.finfo(np.float64).eps)
@@ -105,6 +105,16 @@ class Space:
         return self._with(
             **{
                 f.name: detach(v)
+                for f in fields(self)  # pyright: ignore[reportArgumentType]
+                if is_array(v := getattr(self, f.name))
+            }
+        )
+
+    def hosted(self) -> Self:
+        """The same space in host memory, as numpy arrays."""
+        return self._with(
+            **{
+                f.name: to_numpy(v)
                 for f in fields(self)  # pyright: ignore[reportArgumentType]
                 if is_array(v := getattr(self, f.name))
             }

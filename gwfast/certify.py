@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 
 from gwfast._array import Array, item, namespace
+from gwfast.bounds.entries import second_lower_bound
 from gwfast.bounds.one_feature import fit, one_feature_bound
 from gwfast.bounds.rounding import unit
+from gwfast.bounds.rows import row_bounds
 from gwfast.bounds.sorting import sorting_bounds
 from gwfast.plan import Plan
 from gwfast.problem import Problem, objective
 from gwfast.result import Bound
 
-EFFORTS = ("sort",)
+EFFORTS = ("sort", "rows")
 PLAN = "feasible-plan"
 
 
@@ -22,7 +24,10 @@ def lower_bounds(problem: Problem, effort: str) -> tuple[Bound, ...]:
     family = one_feature_forms(problem)
     if family is not None:
         bounds += (one_feature_bound(problem, *family),)
-    return bounds
+    if effort == "sort":
+        return bounds
+    problem = problem.detached()
+    return (*bounds, second_lower_bound(problem), *row_bounds(problem)[0])
 
 
 def one_feature_forms(problem: Problem):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from gwfast._array import Array, item, namespace, row_block, to_numpy
+from gwfast._array import Array, detach, item, namespace, row_block, to_numpy
 from gwfast.plan import Plan
 from gwfast.space import Gram, Space
 
@@ -59,6 +59,11 @@ class Problem:
     def T(self) -> Problem:
         """The same problem with both costs transposed; every plan has the same objective."""
         return Problem(self.x.T, self.y.T, self.M, self.alpha)
+
+    def detached(self) -> Problem:
+        """The same problem cut from torch's gradient tape."""
+        M = None if self.M is None else detach(self.M)
+        return Problem(self.x.detached(), self.y.detached(), M, self.alpha)
 
     def hosted(self) -> Problem:
         """The same problem in host memory, as numpy arrays: for linear programs and compiled kernels."""

@@ -82,7 +82,7 @@ def make_request(C1: Any, C2: Any, p: Any, q: Any, M: Any, alpha: Any) -> Reques
     problem = Problem(x, y, M, alpha)
     taped = problem if needs_grad(M, *x.arrays(), *y.arrays()) else None
     if taped is not None:
-        problem = Problem(x.detached(), y.detached(), None if M is None else M.detach(), alpha)
+        problem = problem.detached()
     return Request(problem, taped, rows, cols, shape, dtype)
 
 

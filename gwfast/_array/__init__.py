@@ -29,6 +29,7 @@ from gwfast._array.namespace import (
     to_float64,
     to_numpy,
 )
+from gwfast._array.row_products import sorted_row_products
 
 __all__ = [
     "Array",
@@ -49,6 +50,7 @@ __all__ = [
     "safe_sqrt",
     "scalar",
     "scalar_down",
+    "sorted_row_products",
     "sum_by_index",
     "to_float64",
     "to_numpy",

@@ -36,3 +36,13 @@ def proved(problem: Problem, structure: Array, theorem: str, linear: float = 0.0
         value = value + share - 4 * EPS * abs(share)
         margin += 4 * EPS * abs(share)
     return Bound("lower", value, theorem, margin)
+
+
+def proved_total(problem: Problem, total: float, theorem: str) -> Bound:
+    """Make a lower Bound of a computed lower bound of the whole objective, fused term included.
+
+    The structure part of `total` is off by at most `unit` times the problem's size.
+    """
+    margin = problem.alpha * unit(problem) * problem.size + 4 * EPS * abs(total)
+    value = total - margin
+    return Bound("lower", max(value, 0.0) if problem.M is None else value, theorem, margin)

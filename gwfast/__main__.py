@@ -1,0 +1,118 @@
+"""The command line: python -m gwfast A B."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from gwfast.errors import GWFastError, InputError
+from gwfast.io import BUILT_IN, Loaded, load
+from gwfast.plot import plot_matching
+from gwfast.result import Result
+from gwfast.solve import sorted_gw
+
+METHODS = {"sorted": sorted_gw}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the argument parser of the command."""
+    p = argparse.ArgumentParser(
+        prog="python -m gwfast",
+        description="Compare two graphs or cost matrices by Gromov-Wasserstein, with a proved interval.",
+        epilog=f"A and B: .npy cost matrix, .csv edge list (source,target[,length]), .graphml, "
+        f"or a built-in graph: {', '.join(BUILT_IN)}.  Example: python -m gwfast karate les_miserables",
+    )
+    p.add_argument("first", metavar="A")
+    p.add_argument("second", metavar="B")
+    p.add_argument("--method", choices=tuple(METHODS), default="sorted", help="solver (default: %(default)s)")
+    p.add_argument(
+        "--cost",
+        choices=("shortest_path", "adjacency"),
+        default="shortest_path",
+        help="cost between graph nodes (default: %(default)s)",
+    )
+    p.add_argument("--weight", help="edge attribute used as length; by default every edge counts 1")
+    p.add_argument("--plot", metavar="FILE", help="draw the matching into a .png, .pdf or .svg file")
+    p.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    return p
+
+
+def as_record(result: Result, first: Loaded, second: Loaded) -> dict[str, object]:
+    """Return what the JSON output holds."""
+    rows, cols, mass = result.plan.atoms()
+    plan = [
+        {"from": first.labels[i], "to": second.labels[k], "mass": w}
+        for i, k, w in zip(rows.tolist(), cols.tolist(), mass.tolist())
+    ]
+    return {
+        "first": first.name,
+        "second": second.name,
+        "solver": result.solver,
+        "value": result.value,
+        "lower": result.lower,
+        "upper": result.upper,
+        "gap": result.gap,
+        "bounds": {b.theorem: b.value for b in result.certificate.bounds},
+        "stop": result.stop.name,
+        "seconds": result.seconds,
+        "plan": plan,
+    }
+
+
+def _draw(path: str, result: Result, first: Loaded, second: Loaded) -> None:
+    target = Path(path)
+    if target.suffix not in (".png", ".pdf", ".svg"):
+        raise InputError(f"--plot: expected a file ending in .png, .pdf or .svg, found {path!r}")
+    if not target.parent.is_dir():
+        raise InputError(f"--plot: no folder {str(target.parent)!r}; make it first")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    # drawn beside the target and moved, so that a failure leaves no half-written picture
+    handle, temporary = tempfile.mkstemp(suffix=target.suffix, dir=target.parent)
+    os.close(handle)
+    try:
+        plot_matching(
+            result,
+            first.space,
+            second.space,
+            names=(first.name, second.name),
+            graphs=(first.graph, second.graph),
+            path=temporary,
+        )
+        os.replace(temporary, target)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code: 0, or 2 for input that cannot be used."""
+    options = parser().parse_args(arguments)
+    try:
+        first = load(options.first, options.cost, options.weight)
+        second = load(options.second, options.cost, options.weight)
+        result = METHODS[options.method](first.space, second.space)
+        if options.plot:
+            _draw(options.plot, result, first, second)
+        if options.json:
+            print(json.dumps(as_record(result, first, second)))
+        else:
+            print(f"{first.name} against {second.name}\n{result}")
+    except GWFastError as error:
+        print(f"gwfast: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("gwfast: interrupted", file=sys.stderr)
+        return 130
+    except OSError as error:
+        print(f"gwfast: {error.filename or ''}: {error.strerror}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Backends and hypothesis settings shared by all tests."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import hypothesis
+import numpy as np
+import pytest
+
+hypothesis.settings.register_profile(
+    "ci", derandomize=True, deadline=None, max_examples=60, suppress_health_check=list(hypothesis.HealthCheck)
+)
+hypothesis.settings.load_profile("ci")
+
+
+class Backend:
+    """One array library: how its arrays are made from numpy and read back."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __call__(self, x):
+        if x is None:
+            return None
+        if self.name == "numpy":
+            return x
+        if self.name == "numpy read-only":
+            x = np.array(x)
+            x.flags.writeable = False
+            return x
+        import torch
+
+        return torch.tensor(x, device="cuda" if self.name == "torch cuda" else "cpu")
+
+    def __repr__(self):
+        return self.name
+
+
+def _cuda():
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.cuda.is_available()
+
+
+BACKENDS = [
+    pytest.param(Backend("numpy"), id="numpy"),
+    pytest.param(Backend("numpy read-only"), id="numpy-read-only"),
+    pytest.param(Backend("torch"), id="torch"),
+    pytest.param(
+        Backend("torch cuda"),
+        id="torch-cuda",
+        marks=[pytest.mark.cuda, pytest.mark.skipif(not _cuda(), reason="no CUDA device on this machine")],
+    ),
+]
+
+
+@pytest.fixture(params=BACKENDS)
+def xp(request):
+    """Convert a numpy array to the backend under test."""
+    return request.param

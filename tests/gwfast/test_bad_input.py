@@ -1,0 +1,91 @@
+"""Wrong input gets one line that names the argument, says what was found and what to do."""
+
+import networkx as nx
+import numpy as np
+import pytest
+
+import gwfast
+
+C = np.array([[0.0, 1.0], [1.0, 0.0]])
+BAD = {
+    "not square": (dict(C1=np.ones((2, 3))), "C1: expected a square matrix, found shape (2, 3)"),
+    "one axis": (dict(C2=np.ones(3)), "C2: expected a square matrix"),
+    "NaN": (dict(C1=np.array([[0, np.nan], [1, 0]])), "C1: 1 of 4 entries are NaN or infinite"),
+    "infinite": (dict(C2=np.array([[0, np.inf], [np.inf, 0]])), "C2: 2 of 4 entries"),
+    "negative weight": (dict(p=[1.5, -0.5]), "p: expected weights >= 0, found -0.5"),
+    "zero sum": (dict(q=[0.0, 0.0]), "q: expected weights that sum to 1, found all zero"),
+    "wrong sum": (dict(p=[1.0, 1.0]), "p: expected weights that sum to 1, found 2"),
+    "NaN weight": (dict(p=[np.nan, 1.0]), "p: 1 of 2 entries"),
+    "wrong length": (dict(p=[0.5, 0.25, 0.25]), "p: expected 2 weights, one a point, found shape (3,)"),
+    "empty": (dict(C1=np.zeros((0, 0))), "C1: expected at least one point"),
+    "text": (dict(C1="cost.npy"), "C1: expected an array of numbers, found the text 'cost.npy'"),
+    "None": (dict(C2=None), "C2: expected an array of numbers, found None"),
+    "objects": (dict(C2=[[object(), 1], [1, 0]]), "C2: expected an array of numbers"),
+    "complex": (dict(C1=C * 1j), "C1: expected real numbers"),
+    "too large": (dict(C1=C * 1e200), "C1: largest entry is 1e+200"),
+    "networkx graph": (dict(C1=nx.path_graph(3)), "C1: found a networkx graph; wrap it, gwfast.Graph(C1)"),
+    "feature shape": (dict(M=np.ones((3, 2))), "M: expected shape (2, 2)"),
+    "alpha alone": (dict(alpha=0.5), "alpha: found 0.5 without M"),
+    "alpha range": (dict(M=C, alpha=1.5), "alpha: expected a number between 0 and 1, found 1.5"),
+    "alpha text": (dict(M=C, alpha="half"), "alpha: expected a finite number"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_message_names_the_argument(name):
+    change, message = BAD[name]
+    arguments = dict(C1=C, C2=C) | change
+    with pytest.raises(gwfast.InputError) as error:
+        gwfast.sorted_gw(**arguments)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_mixed_libraries_are_refused():
+    torch = pytest.importorskip("torch", reason="torch is an extra")
+    with pytest.raises(gwfast.InputError, match="C1 is numpy on cpu, C2 is torch on cpu"):
+        gwfast.sorted_gw(C, torch.tensor(C))
+
+
+def test_weights_in_two_places_are_refused():
+    with pytest.raises(gwfast.InputError, match="weights of its own"):
+        gwfast.sorted_gw(gwfast.Dense(C, weights=np.array([0.5, 0.5])), C, p=[0.5, 0.5])
+
+
+def test_unknown_effort():
+    with pytest.raises(gwfast.InputError, match="effort: expected one of"):
+        gwfast.lower_bound(C, C, effort="wild")
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        (np.ones((2, 3)), "plan: expected shape"),
+        (np.array([[0.6, -0.1], [-0.1, 0.6]]), "plan: expected entries >= 0"),
+        (np.eye(2), "its marginals differ"),
+    ],
+)
+def test_bad_plans(plan, message):
+    with pytest.raises(gwfast.InputError, match=message):
+        gwfast.certify(C, C, plan)
+
+
+def test_disconnected_graph_says_what_to_do():
+    graph = nx.Graph([(0, 1), (2, 3)])
+    with pytest.raises(gwfast.InputError, match="unreachable=2"):
+        gwfast.Graph(graph)
+    assert gwfast.Graph(graph, unreachable=5.0).cost.max() == 5
+
+
+def test_inputs_are_never_written_to():
+    rng = np.random.default_rng(0)
+    C1, C2, p = rng.random((5, 5)), rng.random((4, 4)), rng.dirichlet(np.ones(5))
+    before = C1.copy(), C2.copy(), p.copy()
+    gwfast.sorted_gw(C1, C2, p)
+    for x, y in zip(before, (C1, C2, p)):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_integers_and_lists_are_fine():
+    result = gwfast.sorted_gw([[0, 1], [1, 0]], np.array([[0, 3], [3, 0]]))
+    assert result.value == pytest.approx(2.0)

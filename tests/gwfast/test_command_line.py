@@ -1,0 +1,91 @@
+"""python -m gwfast A B."""
+
+import json
+
+import networkx as nx
+import numpy as np
+import pytest
+import reference
+
+from gwfast.__main__ import main
+
+
+def run(capsys, *arguments):
+    code = main(list(arguments))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_built_in_graphs_print_a_valid_interval(capsys):
+    code, out, _ = run(capsys, "karate", "florentine", "--json")
+    assert code == 0
+    record = json.loads(out)
+    a, b = nx.karate_club_graph(), nx.florentine_families_graph()
+    T = np.zeros((len(a), len(b)))
+    rows = {str(v): i for i, v in enumerate(a)}
+    cols = {str(v): i for i, v in enumerate(b)}
+    for atom in record["plan"]:
+        T[rows[atom["from"]], cols[atom["to"]]] += atom["mass"]
+    C1 = np.array(nx.floyd_warshall_numpy(a, weight=None))
+    C2 = np.array(nx.floyd_warshall_numpy(b, weight=None))
+    assert record["upper"] == pytest.approx(reference.objective(C1, C2, T))
+    assert 0 < record["lower"] < record["upper"]
+
+
+def test_table_and_picture(capsys, tmp_path):
+    target = tmp_path / "out.png"
+    code, out, err = run(capsys, "florentine", "karate", "--plot", str(target))
+    assert (code, err) == (0, "")
+    assert "interval" in out
+    assert target.read_bytes().startswith(b"\x89PNG")
+    assert [p.name for p in tmp_path.iterdir()] == ["out.png"]
+
+
+def test_files(capsys, tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[0.0, 1.0], [1.0, 0.0]]))
+    (tmp_path / "b.csv").write_text("source,target\nx,y\ny,z\n")
+    nx.write_graphml(nx.path_graph(3), tmp_path / "c.graphml")
+    code, out, _ = run(capsys, str(tmp_path / "b.csv"), str(tmp_path / "c.graphml"), "--json")
+    assert code == 0
+    assert json.loads(out)["value"] < 1e-15
+    assert run(capsys, str(tmp_path / "a.npy"), str(tmp_path / "c.graphml"))[0] == 0
+
+
+BAD = {
+    "missing.csv": (None, "no such file"),
+    "unknown.txt": ("1", "expected a built-in name"),
+    "words": (None, "expected a built-in name"),
+    "broken.npy": ("not numpy", "written by numpy.save"),
+    "broken.graphml": ("<graph", "expected GraphML"),
+    "columns.csv": ("a,b,c,d\n", "line 1: expected source,target[,length], found 4 columns"),
+    "length.csv": ("a,b,1\na,c,far\n", "line 2: expected a number as length"),
+    "empty.csv": ("", "found no edges"),
+    "parts.csv": ("a,b\nc,d\n", "joined by no path"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_wrong_files_give_one_line_and_code_2(capsys, tmp_path, name):
+    content, message = BAD[name]
+    path = tmp_path / name if "." in name else name
+    if content is not None:
+        path.write_text(content)
+    code, out, err = run(capsys, str(path), "karate")
+    assert code == 2
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+
+
+def test_a_picture_in_a_missing_folder(capsys, tmp_path):
+    code, _, err = run(capsys, "karate", "florentine", "--plot", str(tmp_path / "no" / "out.png"))
+    assert code == 2
+    assert "no folder" in err
+
+
+def test_a_pickle_is_not_loaded(capsys, tmp_path):
+    np.save(tmp_path / "evil.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    code, _, err = run(capsys, str(tmp_path / "evil.npy"), "karate")
+    assert code == 2
+    assert "numpy.save" in err

@@ -1,0 +1,87 @@
+"""What the commands share: one parser for configurations, and one line instead of a traceback for a user's mistake."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
+from gwfast_llm.errors import FusionError
+
+MISTAKE, INTERRUPTED = 2, 130
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
+        raise FusionError(" ".join(str(message).split()))
+
+
+def config_parser(command: str, description: str) -> ArgumentParser:
+    """Parser of a command that takes a fusion configuration as file, flags or both.
+
+    Parameters
+    ----------
+    command : str
+        Name of the module.
+    description : str
+        Shown by ``--help``.
+
+    Returns
+    -------
+    jsonargparse.ArgumentParser
+    """
+    parser = _Parser(prog=f"python -m gwfast_llm.{command}", description=description)
+    parser.add_argument("--config", action="config", help="YAML file with the options below; later flags win")
+    parser.add_argument("--pivot", type=ModelConfig | None, default=None, help="model to fuse into")
+    parser.add_argument("--sources", type=list[SourceConfig], default=[], help="models to fuse")
+    parser.add_argument("--data", type=DataConfig | None, default=None, help="examples")
+    parser.add_argument("--objective", type=ObjectiveConfig, default=ObjectiveConfig(), help="the loss")
+    parser.add_argument("--train", type=TrainConfig, default=TrainConfig(), help="optimisation")
+    return parser
+
+
+def parse(parser: ArgumentParser, arguments: Sequence[str] | None) -> tuple[Any, FuseConfig | None]:
+    """Parse a command line.
+
+    Returns
+    -------
+    options : Namespace
+        Every option.
+    config : FuseConfig or None
+        The fusion, None where no pivot, sources and data were given.
+
+    Raises
+    ------
+    FusionError
+        One line that names the option.
+    """
+    raw = parser.parse_args(list(sys.argv[1:] if arguments is None else arguments))
+    options: Any = parser.instantiate(raw)
+    if options.pivot is None and options.data is None and not options.sources:
+        defaults = (ObjectiveConfig(), TrainConfig())
+        if (options.objective, options.train) != defaults:
+            raise FusionError(
+                "--objective and --train belong to a fusion of your own models; give --pivot.model, --sources and "
+                "--data.train too (the embedded default fixes its own objectives)"
+            )
+        return options, None
+    pivot, data = options.pivot, options.data
+    if pivot is None or data is None:
+        field = "pivot.model" if pivot is None else "data.train"
+        raise FusionError(f"--{field} is missing; a fusion needs a pivot, sources and data")
+    return options, FuseConfig(pivot, data, list(options.sources), options.objective, options.train)
+
+
+def guard(work: Callable[[], int]) -> int:
+    """Run a command's work; a user's mistake becomes one line and exit code 2, Ctrl-C one line and 130."""
+    try:
+        return work()
+    except FusionError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt:
+        print("\nstopped; no run folder was written, models already built are kept in the cache", file=sys.stderr)
+        return INTERRUPTED

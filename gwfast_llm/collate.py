@@ -1,0 +1,174 @@
+"""From examples and source signals to the padded tensors of a batch.
+
+Shapes: B batch, S source slots, L pivot tokens, P matched positions, T source answer tokens, K kept logits.  With
+`mince` routing there is one slot, filled by each example's own source; with `all` there is one slot a source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gwfast_llm.config import ObjectiveConfig
+from gwfast_llm.data import Encoded, Example, pad_right
+from gwfast_llm.path import PathMap, Targets
+from gwfast_llm.signal import Signal, Source
+
+
+@dataclass(frozen=True)
+class Item:
+    """What one source says about one example, ready for the losses."""
+
+    signal: Signal
+    targets: Targets
+    weight: float
+
+
+class SourceDesk:
+    """Asks the sources, routes examples to them and carries their answers into the pivot's vocabulary.
+
+    Parameters
+    ----------
+    pivot_rows : sequence of Encoded
+        Examples under the pivot's tokenizer.
+    sources : sequence of Source
+        The sources, on the same examples in the same order.
+    weights : sequence of float
+        Weight of each source.
+    maps : sequence of PathMap
+        Map of each source into the pivot's vocabulary.
+    routing : {"mince", "all"}
+        See `gwfast_llm.config.ObjectiveConfig`.
+    keep : int
+        Pivot tokens kept in a target; 0 keeps all.
+    """
+
+    def __init__(
+        self,
+        pivot_rows: Sequence[Encoded],
+        sources: Sequence[Source],
+        weights: Sequence[float],
+        maps: Sequence[PathMap],
+        routing: str,
+        keep: int,
+    ):
+        self.pivot_rows = pivot_rows
+        self.sources = sources
+        self._weights = weights
+        self._maps = maps
+        self._routing = routing
+        self._keep = keep
+        self._targets: dict[tuple[int, int], Targets] = {}
+
+    @property
+    def slots(self) -> int:
+        """Number of source slots S of a batch."""
+        return min(len(self.sources), 1) if self._routing == "mince" else len(self.sources)
+
+    def routes(self, indices: Sequence[int]) -> list[list[int]]:
+        """Sources that speak on each example: the one with the lowest loss on its answer, or all."""
+        if self._routing == "all":
+            return [list(range(len(self.sources)))] * len(indices)
+        losses = [[signal.nll for signal in source.signals(indices)] for source in self.sources]
+        return [[min(range(len(losses)), key=lambda s, k=k: losses[s][k])] for k in range(len(indices))]
+
+    def items(self, indices: Sequence[int]) -> list[list[Item]]:
+        """Items of every example, one a slot."""
+        routes = self.routes(indices)
+        asked = {s: [i for i, route in zip(indices, routes) if s in route] for s in range(len(self.sources))}
+        signals = {
+            (s, i): signal
+            for s, wanted in asked.items()
+            if wanted
+            for i, signal in zip(wanted, self.sources[s].signals(wanted))
+        }
+        return [
+            [Item(signals[s, i], self._carried(s, i, signals[s, i]), self._weights[s]) for s in route]
+            for i, route in zip(indices, routes)
+        ]
+
+    def _carried(self, s: int, i: int, signal: Signal) -> Targets:
+        if (s, i) not in self._targets:
+            rows = self.sources[s].rows
+            self._targets[s, i] = self._maps[s].targets(self.pivot_rows[i], rows[i], signal, self._keep)
+        return self._targets[s, i]
+
+
+def path_maps(
+    pivot_tokenizer, pivot_rows: Sequence[Encoded], sources: Sequence[Source], examples: Sequence[Example]
+) -> list[PathMap]:
+    """Count a map into the pivot's vocabulary for every source, on the texts of `examples`."""
+    return [PathMap(pivot_tokenizer, source.tokenizer, examples, pivot_rows, source.rows) for source in sources]
+
+
+class FusionCollator:
+    """Turns example indices into a batch.
+
+    Parameters
+    ----------
+    rows : sequence of Encoded
+        Examples under the pivot's tokenizer.
+    pad_id : int
+        Token to fill up with; filled positions are masked everywhere.
+    objective : ObjectiveConfig
+        Decides which tensors are needed.
+    desk : SourceDesk or None
+        The sources; None without distillation.
+    """
+
+    def __init__(self, rows: Sequence[Encoded], pad_id: int, objective: ObjectiveConfig, desk: SourceDesk | None):
+        self._rows = rows
+        self._pad = pad_id
+        self._objective = objective
+        self._desk = desk if objective.distils else None
+
+    def __call__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """Make the batch of these examples."""
+        rows = [self._rows[i] for i in indices]
+        batch = {
+            "input_ids": pad_right([row.ids for row in rows], self._pad),
+            "attention_mask": pad_right([[1] * len(row.ids) for row in rows], 0),
+            "labels": pad_right([row.labels for row in rows], -100),
+        }
+        if self._desk is None:
+            return batch
+        weights = self._objective.weights
+        items = self._desk.items(indices)
+        batch["source_weight"] = torch.tensor([[item.weight for item in row] for row in items])
+        if weights["path"] or weights["uld"]:
+            index = [[r.prompt_length - 1 + i.targets.pivot_index for i in row] for r, row in zip(rows, items)]
+            batch["pair_index"] = _stack(index)
+            batch["pair_mask"] = _stack([[torch.ones_like(x, dtype=torch.bool) for x in row] for row in index])
+        if weights["path"]:
+            batch["path_ids"] = _stack([[i.targets.ids for i in row] for row in items])
+            batch["path_probs"] = _stack([[i.targets.probs for i in row] for row in items])
+            batch["path_tail"] = _stack([[i.targets.tail for i in row] for row in items])
+        k = self._objective.top_k
+        if weights["uld"]:
+            batch["source_probs"] = _stack(
+                [[i.signal.kept.probs[i.targets.source_index, :k] for i in row] for row in items]
+            )
+        if weights["gld"]:
+            batch["source_values"] = _stack([[i.signal.kept.values[:, :k] for i in row] for row in items])
+            batch["source_ids"] = _stack([[i.signal.kept.ids[:, :k] for i in row] for row in items])
+            batch["source_mask"] = _stack(
+                [[torch.ones(len(i.signal.gold), dtype=torch.bool) for i in row] for row in items]
+            )
+        return batch
+
+
+def _stack(rows: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Stack tensors of one rank into (B, S, ...), filled up with zeros in every other axis."""
+    flat = [t for row in rows for t in row]
+    shape = [max(t.shape[d] for t in flat) for d in range(flat[0].dim())]
+    padded = []
+    for t in flat:
+        widths: list[int] = []
+        for d in reversed(range(t.dim())):
+            widths += [0, shape[d] - t.shape[d]]
+        padded.append(F.pad(t, widths))
+    return torch.stack(padded).unflatten(0, (len(rows), len(rows[0])))

@@ -1,0 +1,224 @@
+"""Configuration: frozen dataclasses, checked when made, saved with every run."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gwfast_llm.errors import FusionError
+
+Preset = Literal["path", "infigfusion", "sft", "custom"]
+Routing = Literal["mince", "all"]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise FusionError(message)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A model on disk or on the Hugging Face hub.
+
+    Attributes
+    ----------
+    model : str
+        Path or hub name.
+    dtype : str
+        Type of the weights: auto, float32, bfloat16 or float16.
+    trust_remote_code : bool
+        Run code that comes with the model; off unless asked.
+    """
+
+    model: str
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True)
+class SourceConfig(ModelConfig):
+    """A source model and its weight in the objective.
+
+    Attributes
+    ----------
+    name : str
+        Short name; the last part of the path by default.
+    weight : float
+        Weight of its part of the distillation loss.
+    """
+
+    name: str = ""
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(self.weight >= 0, f"sources: weight is {self.weight}; expected 0 or more")
+
+    @property
+    def label(self) -> str:
+        """Name for messages and reports."""
+        return self.name or self.model.rstrip("/").rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Training and validation examples.
+
+    Attributes
+    ----------
+    train : str
+        JSON lines with prompt and response.
+    validation : str
+        The same for held-out examples; none by default.
+    max_length : int
+        Tokens of prompt and answer together; longer answers are cut.
+    end_token : bool
+        Close every answer with the tokenizer's end-of-sequence token.
+    """
+
+    train: str
+    validation: str = ""
+    max_length: int = 2048
+    end_token: bool = True
+
+    def __post_init__(self) -> None:
+        _require(self.max_length >= 2, f"data.max_length is {self.max_length}; expected at least 2")
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """Weights of the parts of the loss: sft CE + sum over parts of weight x part.
+
+    Attributes
+    ----------
+    preset : {"path", "infigfusion", "sft", "custom"}
+        `path` (recommended: CE + 3 path-KL, the one that helped most in our measurements), `infigfusion` (CE + ULD +
+        GLD as published), `sft` (no distillation), `custom` (the weights below).  A preset fixes the weights; give
+        `custom` to choose them.
+    sft, path, uld, gld : float
+        Weights of the parts for `custom`.
+    top_k : int
+        Logits kept for ULD and GLD.
+    source_top_k : int
+        Logits kept of a source; 0 keeps all of them (small vocabularies only).
+    gld_nodes, gld_weights, gld_feature, gld_distance : str
+        See `gwfast_llm.gld_loss`.
+    routing : {"mince", "all"}
+        `mince`: every example learns from the source with the lower loss on its answer.  `all`: from every source.
+    """
+
+    preset: Preset = "path"
+    sft: float = 1.0
+    path: float = 0.0
+    uld: float = 0.0
+    gld: float = 0.0
+    top_k: int = 10
+    source_top_k: int = 64
+    gld_nodes: Literal["rank", "vocab"] = "rank"
+    gld_weights: Literal["logits", "softmax"] = "logits"
+    gld_feature: Literal["mean", "mean_std"] = "mean"
+    gld_distance: Literal["l1", "squared"] = "l1"
+    routing: Routing = "mince"
+
+    def __post_init__(self) -> None:
+        for name in ("sft", "path", "uld", "gld"):
+            value = getattr(self, name)
+            _require(value >= 0, f"objective.{name} is {value}; expected 0 or more")
+        _require(self.top_k >= 1, f"objective.top_k is {self.top_k}; expected at least 1")
+        _require(self.source_top_k >= 0, f"objective.source_top_k is {self.source_top_k}; expected 0 or more")
+        parts = self.weights
+        _require(any(parts.values()), "objective: every weight is 0; give at least one part a positive weight")
+        if self.preset != "custom":
+            given = [n for n in ("path", "uld", "gld") if getattr(self, n) not in (0.0, parts[n])]
+            _require(
+                not given,
+                f"objective.preset is {self.preset!r}, which fixes the weights, but {', '.join(given)} is given too; "
+                "use --objective.preset custom to choose weights",
+            )
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of every part, the preset's where there is one."""
+        presets = {
+            "path": {"sft": 1.0, "path": 3.0, "uld": 0.0, "gld": 0.0},
+            # Raw-logit graphs have gradients 10 to 20 times those of the cross-entropy: hence the small weight.
+            "infigfusion": {"sft": 1.0, "path": 0.0, "uld": 0.1, "gld": 0.01},
+            "sft": {"sft": 1.0, "path": 0.0, "uld": 0.0, "gld": 0.0},
+        }
+        own = {name: getattr(self, name) for name in ("sft", "path", "uld", "gld")}
+        return presets.get(self.preset, own)
+
+    @property
+    def distils(self) -> bool:
+        """Whether any part needs the sources."""
+        return any(weight for name, weight in self.weights.items() if name != "sft")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Optimisation.
+
+    Attributes
+    ----------
+    steps : int
+        Optimiser steps.
+    batch_size : int
+        Examples a step and process, before accumulation.
+    accumulate : int
+        Batches whose gradients are added before a step.
+    lr, warmup_steps, weight_decay, max_grad_norm : float
+        AdamW with linear warm-up and linear decay to zero, gradients clipped.
+    seed : int
+        Seed of order and dropout.
+    log_every : int
+        Steps between logged losses.
+    interval_every : int
+        Steps between measurements of the certified GW interval on held-out examples; 0 switches it off.
+    """
+
+    steps: int = 1000
+    batch_size: int = 16
+    accumulate: int = 1
+    lr: float = 1e-5
+    warmup_steps: int = 20
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    seed: int = 0
+    log_every: int = 10
+    interval_every: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "accumulate", "log_every"):
+            value = getattr(self, name)
+            _require(value >= 1, f"train.{name} is {value}; expected at least 1")
+        for name in ("warmup_steps", "weight_decay", "seed", "interval_every"):
+            value = getattr(self, name)
+            _require(value >= 0, f"train.{name} is {value}; expected 0 or more")
+        _require(self.lr > 0, f"train.lr is {self.lr}; expected a positive number")
+
+
+@dataclass(frozen=True)
+class FuseConfig:
+    """One fusion: the pivot, its sources, the data, the objective and the optimisation."""
+
+    pivot: ModelConfig
+    data: DataConfig
+    sources: list[SourceConfig] = field(default_factory=list)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        labels = [source.label for source in self.sources]
+        _require(
+            len(set(labels)) == len(labels),
+            f"sources: names {', '.join(labels)} are not distinct; give each source its own name",
+        )
+        _require(
+            bool(self.sources) or not self.objective.distils,
+            f"objective.preset is {self.objective.preset!r}, which distils, but there are no sources; "
+            "give sources or use --objective.preset sft",
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain dictionary, for saving."""
+        return dataclasses.asdict(self)

@@ -1,0 +1,87 @@
+"""Load models and tokenizers, with messages that name the argument and the fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+from gwfast_llm.config import ModelConfig, SourceConfig
+from gwfast_llm.errors import FusionError
+
+
+def _role(config: ModelConfig) -> str:
+    return f"source {config.label}" if isinstance(config, SourceConfig) else "pivot"
+
+
+def _check_path(config: ModelConfig) -> None:
+    looks_local = config.model.startswith((".", "/", "~")) or config.model.count("/") > 1
+    if looks_local and not Path(config.model).expanduser().is_dir():
+        raise FusionError(
+            f"{_role(config)}: folder {config.model} does not exist; give a folder with config.json or a hub name"
+        )
+
+
+def load_tokenizer(config: ModelConfig) -> Any:
+    """Load the fast tokenizer of a model.
+
+    Raises
+    ------
+    FusionError
+        When it cannot be found or reports no offsets.
+    """
+    _check_path(config)
+    try:
+        # A tokenizer saved as generic must be read as generic: for some model types (qwen2) AutoTokenizer would put
+        # the family's own splitting rules in the place of those in tokenizer.json, and the ids would change.
+        declared = get_tokenizer_config(config.model).get("tokenizer_class")
+        if declared in ("TokenizersBackend", "PreTrainedTokenizerFast"):
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(config.model)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(config.model, trust_remote_code=config.trust_remote_code)
+    except (OSError, ValueError) as problem:
+        raise FusionError(f"{_role(config)}: no tokenizer at {config.model!r} ({_first_line(problem)})") from None
+    if not tokenizer.is_fast:
+        raise FusionError(
+            f"{_role(config)}: the tokenizer of {config.model!r} reports no character offsets; "
+            "a fast tokenizer (tokenizer.json) is needed to align it with another"
+        )
+    return tokenizer
+
+
+def load_model(config: ModelConfig) -> Any:
+    """Load a causal language model.
+
+    Raises
+    ------
+    FusionError
+        When it cannot be found or is not a causal language model.
+    """
+    _check_path(config)
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            config.model, dtype=config.dtype, trust_remote_code=config.trust_remote_code
+        )
+    except (OSError, ValueError) as problem:
+        raise FusionError(f"{_role(config)}: no model at {config.model!r} ({_first_line(problem)})") from None
+
+
+def end_token_of(tokenizer: Any) -> int:
+    """Token that closes an answer.
+
+    Raises
+    ------
+    FusionError
+        When the tokenizer has none.
+    """
+    if tokenizer.eos_token_id is None:
+        raise FusionError(
+            f"tokenizer {tokenizer.name_or_path!r} has no end-of-sequence token; use --data.end_token false"
+        )
+    return tokenizer.eos_token_id
+
+
+def _first_line(problem: Exception) -> str:
+    return str(problem).strip().splitlines()[0][:200]

@@ -1,0 +1,193 @@
+"""Carry a source's next-token distribution into the pivot's vocabulary by following the text.
+
+Where a token of both tokenizers starts at the same byte, the pivot's distribution over its next token is the source's
+distribution over what text comes next.  The source is followed along the text inside the pivot's token: mass that
+leaves the text is mapped at once, mass that stays is refined by the source's next distribution.  Leaving mass is
+mapped by counting which pivot token starts where the source writes this very sequence of tokens, backing off to
+which pivot token starts where the text reads alike, then to the first piece the pivot's tokenizer would cut.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gwfast_llm.align import UNKNOWN, matched_starts, starts_of
+from gwfast_llm.data import Encoded, Example, spelling
+from gwfast_llm.signal import Signal
+
+SEQUENCE = 4  # longest counted sequence of source tokens
+PREFIX = 8  # longest counted stretch of text, bytes
+LOOK_AHEAD = 4  # further source tokens read while one could begin several pivot tokens
+SURE = 0.99  # a source token that maps to one pivot token with this share is not ambiguous
+NEGLIGIBLE = 1e-7
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Distributions for the pivot at P matched positions of one answer.
+
+    Attributes
+    ----------
+    pivot_index, source_index : Tensor (P,)
+        Answer token of the pivot and of the source that start at the same byte.
+    ids : Tensor (P, K)
+        Pivot tokens, most probable first.
+    probs : Tensor (P, K)
+        Their probabilities; unused channels are 0.
+    tail : Tensor (P,)
+        Mass outside: what the source kept no logits for, and what has no pivot token.
+    """
+
+    pivot_index: Tensor
+    source_index: Tensor
+    ids: Tensor
+    probs: Tensor
+    tail: Tensor
+
+
+class PathMap:
+    """Counted map from source token sequences to the pivot's next token.
+
+    Parameters
+    ----------
+    pivot_tokenizer, source_tokenizer : transformers.PreTrainedTokenizerFast
+        The two tokenizers.
+    examples : sequence of Example
+        Texts on which to count; no model is involved.
+    pivot_rows, source_rows : sequence of Encoded
+        The same texts under both tokenizers.
+
+    Notes
+    -----
+    Cost: one pass over the texts, O(tokens x (SEQUENCE + PREFIX)) time and at most that many counters.
+    """
+
+    def __init__(
+        self,
+        pivot_tokenizer,
+        source_tokenizer,
+        examples: Sequence[Example],
+        pivot_rows: Sequence[Encoded],
+        source_rows: Sequence[Encoded],
+    ):
+        self._pivot = pivot_tokenizer
+        self._spelled = spelling(source_tokenizer)
+        self._same = pivot_tokenizer.get_vocab() == source_tokenizer.get_vocab()
+        self._by_sequence: defaultdict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
+        self._by_text: defaultdict[bytes, Counter[int]] = defaultdict(Counter)
+        self._rows: dict[tuple[tuple[int, ...], int], list[tuple[int, float]]] = {}
+        for example, pivot, source in zip(examples, pivot_rows, source_rows):
+            text = example.response.encode()
+            answer = source.answer
+            for i, start in zip(pivot.answer, starts_of(pivot.ends)):
+                if start != UNKNOWN:
+                    for n in range(1, min(PREFIX, len(text) - start) + 1):
+                        self._by_text[text[start : start + n]][i] += 1
+            for p, s in matched_starts(pivot.ends, source.ends):
+                for n in range(1, min(SEQUENCE, len(answer) - s) + 1):
+                    self._by_sequence[tuple(answer[s : s + n])][pivot.answer[p]] += 1
+
+    def row(self, before: tuple[int, ...], token: int) -> list[tuple[int, float]]:
+        """Pivot tokens, with shares, that start where the source writes `before` and then `token`.
+
+        Empty where the text has no pivot token (a special token of the source).
+        """
+        key = (before, token)
+        if key not in self._rows:
+            sequence = (*before, token)
+            counts = self._by_sequence.get(sequence)
+            if not counts:
+                pieces = [self._spelled[i] for i in sequence if i < len(self._spelled)]
+                text = b"".join(p for p in pieces if p is not None)
+                known = len(pieces) == len(sequence) and all(p is not None for p in pieces)
+                counts = self._by_text.get(text[:PREFIX]) if known else None
+                if not counts and known:
+                    # bytes that end inside a character are cut back to whole characters
+                    first = self._pivot(text.decode(errors="ignore"), add_special_tokens=False)["input_ids"][:1]
+                    counts = Counter(first)
+            total = sum(counts.values()) if counts else 0
+            self._rows[key] = [(i, c / total) for i, c in counts.items()] if counts else []
+        return self._rows[key]
+
+    def targets(self, pivot: Encoded, source: Encoded, signal: Signal, keep: int = 0) -> Targets:
+        """Carry a signal into the pivot's vocabulary.
+
+        Parameters
+        ----------
+        pivot, source : Encoded
+            One example under both tokenizers.
+        signal : Signal
+            The source's output on it.
+        keep : int
+            Pivot tokens kept a position; 0 keeps all that have mass.
+
+        Returns
+        -------
+        Targets
+            For equal tokenizers the signal itself, unchanged.
+
+        Notes
+        -----
+        Cost: O(P K) look-ups, P matched positions and K kept logits; no model is run.
+        """
+        pairs = matched_starts(pivot.ends, source.ends)
+        pairs = [(p, s) for p, s in pairs if s < len(signal.gold)]
+        where = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
+        if self._same and pivot.answer == source.answer:
+            kept = signal.kept
+            width = kept.ids.shape[1] if keep <= 0 else min(keep, kept.ids.shape[1])
+            probs = kept.probs[:, :width]
+            tail = (1 - probs.sum(1)).clamp_min(0.0)
+            return Targets(where[:, 0], where[:, 1], kept.ids[:, :width], probs, tail)
+        ids, probs = signal.kept.ids.tolist(), signal.kept.probs.tolist()
+        gold = signal.gold.exp().tolist()
+        found = [self._carry(pivot.ends[p], s, source, ids, probs, gold) for p, s in pairs]
+        return _pack(where, found, keep)
+
+    def _carry(
+        self,
+        end: int,
+        first: int,
+        source: Encoded,
+        ids: list[list[int]],
+        probs: list[list[float]],
+        gold: list[float],
+    ) -> dict[int, float]:
+        """Distribution over pivot tokens from the source token `first` on; the pivot's own token ends at `end`."""
+        answer, ends = source.answer, source.ends
+        carried: defaultdict[int, float] = defaultdict(float)
+        mass, t = 1.0, first
+        while True:
+            before = tuple(answer[first:t])
+            follow = t + 1 < len(gold) and ends[t] < end
+            if not follow and t + 1 < len(gold) and t - first < LOOK_AHEAD:
+                shares = self.row(before, answer[t])
+                follow = bool(shares) and max(share for _, share in shares) < SURE
+            for i, p in zip(ids[t], probs[t]):
+                if p * mass < NEGLIGIBLE or (follow and i == answer[t]):
+                    continue
+                for j, share in self.row(before, i):
+                    carried[j] += mass * p * share
+            if not follow:
+                return carried
+            mass *= gold[t]
+            t += 1
+
+
+def _pack(where: Tensor, found: list[dict[int, float]], keep: int) -> Targets:
+    ranked = [sorted(one.items(), key=lambda item: -item[1]) for one in found]
+    if keep > 0:
+        ranked = [one[:keep] for one in ranked]
+    width = max((len(one) for one in ranked), default=0)
+    ids = torch.zeros(len(ranked), width, dtype=torch.long)
+    probs = torch.zeros(len(ranked), width)
+    for k, one in enumerate(ranked):
+        if one:
+            ids[k, : len(one)] = torch.tensor([i for i, _ in one])
+            probs[k, : len(one)] = torch.tensor([p for _, p in one])
+    return Targets(where[:, 0], where[:, 1], ids, probs, (1 - probs.sum(1)).clamp_min(0.0))

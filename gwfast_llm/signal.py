@@ -1,0 +1,124 @@
+"""What a source model says about an example: top-k logits at the answer positions, behind one protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gwfast_llm.data import Encoded, pad_right
+from gwfast_llm.errors import FusionError
+from gwfast_llm.logits import TopK, top_k
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A source's output on one answer of L tokens (under the source's own tokenizer).
+
+    Attributes
+    ----------
+    kept : TopK of (L, K)
+        Position t holds the prediction of answer token t.
+    gold : Tensor (L,)
+        Log-probability (nats) of the answer token itself.
+    """
+
+    kept: TopK
+    gold: Tensor
+
+    @property
+    def nll(self) -> float:
+        """Negative log-likelihood (nats) of the whole answer: comparable across tokenizers of the same text."""
+        return -float(self.gold.double().sum())
+
+
+class Source(Protocol):
+    """A source model, running or read from disk."""
+
+    name: str
+    tokenizer: object
+    rows: Sequence[Encoded]
+
+    def signals(self, indices: Sequence[int]) -> list[Signal]:
+        """Signals of the examples at these indices of the data set."""
+        ...
+
+
+class OnlineSource:
+    """A frozen model that is run when asked; top-k logits are kept, everything else is dropped at once.
+
+    Parameters
+    ----------
+    name : str
+        Name for messages and reports.
+    model : transformers.PreTrainedModel
+        Causal language model; it is put into evaluation mode and never trained.
+    tokenizer : transformers.PreTrainedTokenizerFast
+        Its tokenizer.
+    rows : sequence of Encoded
+        The data set under this tokenizer.
+    keep : int
+        Logits kept a position; 0 keeps all.
+    """
+
+    def __init__(self, name: str, model, tokenizer, rows: Sequence[Encoded], keep: int):
+        self.name = name
+        self.tokenizer = tokenizer
+        self.rows = rows
+        self._model = model.eval().requires_grad_(False)
+        self._keep = keep
+
+    def signals(self, indices: Sequence[int]) -> list[Signal]:
+        """Run the model on these examples.
+
+        Raises
+        ------
+        FusionError
+            When the model's logits are not finite.
+        """
+        rows = [self.rows[i] for i in indices]
+        device = next(self._model.parameters()).device
+        ids = pad_right([row.ids for row in rows], self.tokenizer.pad_token_id or 0).to(device)
+        mask = pad_right([[1] * len(row.ids) for row in rows], 0).to(device)
+        with torch.no_grad():
+            logits = self._model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        found = []
+        for row, index, one in zip(rows, indices, logits):
+            answer = one[row.prompt_length - 1 : len(row.ids) - 1].float()
+            if not torch.isfinite(answer).all():
+                raise FusionError(
+                    f"source {self.name}: logits of example {index} are not finite; "
+                    "load the model in bfloat16 or float32 instead of float16, or drop the example"
+                )
+            kept = top_k(answer, self._keep)
+            labels = torch.tensor(row.answer, device=answer.device)
+            gold = answer.gather(1, labels[:, None])[:, 0] - kept.logsumexp
+            found.append(Signal(TopK(kept.values.cpu(), kept.ids.cpu(), kept.logsumexp.cpu()), gold.cpu()))
+        return found
+
+
+class Remembered:
+    """A source whose answers are kept in memory once given; for small data sets seen many times.
+
+    Parameters
+    ----------
+    source : Source
+        The source to ask once an example.
+    """
+
+    def __init__(self, source: Source):
+        self.name = source.name
+        self.tokenizer = source.tokenizer
+        self.rows = source.rows
+        self._source = source
+        self._known: dict[int, Signal] = {}
+
+    def signals(self, indices: Sequence[int]) -> list[Signal]:
+        """Signals of these examples, asking the source only for those not yet known."""
+        missing = [i for i in dict.fromkeys(indices) if i not in self._known]
+        if missing:
+            self._known.update(zip(missing, self._source.signals(missing)))
+        return [self._known[i] for i in indices]

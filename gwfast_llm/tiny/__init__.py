@@ -1,0 +1,1 @@
+"""The embedded default: small tasks, tokenizers and models built on the spot, to see a fusion end to end."""

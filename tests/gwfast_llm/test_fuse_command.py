@@ -1,0 +1,142 @@
+"""The whole command, as a user runs it, at a tiny setting."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from gwfast_llm.data import read_examples
+
+
+def command(*arguments, cache, **environment):
+    env = {**os.environ, "GWFAST_CACHE": str(cache), "HF_HUB_OFFLINE": "1", **environment}
+    return [sys.executable, "-m", "gwfast_llm.fuse", *map(str, arguments)], env
+
+
+def run(*arguments, cache):
+    line, env = command(*arguments, cache=cache)
+    return subprocess.run(line, env=env, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """One finished smoke run: its runs folder, its cache and what it printed."""
+    home = tmp_path_factory.mktemp("smoke")
+    started = time.monotonic()
+    done = run("--size", "smoke", "--runs", home / "runs", cache=home / "cache")
+    assert done.returncode == 0, done.stderr
+    return home, done, time.monotonic() - started
+
+
+def test_smoke_run_leaves_a_model_that_loads(smoke):
+    home, done, seconds = smoke
+    folder = home / "runs" / "tiny-001"
+    assert seconds < 120
+    model = AutoModelForCausalLM.from_pretrained(folder / "model")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model")
+    example = read_examples(folder / "data" / "test.jsonl")[0]
+    batch = tokenizer(example.prompt, return_tensors="pt")
+    made = model.generate(input_ids=batch["input_ids"], max_new_tokens=5, do_sample=False)
+    assert made.shape[1] > batch["input_ids"].shape[1]
+    assert tokenizer.decode(tokenizer(example.prompt + example.response)["input_ids"]) == (
+        example.prompt + example.response
+    )
+    assert "lowest text excess" in done.stdout
+
+
+def test_smoke_run_leaves_records_and_plots(smoke):
+    home, _, _ = smoke
+    folder = home / "runs" / "tiny-001"
+    config = json.loads((folder / "config.json").read_text())
+    assert config["size"] == "smoke"
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    names = {row["objective"] for row in rows if "loss" in row}
+    assert names == {"sft_short", "sft", "infigfusion", "path"}
+    intervals = [row for row in rows if "gw_lower" in row]
+    assert {row["objective"] for row in intervals} == names
+    assert all(0 <= row["gw_lower"] <= row["gw_upper"] for row in intervals)
+    starts = [row["gw_upper"] for row in intervals if row["step"] == 0]
+    assert len(starts) == 4
+    assert max(starts) == pytest.approx(min(starts), rel=1e-6)  # the same pivot before every objective
+    scores = [row for row in rows if "score" in row]
+    assert {row["contender"] for row in scores} == names | {"pivot before", "source A", "source B"}
+    page = (folder / "report.md").read_text()
+    for picture in ("losses.png", "interval.png", "scores.png"):
+        assert picture in page
+        assert (folder / picture).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert not list((home / "runs").glob(".*"))
+    assert ".tiny-001" not in (folder / "config.json").read_text()
+
+
+def test_second_run_finds_models_in_the_cache_and_repeats_the_numbers(smoke):
+    home, _, _ = smoke
+    built = {p: p.stat().st_mtime for p in (home / "cache").rglob("*.safetensors")}
+    assert len(built) == 3
+    done = run("--size", "smoke", "--runs", home / "runs", "--name", "again", cache=home / "cache")
+    assert done.returncode == 0, done.stderr
+    assert {p: p.stat().st_mtime for p in (home / "cache").rglob("*.safetensors")} == built
+
+    def numbers(name):
+        rows = map(json.loads, (home / "runs" / name / "metrics.jsonl").read_text().splitlines())
+        return [row for row in rows if "score" in row or "loss" in row]
+
+    assert numbers("again") == numbers("tiny-001")
+
+
+def test_existing_run_folder_is_refused_and_left_alone(smoke):
+    home, _, _ = smoke
+    before = sorted(p.name for p in (home / "runs" / "tiny-001").iterdir())
+    done = run("--size", "smoke", "--runs", home / "runs", "--name", "tiny-001", cache=home / "cache")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: run folder")
+    assert len(done.stderr.splitlines()) == 1
+    assert sorted(p.name for p in (home / "runs" / "tiny-001").iterdir()) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
+def test_interrupt_leaves_nothing_half_written(tmp_path):
+    line, env = command("--runs", tmp_path / "runs", cache=tmp_path / "cache")
+    process = subprocess.Popen(line, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    first = process.stderr.readline()
+    assert "building" in first
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in rest
+    assert "stopped" in rest
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--size", "huge"], "--size is 'huge'; expected one of default, smoke"),
+        (["--seeds", "-1"], "--seeds is -1"),
+        (["--name", "a/b"], "not a plain folder name"),
+        (["--bogus", "3"], "--bogus"),
+        (["--train.lr", "-1"], "train.lr is -1.0; expected a positive number"),
+        (["--train.lr", "1"], "give --pivot.model"),
+        (["--objective.preset", "foo"], "objective.preset"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["--pivot.model", "x"], "--data.train is missing"),
+        (["--pivot.model", "x", "--data.train", "y"], "there are no sources"),
+        (["--pivot.model", "./x", "--data.train", "y", "--objective.preset", "sft"], "./x does not exist"),
+    ],
+)
+def test_mistakes_get_one_line(arguments, message, tmp_path, capsys, monkeypatch):
+    from gwfast_llm.fuse import main
+
+    monkeypatch.chdir(tmp_path)
+    assert main([*arguments]) == 2
+    found = capsys.readouterr().err
+    assert found.startswith("error: ")
+    assert message in found
+    assert len(found.splitlines()) == 1
+    assert not list(tmp_path.rglob("config.json"))

@@ -5,7 +5,7 @@ from gwfast.errors import GWFastError, InputError, MissingPackageError
 from gwfast.graph import Graph
 from gwfast.plan import Plan
 from gwfast.result import Bound, Certificate, Estimate, Result, Stop
-from gwfast.solve import certify, lower_bound, sorted_gw
+from gwfast.solve import certify, entropic_gw, exact_gw, lower_bound, sorted_gw
 from gwfast.space import Dense, Gram, PointCloud, Space
 
 __version__ = "0.1.0"
@@ -27,6 +27,8 @@ __all__ = [
     "Space",
     "Stop",
     "certify",
+    "entropic_gw",
+    "exact_gw",
     "lower_bound",
     "sorted_gw",
 ]

@@ -13,9 +13,9 @@ from gwfast.errors import GWFastError, InputError
 from gwfast.io import BUILT_IN, Loaded, load
 from gwfast.plot import plot_matching
 from gwfast.result import Result
-from gwfast.solve import sorted_gw
+from gwfast.solve import entropic_gw, exact_gw, sorted_gw
 
-METHODS = {"sorted": sorted_gw}
+METHODS = {"sorted": sorted_gw, "exact": exact_gw, "entropic": entropic_gw}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gwfast._array import Array, item, namespace
+from gwfast._array import item, namespace
 from gwfast.bounds.entries import second_lower_bound
 from gwfast.bounds.one_feature import fit, one_feature_bound
 from gwfast.bounds.rounding import unit
@@ -54,25 +54,3 @@ def marginal_error(problem: Problem, plan: Plan) -> float:
     xp = namespace(rows)
     worst = max(item(xp.max(xp.abs(rows - problem.p))), item(xp.max(xp.abs(columns - problem.q))))
     return worst if math.isfinite(worst) else math.inf
-
-
-def round_to_marginals(problem: Problem, plan: Plan) -> Plan:
-    """Return the nearest simple coupling: scale down rows and columns that are too heavy, spread the rest.
-
-    O(nm).  Altschuler, Weed, Rigollet 2017, algorithm 2; the L1 distance moved is at most twice the error.
-    """
-    T, p, q = plan.toarray(), problem.p, problem.q
-    xp = namespace(T)
-    T = T * _shrink(xp, p, xp.sum(T, axis=1))[:, None]
-    T = T * _shrink(xp, q, xp.sum(T, axis=0))[None, :]
-    missing_rows, missing_columns = p - xp.sum(T, axis=1), q - xp.sum(T, axis=0)
-    missing_rows, missing_columns = xp.clip(missing_rows, 0.0), xp.clip(missing_columns, 0.0)
-    total = xp.sum(missing_rows)
-    if item(total) > 0:
-        T = T + missing_rows[:, None] * (missing_columns / xp.sum(missing_columns))[None, :]
-    return Plan(plan.shape, matrix=T)
-
-
-def _shrink(xp, target: Array, found: Array) -> Array:
-    safe = xp.where(found > 0, found, xp.ones_like(found))
-    return xp.where(found > target, target / safe, xp.ones_like(found))

@@ -137,9 +137,21 @@ def _expanded(problem: Problem, plan: Array) -> Array:
 def product(problem: Problem, plan: Array) -> Array:
     """C1 @ plan @ C2' (n, m), through the factors of the spaces where they have some."""
     xp = namespace(plan)
-    right = problem.y.T if problem.y.symmetric else problem.y
-    half = xp.matrix_transpose(right.times(xp.matrix_transpose(plan)))
+    half = xp.matrix_transpose(problem.y.times(xp.matrix_transpose(plan)))
     return problem.x.times(half)
+
+
+def gradient(problem: Problem, plan: Array) -> Array:
+    """Gradient (n, m) of the objective at a dense coupling, up to terms that no coupling sees."""
+    image = product(problem, plan)
+    back = image if problem.symmetric else product(problem.T, plan)
+    return linearised(problem, image, back)
+
+
+def linearised(problem: Problem, image: Array, back: Array) -> Array:
+    """Gradient -2 alpha (C1 T C2' + C1' T C2) + (1 - alpha) M from the two products (n, m)."""
+    cost = -2 * problem.alpha * (image + back)
+    return cost if problem.M is None else cost + (1 - problem.alpha) * problem.M
 
 
 def _factored(x: Gram, y: Gram, plan: Plan) -> Array:

@@ -58,6 +58,11 @@ class Space:
     symmetric: bool
 
     @property
+    def factored(self) -> bool:
+        """Whether `times` costs much less than a product with the dense cost."""
+        return False
+
+    @property
     def n(self) -> int:
         """Number of points."""
         raise TypeError("Space is the base class: use Dense, PointCloud, Gram or Graph")
@@ -248,6 +253,10 @@ class PointCloud(Space):
     def like(self) -> Array:
         return self.points
 
+    @property
+    def factored(self) -> bool:
+        return self.metric == "sqeuclidean" and 4 * self.points.shape[1] < self.n
+
     def _distances(self, x: Array, y: Array) -> Array:
         # one coordinate at a time: no cancellation, and no (n, n, d) array
         square = (x[:, None, 0] - y[None, :, 0]) ** 2
@@ -346,6 +355,10 @@ class Gram(Space):
     @property
     def like(self) -> Array:
         return self.factor.data if self.is_sparse else self.factor
+
+    @property
+    def factored(self) -> bool:
+        return self.is_sparse or 4 * self.factor.shape[0] < self.n
 
     def _product(self, left: Any, right: Any) -> Array:
         product = left.T @ right

@@ -11,6 +11,7 @@ from gwfast._array.kernels import (
     nonzero_atoms,
     row_block,
     safe_sqrt,
+    sparse_times_dense,
     sum_by_index,
 )
 from gwfast._array.namespace import (
@@ -51,6 +52,7 @@ __all__ = [
     "scalar",
     "scalar_down",
     "sorted_row_products",
+    "sparse_times_dense",
     "sum_by_index",
     "to_float64",
     "to_numpy",

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from gwfast._array.namespace import Array, is_torch, namespace
 
@@ -55,3 +56,17 @@ def nonzero_atoms(plan: Array) -> tuple[Array, Array, Array]:
 def no_grad(x: Array) -> contextlib.AbstractContextManager[Any]:
     """Context in which operations on arrays of the library of `x` record no gradients."""
     return sys.modules["torch"].no_grad() if is_torch(x) else contextlib.nullcontext()
+
+
+def sparse_times_dense(rows: Array, cols: Array, mass: Array, shape: tuple[int, int], D: Array) -> Array:
+    """Product (n, k) of the sparse matrix with atoms (rows, cols, mass) and the dense `D` (m, k), in D's dtype."""
+    xp = namespace(D)
+    n = shape[0]
+    weights = xp.astype(mass, D.dtype)
+    if rows.shape[0] == n and bool(xp.all(rows == xp.arange(n, device=D.device))):
+        return weights[:, None] * xp.take(D, cols, axis=0)
+    if is_torch(D):
+        return xp.zeros((n, D.shape[1]), dtype=D.dtype, device=D.device).index_add(
+            0, rows, weights[:, None] * xp.take(D, cols, axis=0)
+        )
+    return scipy.sparse.csr_array((weights, (rows, cols)), shape=shape) @ D

@@ -1,0 +1,87 @@
+"""Un-regularised GW from good starts: anneal, descend, exchange, keep the best."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+from gwfast._array import item
+from gwfast.plan import Plan
+from gwfast.problem import Problem, objective
+from gwfast.result import Stop
+from gwfast.solvers.anneal import Schedule, anneal
+from gwfast.solvers.conditional_gradient import Potentials, conditional_gradient, first_vertex
+from gwfast.solvers.local_search import two_exchange
+from gwfast.solvers.products import Products
+from gwfast.solvers.solution import Solution
+from gwfast.solvers.sorting import best_sorted
+
+_SINGLE = 90_000  # entries from which plans are looked for in float32 first
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Options of the un-regularised solver.
+
+    Attributes
+    ----------
+    schedule : Schedule
+        Temperatures of the annealed start.
+    tol : float
+        Relative Frank-Wolfe gap to stop at.
+    max_iter : int
+        Linear programs at most, for each start.
+    swaps : int
+        Exchanges at most in the finish of permutations.
+    deadline : float
+        time.perf_counter() after which nothing new is begun.
+    """
+
+    schedule: Schedule
+    tol: float = 1e-9
+    max_iter: int = 1000
+    swaps: int = 100_000
+    deadline: float = float("inf")
+
+
+def descend(problem: Problem, start: Plan, name: str, options: Descent, hint: Potentials | None = None) -> Solution:
+    """Conditional gradient from one start, then exchanges and descent in turn until neither helps."""
+    plan, steps = start, 0
+    if problem.shape[0] * problem.shape[1] >= _SINGLE:
+        rough = conditional_gradient(
+            Products(problem, single=True), plan, name=name, tol=1e-6, max_iter=options.max_iter, hint=hint
+        )
+        plan, steps = rough.plan, rough.iterations
+    exact = Products(problem, single=False)
+    while True:
+        solution = conditional_gradient(exact, plan, name=name, tol=options.tol, max_iter=options.max_iter, hint=hint)
+        steps += solution.iterations
+        solution = replace(solution, iterations=steps)
+        if time.perf_counter() > options.deadline:
+            return replace(solution, stop=Stop.TIME_LIMIT)
+        better = two_exchange(problem, solution.plan, options.swaps)
+        if better is None:
+            return solution
+        plan = better
+
+
+def annealed_start(problem: Problem, schedule: Schedule) -> tuple[Plan, Potentials]:
+    """Vertex that the annealed run points to, and where the next linear programs should look."""
+    single = problem.shape[0] * problem.shape[1] >= _SINGLE
+    products = Products(problem, single)
+    run = anneal(products, schedule)
+    hint = Potentials(run.g, run.epsilon)
+    return first_vertex(products, run.plan, hint), hint
+
+
+def best_descent(problem: Problem, options: Descent) -> Solution:
+    """Descend from the annealed start, and from the best sorted plan where it begins below what that reached."""
+    start, hint = annealed_start(problem, options.schedule)
+    best = descend(problem, start, "an annealed start", options, hint)
+    value = item(objective(problem, best.plan))
+    rival = best_sorted(problem)
+    if item(objective(problem, rival.plan)) < value and time.perf_counter() < options.deadline:
+        other = descend(problem, rival.plan, rival.start, options, hint)
+        if item(objective(problem, other.plan)) < value:
+            return other
+    return best

@@ -1,0 +1,47 @@
+"""Two-exchange finish for plans that are permutations."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gwfast._array import from_numpy, to_numpy
+from gwfast.plan import Plan
+from gwfast.problem import Problem
+from gwfast.solvers.products import Products
+from gwfast.transport import is_uniform
+
+
+def two_exchange(problem: Problem, plan: Plan, most: int) -> Plan | None:
+    """Improve a permutation by swapping pairs of targets, each swap the best one for its point.
+
+    Parameters
+    ----------
+    problem : Problem
+        With uniform weights and n = m; nothing is done otherwise.
+    plan : Plan
+    most : int
+        Swaps at most.
+
+    Returns
+    -------
+    Plan or None
+        None where no swap helps or the plan is no permutation.  O(n^2) a sweep and a swap; on the host.
+    """
+    if plan.is_dense or not is_uniform(problem.p, problem.q) or plan.mass.shape[0] != problem.x.n:
+        return None
+    from gwfast._array.swaps_numba import exchange
+
+    host = problem.hosted()
+    here = Plan(plan.shape, to_numpy(plan.rows), to_numpy(plan.cols), to_numpy(plan.mass))
+    products = Products(host, single=False)
+    image = np.ascontiguousarray(products.image(here))
+    back = image if host.symmetric else np.ascontiguousarray(products.back(here))
+    target = np.empty(plan.shape[0], dtype=np.int64)
+    target[here.rows] = here.cols
+    linear = np.zeros_like(image) if host.M is None else (1 - host.alpha) * host.M
+    tol = 1e-12 * (host.size + abs(float(linear.max())))
+    costs = np.ascontiguousarray(host.x.dense()), np.ascontiguousarray(host.y.dense())
+    back = back.copy()  # the kernel writes to both
+    if exchange(*costs, target, image, back, np.ascontiguousarray(linear), host.alpha, tol, most) == 0:
+        return None
+    return Plan.from_permutation(from_numpy(target, problem.p), problem.p)

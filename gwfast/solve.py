@@ -13,7 +13,7 @@ from gwfast.errors import InputError
 from gwfast.plan import Plan
 from gwfast.request import Request, make_request
 from gwfast.result import Certificate, Result
-from gwfast.solvers.anneal import Schedule
+from gwfast.solvers.anneal import schedule_for
 from gwfast.solvers.descent import Descent, best_descent
 from gwfast.solvers.entropic import Entropic, entropic_descent
 from gwfast.solvers.solution import Solution
@@ -135,8 +135,9 @@ def exact_gw(
     begin = time.perf_counter()
     _check.choice(effort, EFFORTS, "effort")
     deadline = math.inf if time_limit is None else begin + _check.positive(time_limit, "time_limit")
-    options = Descent(Schedule(), _check.positive(tol, "tol"), _check.count(max_iter, "max_iter"), deadline=deadline)
     request = make_request(C1, C2, p, q, M, alpha)
+    schedule = schedule_for(*request.problem.shape)
+    options = Descent(schedule, _check.positive(tol, "tol"), _check.count(max_iter, "max_iter"), deadline=deadline)
     solution = best_descent(request.problem, options)
     return _finish(request, solution, effort, "exact_gw", begin)
 

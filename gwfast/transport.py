@@ -11,7 +11,7 @@ from gwfast.space import EPS
 
 Atoms = tuple[Array, Array, Array]
 _PIVOTS = 100_000_000
-_RESTRICT = 90_000  # entries from which good potentials are worth restricting the linear program
+_RESTRICT = 20_000  # entries from which good potentials are worth restricting the linear program
 _ROUNDS = 40
 
 
@@ -174,8 +174,8 @@ def _restricted_simplex(M: np.ndarray, p: np.ndarray, q: np.ndarray, v: np.ndarr
     v = (M - u[:, None]).min(axis=0)
     kept = smallest_reduced(M, u, v, 10, np.inf)
     rows, cols, _ = monotone_atoms(p, q)  # a feasible plan, so that the restricted problem has one
-    keys = np.unique(np.concatenate([_keys(kept, m), _keys(smallest_reduced(M.T, v, u, 3, np.inf), m, True)]))
-    keys = np.union1d(keys, rows * m + cols)
+    turned = _keys(smallest_reduced(M.T, v, u, 3, np.inf), m, True)
+    keys = _distinct(_keys(kept, m), turned, rows * m + cols)
     for _ in range(_ROUNDS):
         i, k = np.divmod(keys, m)
         found = emd_c_sparse(p, q, i.astype(np.uint64), k.astype(np.uint64), M[i, k], _PIVOTS)
@@ -183,8 +183,14 @@ def _restricted_simplex(M: np.ndarray, p: np.ndarray, q: np.ndarray, v: np.ndarr
         more = _keys(smallest_reduced(M, u, v, 4, -1e-12), m)
         if len(more) == 0:
             return found[0].astype(np.int64), found[1].astype(np.int64), found[2], u, v
-        keys = np.union1d(keys, more)
+        keys = _distinct(keys, more)
     return _full_simplex(M, p, q)
+
+
+def _distinct(*parts: np.ndarray) -> np.ndarray:
+    """Sorted union; faster than numpy's for keys that are nearly sorted."""
+    keys = np.sort(np.concatenate(parts), kind="stable")
+    return keys[np.concatenate([[True], keys[1:] != keys[:-1]])]
 
 
 def _keys(columns: np.ndarray, m: int, turned: bool = False) -> np.ndarray:

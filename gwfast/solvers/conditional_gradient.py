@@ -16,7 +16,7 @@ from gwfast.solvers.sinkhorn import project
 from gwfast.solvers.solution import Solution
 from gwfast.transport import LinearSolution, solve_linear
 
-_SMOOTH = 90_000  # entries from which a few Sinkhorn scalings before each linear program pay
+_SMOOTH = 20_000  # entries from which a few Sinkhorn scalings before each linear program pay
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,7 @@ def descend(problem: Problem, start: Plan, name: str, options: Descent, hint: Po
 
 def annealed_start(problem: Problem, schedule: Schedule) -> tuple[Plan, Potentials]:
     """Vertex that the annealed run points to, and where the next linear programs should look."""
-    single = problem.shape[0] * problem.shape[1] >= _SINGLE
-    products = Products(problem, single)
+    products = Products(problem, single=True)
     run = anneal(products, schedule)
     hint = Potentials(run.g, run.epsilon)
     return first_vertex(products, run.plan, hint), hint

@@ -30,7 +30,8 @@ class Products:
         return self.problem.x.factored and self.problem.y.factored
 
     @cached_property
-    def _costs(self) -> tuple[Array, Array]:
+    def costs(self) -> tuple[Array, Array]:
+        """Both dense costs in the dtype of the products."""
         costs = self.problem.x.dense(), self.problem.y.dense()
         if not self.single:
             return costs
@@ -55,7 +56,7 @@ class Products:
         if self.factored:
             dense = plan.toarray() if isinstance(plan, Plan) else plan
             return product(self.problem.T if transposed else self.problem, dense)
-        c1, c2 = self._costs
+        c1, c2 = self.costs
         turn = namespace(c1).matrix_transpose
         left = c1 if self.problem.x.symmetric or not transposed else turn(c1)
         right = c2 if self.problem.y.symmetric or transposed else turn(c2)

@@ -65,6 +65,7 @@ def project(cost: Array, p: Array, q: Array, g: Array, epsilon: float, tol: floa
     xp = namespace(cost)
     tiny = float(xp.finfo(cost.dtype).tiny) * 1e4
     huge = 1e15 if cost.dtype == xp.float64 else 1e8
+    floor = xp.full_like(q, tiny)
     done, error = 0, float("inf")
     while True:
         K, f = _kernel(xp, cost, g, epsilon, p)
@@ -72,7 +73,7 @@ def project(cost: Array, p: Array, q: Array, g: Array, epsilon: float, tol: floa
         columns = xp.sum(K, axis=0)
         lost = False
         while done < max_iter:
-            b = q / xp.where(columns > tiny, columns, xp.full_like(columns, tiny))
+            b = q / xp.maximum(columns, floor)
             a = p / (K @ b)
             columns = a @ K
             done += 1

@@ -1,0 +1,117 @@
+"""The annealed entropic run for dense host costs, compiled in single precision: no overhead between the steps."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+_LOG2E = np.float32(1.4426950408889634)
+_TINY, _HUGE = np.float32(1e-34), np.float32(1e8)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _exp_row(row, scale, power):
+    """Replace a row of numbers <= 0 by their exponentials, and return the sum; relative error below 1e-6.
+
+    exp(x) = 2^k 2^f with a polynomial for 2^f and the exponent bits set directly, which vectorises.
+    """
+    bits = power.view(np.int32)
+    for j in range(len(row)):
+        x = max(row[j] * _LOG2E, np.float32(-120.0))
+        k = np.int32(x - np.float32(0.5))
+        f = x - np.float32(k)
+        y = np.float32(0.00133336) * f + np.float32(0.00961813)
+        y = y * f + np.float32(0.0555041)
+        y = y * f + np.float32(0.2402265)
+        y = y * f + np.float32(0.6931472)
+        row[j] = y * f + np.float32(1.0)
+        bits[j] = (k + np.int32(127)) << np.int32(23)
+    total = np.float32(0.0)
+    for j in range(len(row)):
+        row[j] *= power[j] * scale
+        total += row[j]
+    return total
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _kernel(cost, g, epsilon, p, K, f, power):
+    """Softmin kernel with row sums p, and the potential f that goes with it."""
+    inverse = np.float32(1.0) / epsilon
+    for i in range(cost.shape[0]):
+        row = K[i]
+        top = np.float32(-np.inf)
+        for j in range(cost.shape[1]):
+            row[j] = (g[j] - cost[i, j]) * inverse
+            top = max(top, row[j])
+        for j in range(cost.shape[1]):
+            row[j] -= top
+        share = p[i] / _exp_row(row, np.float32(1.0), power)
+        for j in range(cost.shape[1]):
+            row[j] *= share
+        f[i] = epsilon * (np.log(share) - top)
+
+
+@numba.njit(cache=True, nogil=True)
+def _scale(cost, p, q, g, epsilon, tol, most, K, f, power):
+    """Sinkhorn scalings from the potential g; K becomes the plan, f and g its potentials."""
+    n, m = cost.shape
+    done = 0
+    while True:
+        _kernel(cost, g, epsilon, p, K, f, power)
+        a, b = np.ones(n, np.float32), np.ones(m, np.float32)
+        columns = np.dot(a, K)
+        lost = False
+        while done < most:
+            for j in range(m):
+                b[j] = q[j] / max(columns[j], _TINY)
+            image = np.dot(K, b)
+            for i in range(n):
+                a[i] = p[i] / image[i]
+            columns = np.dot(a, K)
+            done += 1
+            if done % 5 == 0 or done == most:
+                error = np.float32(0.0)
+                for j in range(m):
+                    error += abs(b[j] * columns[j] - q[j])
+                lost = not (b.max() < _HUGE and a.max() < _HUGE)
+                if error <= tol or lost:
+                    break
+        for j in range(m):
+            g[j] += epsilon * np.log(max(b[j], _TINY))
+        if lost and done < most:
+            continue
+        for i in range(n):
+            f[i] += epsilon * np.log(a[i])
+            for j in range(m):
+                K[i, j] *= a[i] * b[j]
+        return
+
+
+@numba.njit(cache=True, nogil=True)
+def anneal_dense(C1, C2, symmetric, p, q, linear, alpha, cost, temperatures, tol, most):
+    """Mirror descent with falling temperatures; all arrays float32.
+
+    `C1` (n, n), `C2` (m, m); `linear` is (1 - alpha) M; `cost` (n, m) the first gradient, overwritten.
+    Returns the last plan (n, m) and its potentials (n,), (m,).
+    """
+    n, m = cost.shape
+    K = np.empty((n, m), np.float32)
+    f, g = np.zeros(n, np.float32), np.zeros(m, np.float32)
+    power = np.empty(m, np.float32)
+    C1t, C2t = np.ascontiguousarray(C1.T), np.ascontiguousarray(C2.T)
+    factor = np.float32(-2.0) * alpha
+    for step in range(len(temperatures)):
+        _scale(cost, p, q, g, temperatures[step], tol, most, K, f, power)
+        if step + 1 < len(temperatures):
+            half = np.dot(K, C2t)
+            image = np.dot(C1, half)
+            if symmetric:
+                for i in range(n):
+                    for k in range(m):
+                        cost[i, k] = factor * np.float32(2.0) * image[i, k] + linear[i, k]
+            else:
+                back = np.dot(C1t, np.dot(K, C2))
+                for i in range(n):
+                    for k in range(m):
+                        cost[i, k] = factor * (image[i, k] + back[i, k]) + linear[i, k]
+    return K, f, g

@@ -86,8 +86,9 @@ def _adjacency(graph: Any, weight: str | bool | None) -> sp.csr_array:
         matrix = sp.csr_array(np.asarray(_check.cost_matrix(graph, "graph")))
     else:
         raise InputError(f"graph: expected a networkx graph or an adjacency matrix, found {type(graph).__name__}")
-    if matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
-        raise InputError(f"graph: expected a square adjacency matrix, found shape {matrix.shape}")
+    shape = tuple(matrix.shape)  # pyright: ignore[reportArgumentType]
+    if shape[0] != shape[1] or shape[0] == 0:
+        raise InputError(f"graph: expected a square adjacency matrix, found shape {shape}")
     if not weight:
         matrix.data = np.ones_like(matrix.data)
     return matrix

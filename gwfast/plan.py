@@ -30,10 +30,10 @@ class Plan:
     """
 
     shape: tuple[int, int]
-    rows: Array | None = None
-    cols: Array | None = None
-    mass: Array | None = None
-    matrix: Array | None = None
+    rows: Array = None
+    cols: Array = None
+    mass: Array = None
+    matrix: Array = None
 
     @classmethod
     def from_permutation(cls, target: Array, weights: Array) -> Plan:
@@ -99,7 +99,7 @@ class Plan:
     def T(self) -> Plan:
         """The same plan read from the second points to the first."""
         matrix = None if self.matrix is None else namespace(self.matrix).matrix_transpose(self.matrix)
-        return Plan(self.shape[::-1], self.cols, self.rows, self.mass, matrix)
+        return Plan((self.shape[1], self.shape[0]), self.cols, self.rows, self.mass, matrix)
 
     def lifted(self, rows: Array | None, cols: Array | None, shape: tuple[int, int]) -> Plan:
         """Return the plan on larger point sets, of which this one joins the points `rows` and `cols` (or all)."""

@@ -32,7 +32,7 @@ class Problem:
 
     x: Space
     y: Space
-    M: Array | None = None
+    M: Array = None
     alpha: float = 1.0
 
     @property

@@ -203,8 +203,8 @@ def entropic_gw(
     >>> import numpy as np, gwfast
     >>> x = np.array([0.0, 1.0, 3.0, 3.5])
     >>> C = np.abs(x[:, None] - x)
-    >>> round(gwfast.entropic_gw(C, C[::-1, ::-1], epsilon=0.1).value, 3)
-    0.0
+    >>> gwfast.entropic_gw(C, C[::-1, ::-1], epsilon=0.1).value < 0.01
+    True
     """
     begin = time.perf_counter()
     _check.choice(effort, EFFORTS, "effort")

@@ -54,7 +54,7 @@ class Moments:
 class Space:
     """Points with weights and a square cost between them; the base of every kind of space."""
 
-    weights: Array | None
+    weights: Array
     symmetric: bool
 
     @property
@@ -175,7 +175,7 @@ class Dense(Space):
     """
 
     cost: Array
-    weights: Array | None = None
+    weights: Array = None
     name: str = field(default="C", repr=False)
     symmetric: bool = field(init=False, default=True, repr=False)
 
@@ -237,7 +237,7 @@ class PointCloud(Space):
 
     points: Array
     metric: str = "euclidean"
-    weights: Array | None = None
+    weights: Array = None
     symmetric: bool = field(init=False, default=True, repr=False)
 
     def __post_init__(self) -> None:
@@ -329,17 +329,18 @@ class Gram(Space):
     """
 
     factor: Any
-    weights: Array | None = None
+    weights: Array = None
     symmetric: bool = field(init=False, default=True, repr=False)
 
     def __post_init__(self) -> None:
+        factor: Any
         if sp.issparse(self.factor):
             factor = sp.csc_array(self.factor, dtype=np.float64)
             if factor.nnz:
                 _check.matrix(factor.data[None, :], "factor", "a matrix (r, n)")
         else:
             factor = _check.matrix(self.factor, "factor", "a matrix (r, n), one column a point")
-        if 0 in factor.shape:
+        if 0 in tuple(factor.shape):
             raise InputError(f"factor: expected a matrix (r, n) that is not empty, found {factor.shape}")
         object.__setattr__(self, "factor", factor)
 

@@ -1,0 +1,64 @@
+"""Compiled sorted products of rows: the inner problems of the bounds by rows, and their minimisers."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def merged_products(x, wx, y, wy):
+    """G_ik = sum of x_i y_k along the monotone coupling of their weights; rows of x (n, n), y (m, m) sorted.
+
+    wx (n, n) and wy (m, m) are the weights in the order of the sorted rows.  O(n m (n + m)).
+    """
+    n, N = x.shape
+    m, M = y.shape
+    G = np.empty((n, m))
+    for i in range(n):
+        for k in range(m):
+            a, b, left, right, total = 0, 0, wx[i, 0], wy[k, 0], 0.0
+            while True:
+                if left < right:
+                    total += left * x[i, a] * y[k, b]
+                    right -= left
+                    a += 1
+                    if a == N:
+                        break
+                    left = wx[i, a]
+                else:
+                    total += right * x[i, a] * y[k, b]
+                    left -= right
+                    b += 1
+                    if b == M:
+                        break
+                    right = wy[k, b]
+            G[i, k] = total
+    return G
+
+
+@njit(cache=True, nogil=True)
+def rearranged(order, wx, y, wy, rows, cols, mass, out):
+    """Add to out (n, n), for every atom (i, k) of a plan, row k of y moved along the coupling that sorts row i.
+
+    `order` (n, n) sorts the rows of the first cost; the result is the gradient of sum_ik T_ik G_ik in them.
+    """
+    N, M = wx.shape[1], wy.shape[1]
+    for s in range(len(rows)):
+        i, k, w = rows[s], cols[s], mass[s]
+        a, b, left, right = 0, 0, wx[i, 0], wy[k, 0]
+        while True:
+            if left < right:
+                out[i, order[i, a]] += w * left * y[k, b]
+                right -= left
+                a += 1
+                if a == N:
+                    break
+                left = wx[i, a]
+            else:
+                out[i, order[i, a]] += w * right * y[k, b]
+                left -= right
+                b += 1
+                if b == M:
+                    break
+                right = wy[k, b]

@@ -1,0 +1,174 @@
+"""Compiled linear transport with duals: small dense problems solved by the thousand, warm from known prices.
+
+Nothing here is trusted: whoever needs a proof takes the prices `v` and evaluates the dual again.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+_FAR = 1e300
+
+
+@njit(cache=True, nogil=True)
+def assign(c, v, row_of, col_of, dist, pred, done, stack):
+    """Solve the assignment problem of c (n, n), with prices v (n,) as start and result.
+
+    Row reduction, one augmenting row reduction, then shortest augmenting paths (Jonker and Volgenant 1987).
+    `row_of`, `col_of` receive the assignment; the other arrays (n,) are work space.
+    """
+    n = c.shape[0]
+    for j in range(n):
+        row_of[j] = -1
+        col_of[j] = -1
+    free = 0
+    for i in range(n):
+        stack[i] = i
+    waiting = n
+    for _ in range(2):
+        count, at, budget = waiting, 0, 3 * n
+        waiting = 0
+        while at < count:
+            i = stack[at]
+            at += 1
+            best, second, j1, j2 = _FAR, _FAR, -1, -1
+            for j in range(n):
+                d = c[i, j] - v[j]
+                if d < second:
+                    if d < best:
+                        second, j2 = best, j1
+                        best, j1 = d, j
+                    else:
+                        second, j2 = d, j
+            displaced = row_of[j1]
+            lowered = v[j1] - (second - best) if j2 >= 0 else v[j1]
+            cheaper = lowered < v[j1]
+            if cheaper:
+                v[j1] = lowered
+            elif displaced >= 0 and j2 >= 0:
+                j1 = j2
+                displaced = row_of[j1]
+            col_of[i], row_of[j1] = j1, i
+            if displaced >= 0:
+                col_of[displaced] = -1
+                budget -= 1
+                if cheaper and budget > 0:
+                    at -= 1
+                    stack[at] = displaced
+                else:
+                    stack[waiting] = displaced
+                    waiting += 1
+        free = waiting
+    for s in range(free):
+        start = stack[s]
+        for j in range(n):
+            dist[j], pred[j], done[j] = _FAR, -1, False
+        i, last, reach = start, -1, 0.0
+        u = _FAR
+        for j in range(n):
+            u = min(u, c[i, j] - v[j])
+        while True:
+            near, nearest = -1, _FAR
+            for j in range(n):
+                if not done[j]:
+                    d = reach + (c[i, j] - v[j] - u)
+                    if d < dist[j]:
+                        dist[j], pred[j] = d, i
+                    if dist[j] < nearest:
+                        nearest, near = dist[j], j
+            reach, last = nearest, near
+            done[near] = True
+            if row_of[near] < 0:
+                break
+            i = row_of[near]
+            u = c[i, near] - v[near]
+        for j in range(n):
+            if done[j]:
+                v[j] += dist[j] - reach
+        while True:
+            i = pred[last]
+            row_of[last] = i
+            last, col_of[i] = col_of[i], last
+            if i == start:
+                break
+
+
+@njit(cache=True, nogil=True)
+def transport(c, p, q, v, flow, left, right, dist, pred, done, reached, origin):
+    """Solve the transport problem of c (n, m) between p (n,) and q (m,), with prices v (m,) as start and result.
+
+    Shortest augmenting paths.  `flow` (n, m) receives the plan; the other arrays are work space: `left`,
+    `reached`, `origin` of length n, the rest of length m.
+    """
+    n, m = c.shape
+    for i in range(n):
+        left[i] = p[i]
+        for j in range(m):
+            flow[i, j] = 0.0
+    for j in range(m):
+        right[j] = q[j]
+    for i in range(n):  # what the prices already pay for
+        cheapest, least = 0, _FAR
+        for j in range(m):
+            if c[i, j] - v[j] < least:
+                least, cheapest = c[i, j] - v[j], j
+        moved = min(left[i], right[cheapest])
+        flow[i, cheapest] = moved
+        left[i] -= moved
+        right[cheapest] -= moved
+    budget = 20 * (n + m)
+    for start in range(n):
+        while left[start] > 0.0 and budget > 0:
+            budget -= 1
+            for j in range(m):
+                dist[j], pred[j], done[j] = _FAR, -1, False
+            for i in range(n):
+                reached[i], origin[i] = False, -1
+            reached[start] = True
+            u = _FAR
+            for j in range(m):
+                u = min(u, c[start, j] - v[j])
+            for j in range(m):
+                dist[j], pred[j] = c[start, j] - v[j] - u, start
+            reach, end = 0.0, -1
+            while True:
+                near, nearest = -1, _FAR
+                for j in range(m):
+                    if not done[j] and dist[j] < nearest:
+                        nearest, near = dist[j], j
+                if near < 0:
+                    break
+                reach = nearest
+                done[near] = True
+                if right[near] > 0.0:
+                    end = near
+                    break
+                for i in range(n):
+                    if flow[i, near] > 0.0 and not reached[i]:
+                        reached[i], origin[i] = True, near
+                        u = c[i, near] - v[near]
+                        for j in range(m):
+                            d = reach + (c[i, j] - v[j] - u)
+                            if not done[j] and d < dist[j]:
+                                dist[j], pred[j] = d, i
+            for j in range(m):
+                if done[j]:
+                    v[j] += dist[j] - reach
+            if end < 0:  # rounding: all demand is met
+                left[start] = 0.0
+                break
+            moved = min(left[start], right[end])
+            j = end
+            while pred[j] != start:
+                moved = min(moved, flow[pred[j], origin[pred[j]]])
+                j = origin[pred[j]]
+            j = end
+            while True:
+                i = pred[j]
+                flow[i, j] += moved
+                if i == start:
+                    break
+                j = origin[i]
+                flow[i, j] -= moved
+            left[start] -= moved
+            right[end] -= moved

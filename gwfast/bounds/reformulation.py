@@ -1,0 +1,138 @@
+"""The level-1 reformulation-linearisation bound in coupling form."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from types import ModuleType
+
+from gwfast._array import admm_numba
+from gwfast.bounds.reformulation_dual import REFORMULATION, ReformulationDual
+from gwfast.bounds.reformulation_run import Reformulation, memory
+from gwfast.plan import Plan
+from gwfast.problem import Problem
+from gwfast.result import Bound, Stop
+
+__all__ = [
+    "REFORMULATION",
+    "Reformulation",
+    "ReformulationDual",
+    "ReformulationResult",
+    "memory",
+    "reformulation_bound",
+]
+
+_POLISH = 25  # cost of solving all inner problems, in certificates that take their prices as they are
+
+
+@dataclass(frozen=True, eq=False)
+class ReformulationResult:
+    """What `reformulation_bound` hands back.
+
+    Attributes
+    ----------
+    bound : Bound
+    dual : ReformulationDual
+        Verifies the bound again without the solver.
+    plan : Plan
+        Coupling of the last state.
+    sweeps : int
+    seconds : float
+    stop : Stop
+    """
+
+    bound: Bound
+    dual: ReformulationDual
+    plan: Plan
+    sweeps: int
+    seconds: float
+    stop: Stop
+
+
+def reformulation_bound(
+    problem: Problem,
+    upper: float | None = None,
+    gap: float = 0.0,
+    time_limit: float = math.inf,
+    sweeps: int = 2000,
+    memory_limit: float = math.inf,
+    backend: ModuleType = admm_numba,
+) -> ReformulationResult | None:
+    r"""Lower bound of the objective by the level-1 reformulation-linearisation of couplings.
+
+    The least <Q, Y> over Y_ik,jl >= 0, Y symmetric, with sum_l Y_ik,jl = p_j (Y 1)_ik, sum_j Y_ik,jl = q_l (Y 1)_ik
+    and total mass one; vec(T) vec(T)' is feasible for every coupling T.  Solved in part, and proved from the dual
+    as it stands.  Never below the bounds by rows.  Any weights, n != m, asymmetric costs, features.
+
+    Parameters
+    ----------
+    problem : Problem
+    upper : float, optional
+        Objective of the best plan known: sets the step length, and with `gap` the stop.  Never enters the proof.
+    gap : float
+        Stop when (upper - bound) / upper is at most this.
+    time_limit : float
+        Seconds; checked between groups of sweeps.
+    sweeps : int
+        Most sweeps.
+    memory_limit : float
+        Bytes.
+    backend : module
+        `gwfast._array.admm_numba`, or `admm_torch` for a GPU.
+
+    Returns
+    -------
+    ReformulationResult or None
+        None where `memory(problem)`, about 4 (nm)^2 bytes, exceeds the limit.  O(n^2 m^2) a sweep.
+
+    References
+    ----------
+    Adams and Johnson 1994 for permutations; docs/theory for couplings and the certificate.
+    """
+    if memory(problem) > memory_limit:
+        return None
+    begin = time.perf_counter()
+    run = Reformulation(problem, upper, backend=backend)
+    stop = _drive(run, upper, gap, begin + time_limit, sweeps)
+    result = ReformulationResult(run.best, run.dual, run.plan(), run.sweeps, time.perf_counter() - begin, stop)
+    run.close()
+    return result
+
+
+def _drive(run: Reformulation, upper: float | None, gap: float, deadline: float, sweeps: int) -> Stop:
+    """Sweep and certify in turn, the certificates taking about a tenth of the time, until something stops it."""
+    group, stalled, certificate = 20, 0, 0.0
+    while True:
+        stop = _reached(run, upper, gap)
+        now = time.perf_counter()
+        if stop is None and run.sweeps >= sweeps:
+            stop = Stop.ITERATIONS
+        if stop is None and now >= deadline:
+            stop = Stop.TIME_LIMIT
+        if stop is None and stalled >= 5:
+            stop = Stop.STALLED
+        if stop is not None:
+            if stop is not Stop.OPTIMAL and run.sweeps and deadline - now > _POLISH * certificate:
+                run.polish()
+                stop = _reached(run, upper, gap) or stop
+            return stop
+        before = run.best.value
+        group = min(group, sweeps - run.sweeps)
+        run.run(group)
+        middle = time.perf_counter()
+        run.certify(exact=False)
+        certificate = time.perf_counter() - middle
+        a_sweep = (middle - now) / group
+        left = deadline - middle - (1 + _POLISH) * certificate
+        group = max(1, int(min(max(20, 10 * certificate / a_sweep), 200, left / a_sweep)))
+        flat = run.best.value - before <= 1e-7 * abs(run.best.value) + run.best.margin
+        stalled = stalled + 1 if flat and run.best.value > 0 else 0
+
+
+def _reached(run: Reformulation, upper: float | None, gap: float) -> Stop | None:
+    if run.trivial:
+        return Stop.OPTIMAL
+    if upper is not None and upper - run.best.value <= max(gap * abs(upper), 2 * run.best.margin):
+        return Stop.GAP_REACHED
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -59,6 +60,20 @@ class Problem:
     def T(self) -> Problem:
         """The same problem with both costs transposed; every plan has the same objective."""
         return Problem(self.x.T, self.y.T, self.M, self.alpha)
+
+    def normalised(self) -> tuple[Problem, float]:
+        """The same problem with an objective of the order of 1, for solvers in single precision, and its factor.
+
+        The factor is a power of 16, so nothing is rounded; problems near 1 already are returned as they are.
+        """
+        scale = self.alpha * self.size
+        if self.M is not None:
+            scale += (1 - self.alpha) * item(namespace(self.M).max(namespace(self.M).abs(self.M)))
+        if scale == 0 or 1e-6 < scale < 1e6:
+            return self, 1.0
+        root = 2.0 ** -round(math.log2(scale) / 4)
+        M = None if self.M is None else self.M * root**4
+        return Problem(self.x.scaled(root), self.y.scaled(root), M, self.alpha), root**4
 
     def detached(self) -> Problem:
         """The same problem cut from torch's gradient tape."""

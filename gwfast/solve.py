@@ -154,7 +154,7 @@ def entropic_gw(
     solver: str = "PGD",
     effort: str = "sort",
     time_limit: float | None = None,
-    tol: float = 1e-6,
+    tol: float = 1e-4,
     max_iter: int = 1000,
 ) -> Result:
     r"""Entropic Gromov-Wasserstein by log-domain Sinkhorn steps, with a certified interval of the un-regularised value.
@@ -168,7 +168,8 @@ def entropic_gw(
     epsilon : float
         Temperature, in units of the squared costs; POT's convention (its gradient carries the factor 2).
     solver : {"PGD", "PPA"}
-        Mirror descent on the objective above, or proximal point steps towards the un-regularised one.
+        Mirror descent on the objective above (after six steps at falling temperatures), or proximal point steps
+        towards the un-regularised one.
     effort : str
         As in `exact_gw`.
     time_limit : float, optional

@@ -101,6 +101,10 @@ class Space:
         """The same space with the weights (n,)."""
         return self._with(weights=weights)
 
+    def scaled(self, root: float) -> Self:
+        """The same points with all costs multiplied by the square of `root`."""
+        raise TypeError("Space is the base class: use Dense, PointCloud, Gram or Graph")
+
     def arrays(self) -> list[Array]:
         """The arrays that define the space."""
         return [v for f in fields(self) if is_array(v := getattr(self, f.name))]  # pyright: ignore
@@ -205,6 +209,9 @@ class Dense(Space):
         weights = None if self.weights is None else namespace(self.cost).take(self.weights, index, axis=0)
         return self._with(cost=self.gather(index, index), weights=weights)
 
+    def scaled(self, root: float) -> Self:
+        return self._with(cost=self.cost * root**2)
+
     @property
     def T(self) -> Space:
         return self if self.symmetric else self._with(cost=namespace(self.cost).matrix_transpose(self.cost))
@@ -275,6 +282,9 @@ class PointCloud(Space):
         xp = namespace(self.points)
         weights = None if self.weights is None else xp.take(self.weights, index, axis=0)
         return self._with(points=xp.take(self.points, index, axis=0), weights=weights)
+
+    def scaled(self, root: float) -> Self:
+        return self._with(points=self.points * (root if self.metric == "sqeuclidean" else root**2))
 
     @cached_property
     def _centred(self) -> tuple[Array, Array]:
@@ -374,6 +384,9 @@ class Gram(Space):
     def restricted(self, index: Array) -> Self:
         weights = None if self.weights is None else self.weights[index]
         return self._with(factor=self.factor[:, index], weights=weights)
+
+    def scaled(self, root: float) -> Self:
+        return self._with(factor=self.factor * root)
 
     def times(self, x: Array) -> Array:
         """C @ x in O(n r k)."""

@@ -4,8 +4,9 @@ import doctest
 import importlib
 import pkgutil
 
-import gwfast
 import pytest
+
+import gwfast
 
 MODULES = [m.name for m in pkgutil.walk_packages(gwfast.__path__, "gwfast.") if m.name != "gwfast.__main__"]
 

@@ -9,7 +9,7 @@ _LOG2E = np.float32(1.4426950408889634)
 _TINY, _HUGE = np.float32(1e-34), np.float32(1e8)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _exp_row(row, scale, power):
     """Replace a row of numbers <= 0 by their exponentials, and return the sum; relative error below 1e-6.
 
@@ -33,7 +33,7 @@ def _exp_row(row, scale, power):
     return total
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _kernel(cost, g, epsilon, p, K, f, power):
     """Softmin kernel with row sums p, and the potential f that goes with it."""
     inverse = np.float32(1.0) / epsilon
@@ -51,11 +51,11 @@ def _kernel(cost, g, epsilon, p, K, f, power):
         f[i] = epsilon * (np.log(share) - top)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _scale(cost, p, q, g, epsilon, tol, most, K, f, power):
     """Sinkhorn scalings from the potential g; K becomes the plan, f and g its potentials."""
     n, m = cost.shape
-    done = 0
+    done, error = 0, np.float32(np.inf)
     while True:
         _kernel(cost, g, epsilon, p, K, f, power)
         a, b = np.ones(n, np.float32), np.ones(m, np.float32)
@@ -84,10 +84,27 @@ def _scale(cost, p, q, g, epsilon, tol, most, K, f, power):
             f[i] += epsilon * np.log(a[i])
             for j in range(m):
                 K[i, j] *= a[i] * b[j]
-        return
+        return error
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _next_cost(C1, C2, C1t, C2t, symmetric, K, linear, alpha, cost):
+    """Gradient at the plan K into `cost`; returns <K, C1 K C2'>."""
+    n, m = cost.shape
+    factor = np.float32(-2.0) * alpha
+    image = np.dot(C1, np.dot(K, C2t))
+    back = image if symmetric else np.dot(C1t, np.dot(K, C2))
+    inner = 0.0
+    for i in range(n):
+        row = np.float32(0.0)
+        for k in range(m):
+            row += K[i, k] * image[i, k]
+            cost[i, k] = factor * (image[i, k] + back[i, k]) + linear[i, k]
+        inner += row
+    return inner
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def anneal_dense(C1, C2, symmetric, p, q, linear, alpha, cost, temperatures, tol, most):
     """Mirror descent with falling temperatures; all arrays float32.
 
@@ -99,19 +116,38 @@ def anneal_dense(C1, C2, symmetric, p, q, linear, alpha, cost, temperatures, tol
     f, g = np.zeros(n, np.float32), np.zeros(m, np.float32)
     power = np.empty(m, np.float32)
     C1t, C2t = np.ascontiguousarray(C1.T), np.ascontiguousarray(C2.T)
-    factor = np.float32(-2.0) * alpha
     for step in range(len(temperatures)):
         _scale(cost, p, q, g, temperatures[step], tol, most, K, f, power)
         if step + 1 < len(temperatures):
-            half = np.dot(K, C2t)
-            image = np.dot(C1, half)
-            if symmetric:
-                for i in range(n):
-                    for k in range(m):
-                        cost[i, k] = factor * np.float32(2.0) * image[i, k] + linear[i, k]
-            else:
-                back = np.dot(C1t, np.dot(K, C2))
-                for i in range(n):
-                    for k in range(m):
-                        cost[i, k] = factor * (image[i, k] + back[i, k]) + linear[i, k]
+            _next_cost(C1, C2, C1t, C2t, symmetric, K, linear, alpha, cost)
     return K, f, g
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def entropic_dense(C1, C2, symmetric, p, q, linear, alpha, cost, falling, epsilon, size, tol, most, scalings):
+    """Mirror descent at one temperature until objective and marginals settle; float32 arrays as in `anneal_dense`.
+
+    One step at each of the `falling` temperatures comes first.  Returns the plan, its column potential, the number of steps, and whether the tolerances were met.
+    """
+    n, m = cost.shape
+    K, power = np.empty((n, m), np.float32), np.empty(m, np.float32)
+    f, g = np.zeros(n, np.float32), np.zeros(m, np.float32)
+    C1t, C2t = np.ascontiguousarray(C1.T), np.ascontiguousarray(C2.T)
+    for step in range(len(falling)):
+        _scale(cost, p, q, g, falling[step], np.float32(1e-3), 20, K, f, power)
+        _next_cost(C1, C2, C1t, C2t, symmetric, K, linear, alpha, cost)
+    value, inner = np.inf, 1e-2
+    for step in range(most):
+        error = _scale(cost, p, q, g, epsilon, np.float32(max(inner, tol / 2)), scalings, K, f, power)
+        product = _next_cost(C1, C2, C1t, C2t, symmetric, K, linear, alpha, cost)
+        old, value = value, alpha * (size - 2.0 * product)
+        for i in range(n):
+            row = np.float32(0.0)
+            for k in range(m):
+                row += K[i, k] * linear[i, k]
+            value += row
+        change = abs(old - value) / max(abs(value), 1e-12 * size)
+        inner = min(inner, 0.1 * change)
+        if change <= tol and error <= tol:
+            return K, g, step + 1, True
+    return K, g, most, False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gwfast._array import Array, is_torch, item, namespace
-from gwfast.problem import Problem
+from gwfast.problem import Problem, linearised
 from gwfast.solvers.products import Products
 from gwfast.solvers.sinkhorn import project
 
@@ -59,20 +59,14 @@ def anneal(products: Products, schedule: Schedule) -> Annealed:
     O(steps * (product + scalings * n m)).
     """
     problem = products.problem
+    scale = loss_scale(problem)
+    temperatures = [t * scale for t in schedule.temperatures()]
+    if products.single and not products.factored and not is_torch(problem.p):
+        return _anneal_host(products, temperatures, schedule.scalings)
     xp = namespace(problem.p)
     dtype = xp.float32 if products.single else xp.float64
     p, q = xp.astype(problem.p, dtype), xp.astype(problem.q, dtype)
-    a, b = problem.x.moments, problem.y.moments
-    # C1 p q' C2' is of rank one: the first gradient needs no matrix product
-    image, back = a.mean[:, None] * b.mean[None, :], a.comean[:, None] * b.comean[None, :]
-    cost = -2 * problem.alpha * (image + back)
-    if problem.M is not None:
-        cost = cost + (1 - problem.alpha) * problem.M
-    cost = xp.astype(cost, dtype)
-    scale = loss_scale(problem)
-    temperatures = [t * scale for t in schedule.temperatures()]
-    if products.single and not products.factored and not is_torch(cost):
-        return _anneal_host(products, cost, temperatures, schedule.scalings)
+    cost = xp.astype(first_gradient(problem), dtype)
     g = xp.zeros_like(q)
     for k, epsilon in enumerate(temperatures):
         scaled = project(cost, p, q, g, epsilon, 1e-4, schedule.scalings)
@@ -82,26 +76,35 @@ def anneal(products: Products, schedule: Schedule) -> Annealed:
     return Annealed(scaled.plan, scaled.f, scaled.g, temperatures[-1])
 
 
-def _anneal_host(products: Products, cost: Array, temperatures: list[float], scalings: int) -> Annealed:
-    from gwfast._array.anneal_numba import anneal_dense
+def first_gradient(problem: Problem) -> Array:
+    """Gradient (n, m) at the product coupling: C1 p q' C2' is of rank one, so no matrix product is needed."""
+    a, b = problem.x.moments, problem.y.moments
+    return linearised(problem, a.mean[:, None] * b.mean[None, :], a.comean[:, None] * b.comean[None, :])
 
+
+def single_arguments(products: Products) -> tuple:
+    """What the compiled runs need, in float32: costs, symmetry, weights, (1 - alpha) M, alpha, first gradient."""
     problem = products.problem
     c1, c2 = products.costs
-    p, q = problem.p.astype(np.float32), problem.q.astype(np.float32)
+    cost = np.ascontiguousarray(first_gradient(problem), dtype=np.float32)
     linear = np.zeros_like(cost)
     if problem.M is not None:
         linear = ((1 - problem.alpha) * problem.M).astype(np.float32)
-    plan, f, g = anneal_dense(
+    return (
         np.ascontiguousarray(c1),
         np.ascontiguousarray(c2),
         problem.symmetric,
-        p,
-        q,
+        problem.p.astype(np.float32),
+        problem.q.astype(np.float32),
         linear,
         np.float32(problem.alpha),
-        np.ascontiguousarray(cost),
-        np.array(temperatures, dtype=np.float32),
-        np.float32(1e-4),
-        scalings,
+        cost,
     )
+
+
+def _anneal_host(products: Products, temperatures: list[float], scalings: int) -> Annealed:
+    from gwfast._array.anneal_numba import anneal_dense
+
+    falling = np.array(temperatures, dtype=np.float32)
+    plan, f, g = anneal_dense(*single_arguments(products), falling, np.float32(1e-4), scalings)
     return Annealed(plan, f, g, temperatures[-1])

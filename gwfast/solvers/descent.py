@@ -75,6 +75,7 @@ def annealed_start(problem: Problem, schedule: Schedule) -> tuple[Plan, Potentia
 
 def best_descent(problem: Problem, options: Descent) -> Solution:
     """Descend from the annealed start, and from the best sorted plan where it begins below what that reached."""
+    problem, factor = problem.normalised()
     start, hint = annealed_start(problem, options.schedule)
     best = descend(problem, start, "an annealed start", options, hint)
     value = item(objective(problem, best.plan))
@@ -82,5 +83,5 @@ def best_descent(problem: Problem, options: Descent) -> Solution:
     if item(objective(problem, rival.plan)) < value and time.perf_counter() < options.deadline:
         other = descend(problem, rival.plan, rival.start, options, hint)
         if item(objective(problem, other.plan)) < value:
-            return other
-    return best
+            best = other
+    return replace(best, stationarity=best.stationarity / factor)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from gwfast._array import Array, item, namespace
+import numpy as np
+
+from gwfast._array import Array, is_torch, item, namespace
 from gwfast.plan import Plan
 from gwfast.problem import Problem, linearised
 from gwfast.result import Stop
+from gwfast.solvers.anneal import single_arguments
 from gwfast.solvers.products import Products
 from gwfast.solvers.sinkhorn import project
 from gwfast.solvers.solution import Solution
 from gwfast.transport import round_to_marginals
+
+
+def falling_temperatures(epsilon: float) -> list[float]:
+    """Temperatures of the few first steps, one each: they leave the product coupling by the better side."""
+    return [epsilon * 6 ** (1 - k / 6) for k in range(6)]
 
 
 @dataclass(frozen=True)
@@ -35,10 +43,15 @@ class Entropic:
 
     epsilon: float
     proximal: bool = False
-    tol: float = 1e-6
+    tol: float = 1e-4
     max_iter: int = 1000
     scalings: int = 1000
     deadline: float = float("inf")
+
+    @property
+    def fits_single(self) -> bool:
+        """Whether float32 steps can reach the tolerance; the plan is rounded and valued in float64 anyway."""
+        return not self.proximal and self.tol >= 1e-5 and self.deadline == float("inf")
 
 
 def entropic_descent(problem: Problem, options: Entropic) -> Solution:
@@ -53,14 +66,23 @@ def entropic_descent(problem: Problem, options: Entropic) -> Solution:
         Dense plan, rounded to the exact marginals.  O(n m (n + m)) a step (O(n m d) for factored spaces) plus O(nm)
         a scaling.
     """
+    problem, factor = problem.normalised()
+    options = replace(options, epsilon=min(options.epsilon * factor, 1e30))  # float32 holds it
     products = Products(problem, single=False)
     xp = namespace(problem.p)
+    if options.fits_single and not products.factored and not is_torch(problem.p):
+        return _compiled(problem, options)
     p, q = problem.p, problem.q
     a, b = problem.x.moments, problem.y.moments
     plan = p[:, None] * q[None, :]
     log_plan = xp.log(p)[:, None] + xp.log(q)[None, :]
     image, back = a.mean[:, None] * b.mean[None, :], a.comean[:, None] * b.comean[None, :]
     g = xp.zeros_like(q)
+    if not options.proximal:
+        for temperature in falling_temperatures(options.epsilon):
+            scaled = project(linearised(problem, image, back), p, q, g, temperature, 1e-3, 20)
+            g, image = scaled.g, products.image(scaled.plan)
+            back = image if problem.symmetric else products.back(scaled.plan)
     value, inner, stop, step = float("inf"), 1e-2, Stop.ITERATIONS, 0
     while step < options.max_iter:
         step += 1
@@ -93,3 +115,20 @@ def _objective(problem: Problem, plan: Array, image: Array) -> float:
     if problem.M is None:
         return value
     return value + (1 - problem.alpha) * item(xp.sum(plan * problem.M))
+
+
+def _compiled(problem: Problem, options: Entropic) -> Solution:
+    from gwfast._array.anneal_numba import entropic_dense
+
+    plan, _, steps, met = entropic_dense(
+        *single_arguments(Products(problem, single=True)),
+        np.array(falling_temperatures(options.epsilon), dtype=np.float32),
+        np.float32(options.epsilon),
+        problem.size,
+        options.tol,
+        options.max_iter,
+        min(options.scalings, 50),
+    )
+    rounded = round_to_marginals(plan.astype(np.float64), problem.p, problem.q)
+    stop = Stop.MARGINALS if met else Stop.ITERATIONS
+    return Solution(Plan(problem.shape, matrix=rounded), stop, "the product coupling", steps)

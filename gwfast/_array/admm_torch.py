@@ -181,6 +181,11 @@ def sweep(state: State, costs: Costs, rho: float, workers: Workers) -> None:
     state.change = change / state.W.numel()
 
 
+def to_host(W: torch.Tensor) -> np.ndarray:
+    """The array W in host memory."""
+    return W.cpu().numpy()
+
+
 def marginal(state: State, costs: Costs) -> np.ndarray:
     """Density (n, m) that 2 Y - W gives to pairs of points."""
     return (state.means.rows @ costs.p).view(costs.linear.shape).cpu().numpy()

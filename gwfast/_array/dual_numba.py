@@ -49,6 +49,23 @@ def improve_rows(low, high, first, second, paired, A, B, p, q, uniform, V):
 
 
 @njit(cache=True, nogil=True)
+def _value(cost, p, q, v):
+    """Dual value of a transport problem at the prices v (m,), rounded down."""
+    n, m = cost.shape
+    total, size = 0.0, 0.0
+    for j in range(n):
+        least = cost[j, 0] - v[0]
+        for l in range(1, m):
+            least = min(least, cost[j, l] - v[l])
+        total += p[j] * least
+        size += p[j] * abs(least)
+    for l in range(m):
+        total += q[l] * v[l]
+        size += q[l] * abs(v[l])
+    return total - 4 * (n + m + 8) * _EPS * size
+
+
+@njit(cache=True, nogil=True)
 def evaluate_rows(low, high, first, second, paired, A, B, p, q, V, values):
     """Dual values of the inner problems at the prices V (n, m, m), rounded down, into values (n, m)."""
     n, m = len(p), len(q)
@@ -56,15 +73,30 @@ def evaluate_rows(low, high, first, second, paired, A, B, p, q, V, values):
     for i in range(low, high):
         for k in range(m):
             _row_cost(i, k, first, second, paired, A, B, cost, True)
-            v = V[i, k]
-            total, size = 0.0, 0.0
-            for j in range(n):
-                least = cost[j, 0] - v[0]
-                for l in range(1, m):
-                    least = min(least, cost[j, l] - v[l])
-                total += p[j] * least
-                size += p[j] * abs(least)
-            for l in range(m):
-                total += q[l] * v[l]
-                size += q[l] * abs(v[l])
-            values[i, k] = total - 4 * (n + m + 8) * _EPS * size
+            values[i, k] = _value(cost, p, q, V[i, k])
+
+
+@njit(cache=True, nogil=True)
+def improve_dense_rows(low, high, costs, p, q, uniform, V):
+    """Like `improve_rows` for costs given as an array (n m, n m)."""
+    n, m = len(p), len(q)
+    flow = np.empty((n, m))
+    dist, pred, done, right = np.empty(m), np.empty(m, np.int64), np.empty(m, np.bool_), np.empty(m)
+    row_of, col_of, stack = np.empty(m, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
+    left, reached = np.empty(n), np.empty(n, np.bool_)
+    for i in range(low, high):
+        for k in range(m):
+            cost = costs[i * m + k].reshape(n, m)
+            if uniform:
+                assign(cost, V[i, k], row_of, col_of, dist, pred, done, stack)
+            else:
+                transport(cost, p, q, V[i, k], flow, left, right, dist, pred, done, reached, stack)
+
+
+@njit(cache=True, nogil=True)
+def evaluate_dense_rows(low, high, costs, p, q, V, values):
+    """Like `evaluate_rows` for costs given as an array (n m, n m)."""
+    n, m = len(p), len(q)
+    for i in range(low, high):
+        for k in range(m):
+            values[i, k] = _value(costs[i * m + k].reshape(n, m), p, q, V[i, k])

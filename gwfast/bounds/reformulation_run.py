@@ -163,6 +163,11 @@ class Reformulation:
             T = T + rows[:, None] * (cols / cols.sum())[None, :]
         return Plan(self.problem.shape, matrix=from_numpy(T, self.problem.p))
 
+    def host_state(self) -> np.ndarray:
+        """The state (nm, nm) as a numpy array, for the bound that continues from it."""
+        N = self.problem.shape[0] * self.problem.shape[1]
+        return self.backend.to_host(self.state.W).reshape(N, N)
+
     def change_step(self, ratio: float) -> None:
         """Multiply the step length by `ratio`, keeping the primal and the dual."""
         if self.trivial:

@@ -1,0 +1,196 @@
+"""The doubly nonnegative bound: the level-1 reformulation with Y positive semidefinite, for small problems."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh
+
+from gwfast.bounds.cone_dual import CONE, ConeDual, Face, cone_bound_of, improved_cone, scaled_cost
+from gwfast.bounds.reformulation_run import Reformulation
+from gwfast.problem import Problem
+from gwfast.result import Bound, Stop
+
+__all__ = ["CONE", "Cone", "ConeDual", "ConeResult", "cone_bound", "cone_memory"]
+
+_RELAXATION = 1.9
+
+
+def cone_memory(problem: Problem) -> int:
+    """Bytes that `cone_bound` needs: about 60 (nm)^2."""
+    n, m = problem.shape
+    return 60 * (n * m) ** 2
+
+
+class Cone:
+    """Doubly nonnegative relaxation, a few steps at a time, started where a `Reformulation` stands.
+
+    Douglas-Rachford splitting between Y >= 0 with mass one and Y = P Y P positive semidefinite, in float32, in the
+    scaled units Y / sqrt(p_i q_k p_j q_l).  Each step takes the eigendecomposition of a matrix of size
+    (n-1) (m-1) + 1.
+
+    Parameters
+    ----------
+    run : Reformulation
+        Its state is the start; its step length times `stretch` is the step length.
+    stretch : float
+        Measured: longer steps suit the cone.
+
+    Attributes
+    ----------
+    best : Bound
+    dual : ConeDual or None
+        What proves `best`; None while that is the reformulation's bound.
+    steps : int
+    """
+
+    def __init__(self, run: Reformulation, stretch: float = 3.0):
+        self.problem, self.scaled = run.problem, run.scaled
+        s = self.scaled
+        self.best: Bound = run.best
+        self.dual: ConeDual | None = None
+        self.steps, self.trivial = 0, run.trivial
+        if self.trivial:
+            return
+        self.face = Face(s.p, s.q, np.float32)
+        self.unit = run.step * run.norm * stretch
+        self.root = np.multiply.outer(np.sqrt(s.p), np.sqrt(s.q)).ravel().astype(np.float32)
+        scale = np.multiply.outer(self.root, self.root)
+        W = np.asarray(run.host_state(), dtype=np.float32) * scale
+        old = (scaled_cost(s, run.linear) / (run.step * run.norm)).astype(np.float32) * scale
+        Y = np.maximum(W - old - np.float32(run.state.price) * scale, 0)
+        self.W = Y - (Y - W) / np.float32(stretch)
+        self.cost = old / np.float32(stretch)
+        self.weights, self.price = scale, run.state.price / stretch
+
+    def _nonnegative(self) -> np.ndarray:
+        """Nearest nonnegative array of mass one to W - cost, by Newton's method for the price of mass."""
+        V = self.W - self.cost
+        Y = V
+        for _ in range(30):
+            Y = np.maximum(V - np.float32(self.price) * self.weights, 0)
+            mass = float(np.vdot(Y, self.weights))
+            if abs(mass - 1) <= 1e-5:
+                break
+            support = float(np.vdot(self.weights * (Y > 0), self.weights))
+            self.price += (mass - 1) / max(support, 0.02)
+        return Y
+
+    def run(self, steps: int) -> None:
+        """Do some steps, O(n^3 m^3) each."""
+        if self.trivial:
+            return
+        for _ in range(steps):
+            Y = self._nonnegative()
+            G = self.face.down(2 * Y - self.W)
+            self.W += np.float32(_RELAXATION) * (self.face.up(_semidefinite(G)) - Y)
+        self.steps += steps
+
+    def certify(self) -> Bound:
+        """Prove a bound from the current state and keep it if it is the best; O(n^3 m^3) in float64."""
+        if self.trivial:
+            return self.best
+        s = self.scaled
+        Y = self._nonnegative()
+        Z = (Y - self.W).astype(np.float64) * self.unit
+        Z = (Z + Z.T) / 2
+        face = Face(s.p, s.q, np.float64)
+        w, E = eigh(face.down(Z), driver="evd", check_finite=False)
+        above = w > 0
+        Z -= face.up((E[:, above] * w[above]) @ E[:, above].T)
+        Z /= np.multiply.outer(self.root, self.root)
+        n, m = self.problem.shape
+        dual = improved_cone(s, ConeDual(Z, np.zeros((n, m, m)), s.scale))
+        bound = cone_bound_of(s, dual)
+        if bound.value > self.best.value:
+            self.best, self.dual = bound, dual
+        return bound
+
+
+def _semidefinite(G: np.ndarray) -> np.ndarray:
+    """Positive semidefinite part of a symmetric matrix, through the smaller half of its spectrum."""
+    w, E = eigh(G, driver="evd", check_finite=False)
+    above = w > 0
+    if 2 * int(above.sum()) <= len(w):
+        return (E[:, above] * w[above]) @ E[:, above].T
+    below = ~above
+    return G - (E[:, below] * w[below]) @ E[:, below].T
+
+
+@dataclass(frozen=True, eq=False)
+class ConeResult:
+    """What `cone_bound` hands back; `dual` is None where the reformulation's bound was not improved."""
+
+    bound: Bound
+    dual: ConeDual | None
+    steps: int
+    seconds: float
+    stop: Stop
+
+
+def cone_bound(
+    problem: Problem,
+    upper: float | None = None,
+    gap: float = 0.0,
+    time_limit: float = math.inf,
+    steps: int = 200,
+    memory_limit: float = math.inf,
+) -> ConeResult | None:
+    r"""Lower bound of the objective by the doubly nonnegative relaxation of couplings.
+
+    The level-1 reformulation with Y positive semidefinite besides.  Starts from some sweeps of that bound and is
+    never below it.  Any weights, n != m, asymmetric costs, features; meant for nm up to about 1000.
+
+    Parameters
+    ----------
+    problem : Problem
+    upper : float, optional
+        Objective of the best plan known; never enters the proof.
+    gap : float
+        Stop when (upper - bound) / upper is at most this.
+    time_limit : float
+        Seconds; checked between groups of steps.
+    steps : int
+        Most steps.
+    memory_limit : float
+        Bytes.
+
+    Returns
+    -------
+    ConeResult or None
+        None where `cone_memory(problem)` exceeds the limit.  O(n^3 m^3) a step.
+
+    References
+    ----------
+    Zhao, Karisch, Rendl, Wolkowicz 1998 for permutations; Chen, Nguyen, Koenig 2023 for couplings.
+    """
+    if cone_memory(problem) > memory_limit:
+        return None
+    begin = time.perf_counter()
+    run = Reformulation(problem, upper)
+    run.run(150)
+    run.certify()
+    cone = Cone(run)
+    stop = Stop.OPTIMAL if run.trivial else None
+    group = 20
+    while stop is None:
+        best = cone.best
+        if upper is not None and upper - best.value <= max(gap * abs(upper), 2 * best.margin):
+            stop = Stop.GAP_REACHED
+        elif cone.steps >= steps:
+            stop = Stop.ITERATIONS
+        elif time.perf_counter() - begin >= time_limit:
+            stop = Stop.TIME_LIMIT
+        else:
+            now = time.perf_counter()
+            cone.run(min(group, steps - cone.steps))
+            middle = time.perf_counter()
+            cone.certify()
+            each = (middle - now) / group
+            left = begin + time_limit - time.perf_counter() - 1.5 * (time.perf_counter() - middle)
+            group = max(1, int(min(50, left / each))) if math.isfinite(left) else 50
+    run.close()
+    return ConeResult(cone.best, cone.dual, cone.steps, time.perf_counter() - begin, stop)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gwfast_llm.errors import FusionError
-    from gwfast_llm.objective import gld_loss, uld_loss
+    from gwfast_llm.losses import gld_loss, uld_loss
 
 __all__ = ["FusionError", "gld_loss", "uld_loss"]
 
 _HOMES = {
     "FusionError": "gwfast_llm.errors",
-    "gld_loss": "gwfast_llm.objective",
-    "uld_loss": "gwfast_llm.objective",
+    "gld_loss": "gwfast_llm.losses",
+    "uld_loss": "gwfast_llm.losses",
 }
 
 

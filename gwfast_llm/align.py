@@ -46,7 +46,7 @@ def vocabulary_bytes(tokenizer) -> list[bytes | None]:
     Returns
     -------
     list of bytes or None
-        One entry per id, ``len(tokenizer)`` of them.
+        One entry per id, up to the largest id in use.
 
     Notes
     -----
@@ -55,9 +55,10 @@ def vocabulary_bytes(tokenizer) -> list[bytes | None]:
     special = set(tokenizer.all_special_ids)
     byte_level = is_byte_level(tokenizer)
     alphabet = _byte_alphabet()
-    table: list[bytes | None] = [None] * len(tokenizer)
-    for text, i in tokenizer.get_vocab().items():
-        if i in special or i >= len(table):
+    vocabulary = tokenizer.get_vocab()
+    table: list[bytes | None] = [None] * (max(vocabulary.values()) + 1)
+    for text, i in vocabulary.items():
+        if i in special:
             continue
         match = _BYTE_TOKEN.match(text)
         if match:

@@ -8,7 +8,15 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
+from gwfast_llm.config import (
+    DataConfig,
+    FuseConfig,
+    LoraConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    SourceConfig,
+    TrainConfig,
+)
 from gwfast_llm.errors import FusionError
 
 MISTAKE, INTERRUPTED = 2, 130
@@ -40,6 +48,7 @@ def config_parser(command: str, description: str) -> ArgumentParser:
     parser.add_argument("--data", type=DataConfig | None, default=None, help="examples")
     parser.add_argument("--objective", type=ObjectiveConfig, default=ObjectiveConfig(), help="the loss")
     parser.add_argument("--train", type=TrainConfig, default=TrainConfig(), help="optimisation")
+    parser.add_argument("--lora", type=LoraConfig, default=LoraConfig(), help="low-rank adapters")
     return parser
 
 
@@ -61,18 +70,18 @@ def parse(parser: ArgumentParser, arguments: Sequence[str] | None) -> tuple[Any,
     raw = parser.parse_args(list(sys.argv[1:] if arguments is None else arguments))
     options: Any = parser.instantiate(raw)
     if options.pivot is None and options.data is None and not options.sources:
-        defaults = (ObjectiveConfig(), TrainConfig())
-        if (options.objective, options.train) != defaults:
+        defaults = (ObjectiveConfig(), TrainConfig(), LoraConfig())
+        if (options.objective, options.train, options.lora) != defaults:
             raise FusionError(
-                "--objective and --train belong to a fusion of your own models; give --pivot.model, --sources and "
-                "--data.train too (the embedded default fixes its own objectives)"
+                "--objective, --train and --lora belong to a fusion of your own models; give --pivot.model, --sources "
+                "and --data.train too (the embedded default fixes its own objectives)"
             )
         return options, None
     pivot, data = options.pivot, options.data
     if pivot is None or data is None:
         field = "pivot.model" if pivot is None else "data.train"
         raise FusionError(f"--{field} is missing; a fusion needs a pivot, sources and data")
-    return options, FuseConfig(pivot, data, list(options.sources), options.objective, options.train)
+    return options, FuseConfig(pivot, data, list(options.sources), options.objective, options.train, options.lora)
 
 
 def guard(work: Callable[[], int]) -> int:
@@ -83,5 +92,5 @@ def guard(work: Callable[[], int]) -> int:
         print(f"error: {mistake}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
-        print("\nstopped; no run folder was written, models already built are kept in the cache", file=sys.stderr)
+        print("\nstopped; no run folder was written (built models, caches and checkpoints are kept)", file=sys.stderr)
         return INTERRUPTED

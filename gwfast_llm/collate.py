@@ -13,9 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gwfast_llm.combine import CARRIED, selection
 from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.data import Encoded, Example, pad_right
-from gwfast_llm.path import PathMap, Targets
+from gwfast_llm.logits import Selection, TopK
+from gwfast_llm.path import PathMap, SharedTokens, Targets
 from gwfast_llm.signal import Signal, Source
 
 
@@ -25,6 +27,7 @@ class Item:
 
     signal: Signal
     targets: Targets
+    shared: SharedTokens
     weight: float
 
 
@@ -87,7 +90,10 @@ class SourceDesk:
             for i, signal in zip(wanted, self.sources[s].signals(wanted))
         }
         return [
-            [Item(signals[s, i], self._carried(s, i, signals[s, i]), self._weights[s]) for s in route]
+            [
+                Item(signals[s, i], self._carried(s, i, signals[s, i]), self._maps[s].shared, self._weights[s])
+                for s in route
+            ]
             for i, route in zip(indices, routes)
         ]
 
@@ -139,30 +145,51 @@ class FusionCollator:
         weights = self._objective.weights
         items = self._desk.items(indices)
         batch["source_weight"] = torch.tensor([[item.weight for item in row] for row in items])
-        if weights["path"] or weights["uld"]:
+        if any(weights[n] for n in (*CARRIED, "uld", "hybrid")):
             index = [[r.prompt_length - 1 + i.targets.pivot_index for i in row] for r, row in zip(rows, items)]
             batch["pair_index"] = _stack(index)
             batch["pair_mask"] = _stack([[torch.ones_like(x, dtype=torch.bool) for x in row] for row in index])
-        if weights["path"]:
+        if any(weights[n] for n in CARRIED):
             batch["path_ids"] = _stack([[i.targets.ids for i in row] for row in items])
             batch["path_probs"] = _stack([[i.targets.probs for i in row] for row in items])
             batch["path_tail"] = _stack([[i.targets.tail for i in row] for row in items])
-        k = self._objective.top_k
-        if weights["uld"]:
-            batch["source_probs"] = _stack(
-                [[i.signal.kept.probs[i.targets.source_index, :k] for i in row] for row in items]
+        kept = [[narrowed(i.signal.kept, selection(self._objective)) for i in row] for row in items]
+        both = [list(zip(row, own)) for row, own in zip(items, kept)]
+        if weights["uld"] or weights["hybrid"]:
+            batch["source_probs"] = _stack([[k.probs[i.targets.source_index] for i, k in row] for row in both])
+        if weights["hybrid"]:
+            batch["shared_ids"] = _stack(
+                [[i.shared.to_pivot[k.ids[i.targets.source_index]] for i, k in row] for row in both], fill=-1
             )
+            batch["shared_pivot"] = _stack([[i.shared.in_pivot for i in row] for row in items])
         if weights["gld"]:
-            batch["source_values"] = _stack([[i.signal.kept.values[:, :k] for i in row] for row in items])
-            batch["source_ids"] = _stack([[i.signal.kept.ids[:, :k] for i in row] for row in items])
+            batch["source_values"] = _stack([[k.values for k in row] for row in kept])
+            batch["source_ids"] = _stack([[k.ids for k in row] for row in kept])
             batch["source_mask"] = _stack(
                 [[torch.ones(len(i.signal.gold), dtype=torch.bool) for i in row] for row in items]
             )
         return batch
 
 
-def _stack(rows: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Stack tensors of one rank into (B, S, ...), filled up with zeros in every other axis."""
+def narrowed(kept: TopK, how: Selection) -> TopK:
+    """Fewer of the kept logits, as `how` says; see `gwfast_llm.logits.select`.
+
+    The entropy is that of the kept logits with the rest as one cell: what was dropped is not known any more.
+    """
+    width = kept.ids.shape[-1] if how.k <= 0 else min(how.k, kept.ids.shape[-1])
+    values, ids, probs = kept.values[..., :width], kept.ids[..., :width], kept.probs[..., :width]
+    if how.by == "mass":
+        values = values.masked_fill(probs.cumsum(-1) - probs >= how.amount, -torch.inf)
+    elif how.by == "entropy":
+        rest = (1 - kept.probs.sum(-1)).clamp_min(1e-12)
+        entropy = -(kept.probs * kept.log_probs).nan_to_num(0.0).sum(-1) - rest * rest.log()
+        number = (how.amount * entropy.exp()).ceil().clamp_min(1)
+        values = values.masked_fill(torch.arange(width) >= number[..., None], -torch.inf)
+    return TopK(values, ids, kept.logsumexp)
+
+
+def _stack(rows: Sequence[Sequence[Tensor]], fill: int = 0) -> Tensor:
+    """Stack tensors of one rank into (B, S, ...), filled up with `fill` in every other axis."""
     flat = [t for row in rows for t in row]
     shape = [max(t.shape[d] for t in flat) for d in range(flat[0].dim())]
     padded = []
@@ -170,5 +197,5 @@ def _stack(rows: Sequence[Sequence[Tensor]]) -> Tensor:
         widths: list[int] = []
         for d in reversed(range(t.dim())):
             widths += [0, shape[d] - t.shape[d]]
-        padded.append(F.pad(t, widths))
+        padded.append(F.pad(t, widths, value=fill))
     return torch.stack(padded).unflatten(0, (len(rows), len(rows[0])))

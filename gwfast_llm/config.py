@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from gwfast_llm.errors import FusionError
 
+PARTS = ("sft", "kl", "path", "uld", "gld", "gld_aligned", "hellinger", "hybrid")
 Preset = Literal["path", "infigfusion", "sft", "custom"]
 Routing = Literal["mince", "all"]
 
@@ -67,19 +68,32 @@ class DataConfig:
     Attributes
     ----------
     train : str
-        JSON lines with prompt and response.
+        A .jsonl or .parquet file, or the name of a Hugging Face data set (split `train`).
     validation : str
         The same for held-out examples; none by default.
+    prompt, response : str
+        Columns of a prompt-response data set.
+    messages : str
+        Column of conversations (lists of role and content, the last by the assistant); replaces prompt and response.
+    chat : bool
+        Put prompts into each model's own chat template; conversations always are.
     max_length : int
-        Tokens of prompt and answer together; longer answers are cut.
+        Tokens of prompt and answer together; longer answers are cut, and counted.
     end_token : bool
-        Close every answer with the tokenizer's end-of-sequence token.
+        Close every answer as the chat template does, or with the tokenizer's end-of-sequence token.
+    drop_bad : bool
+        Leave out examples that cannot be used (empty answer, prompt too long), counted, instead of stopping.
     """
 
     train: str
     validation: str = ""
+    prompt: str = "prompt"
+    response: str = "response"
+    messages: str = ""
+    chat: bool = False
     max_length: int = 2048
     end_token: bool = True
+    drop_bad: bool = False
 
     def __post_init__(self) -> None:
         _require(self.max_length >= 2, f"data.max_length is {self.max_length}; expected at least 2")
@@ -95,41 +109,65 @@ class ObjectiveConfig:
         `path` (recommended: CE + 3 path-KL, the one that helped most in our measurements), `infigfusion` (CE + ULD +
         GLD as published), `sft` (no distillation), `custom` (the weights below).  A preset fixes the weights; give
         `custom` to choose them.
-    sft, path, uld, gld : float
-        Weights of the parts for `custom`.
+    sft, kl, path, uld, gld, gld_aligned, hellinger, hybrid : float
+        Weights of the parts for `custom`: cross-entropy; KL between equal vocabularies; KL after carrying the source
+        into the pivot's vocabulary; sorted probabilities; sorted graph features; graphs compared in one vocabulary
+        (useful around 1, harmful at 10); Hellinger distance after carrying (10 is as good as path-KL 3 in our small
+        setting); KL on shared strings with sorted mass on the rest.
     top_k : int
-        Logits kept for ULD and GLD.
+        Most logits kept for ULD, GLD and hybrid.
+    top_by, top_amount : str, float
+        `fixed` keeps top_k everywhere; `mass` the fewest that reach the probability top_amount; `entropy`
+        top_amount * exp(entropy) of them.
     source_top_k : int
         Logits kept of a source; 0 keeps all of them (small vocabularies only).
     gld_nodes, gld_weights, gld_feature, gld_distance : str
         See `gwfast_llm.gld_loss`.
+    gld_scale : {"published", "source"}
+        `source` divides GLD by the size of the source's features: no dependence on the scale of the logits.
+    gld_window : int
+        Positions of one graph of gld_aligned; 0 for whole answers.
     routing : {"mince", "all"}
         `mince`: every example learns from the source with the lower loss on its answer.  `all`: from every source.
     """
 
     preset: Preset = "path"
     sft: float = 1.0
+    kl: float = 0.0
     path: float = 0.0
     uld: float = 0.0
     gld: float = 0.0
+    gld_aligned: float = 0.0
+    hellinger: float = 0.0
+    hybrid: float = 0.0
     top_k: int = 10
+    top_by: Literal["fixed", "mass", "entropy"] = "fixed"
+    top_amount: float = 1.0
     source_top_k: int = 64
     gld_nodes: Literal["rank", "vocab"] = "rank"
-    gld_weights: Literal["logits", "softmax"] = "logits"
-    gld_feature: Literal["mean", "mean_std"] = "mean"
+    gld_weights: Literal["logits", "softmax", "zscore"] = "logits"
+    gld_feature: Literal["mean", "mean_std", "spectrum"] = "mean"
     gld_distance: Literal["l1", "squared"] = "l1"
+    gld_scale: Literal["published", "source"] = "published"
+    gld_window: int = 0
     routing: Routing = "mince"
 
     def __post_init__(self) -> None:
-        for name in ("sft", "path", "uld", "gld"):
+        for name in PARTS:
             value = getattr(self, name)
             _require(value >= 0, f"objective.{name} is {value}; expected 0 or more")
         _require(self.top_k >= 1, f"objective.top_k is {self.top_k}; expected at least 1")
         _require(self.source_top_k >= 0, f"objective.source_top_k is {self.source_top_k}; expected 0 or more")
+        _require(self.gld_window >= 0, f"objective.gld_window is {self.gld_window}; expected 0 or more")
+        _require(self.top_amount > 0, f"objective.top_amount is {self.top_amount}; expected a positive number")
+        _require(
+            self.top_by != "mass" or self.top_amount <= 1,
+            f"objective.top_amount is {self.top_amount}; a probability mass is at most 1",
+        )
         parts = self.weights
         _require(any(parts.values()), "objective: every weight is 0; give at least one part a positive weight")
         if self.preset != "custom":
-            given = [n for n in ("path", "uld", "gld") if getattr(self, n) not in (0.0, parts[n])]
+            given = [n for n in PARTS[1:] if getattr(self, n) not in (0.0, parts[n])]
             _require(
                 not given,
                 f"objective.preset is {self.preset!r}, which fixes the weights, but {', '.join(given)} is given too; "
@@ -140,13 +178,14 @@ class ObjectiveConfig:
     def weights(self) -> dict[str, float]:
         """Weight of every part, the preset's where there is one."""
         presets = {
-            "path": {"sft": 1.0, "path": 3.0, "uld": 0.0, "gld": 0.0},
+            "path": {"sft": 1.0, "path": 3.0},
             # Raw-logit graphs have gradients 10 to 20 times those of the cross-entropy: hence the small weight.
-            "infigfusion": {"sft": 1.0, "path": 0.0, "uld": 0.1, "gld": 0.01},
-            "sft": {"sft": 1.0, "path": 0.0, "uld": 0.0, "gld": 0.0},
+            "infigfusion": {"sft": 1.0, "uld": 0.1, "gld": 0.01},
+            "sft": {"sft": 1.0},
         }
-        own = {name: getattr(self, name) for name in ("sft", "path", "uld", "gld")}
-        return presets.get(self.preset, own)
+        if self.preset == "custom":
+            return {name: getattr(self, name) for name in PARTS}
+        return {name: presets[self.preset].get(name, 0.0) for name in PARTS}
 
     @property
     def distils(self) -> bool:
@@ -174,6 +213,14 @@ class TrainConfig:
         Steps between logged losses.
     interval_every : int
         Steps between measurements of the certified GW interval on held-out examples; 0 switches it off.
+    eval_every : int
+        Steps between evaluations of the objective on held-out examples; 0 switches it off.
+    save_every : int
+        Steps between checkpoints from which --resume goes on; a multiple of log_every, 0 for none.
+    bf16, gradient_checkpointing : bool
+        Save memory on GPUs.
+    report_to : list of str
+        Loggers beside our own records: tensorboard, wandb, trackio, ...
     """
 
     steps: int = 1000
@@ -186,15 +233,49 @@ class TrainConfig:
     seed: int = 0
     log_every: int = 10
     interval_every: int = 0
+    eval_every: int = 0
+    save_every: int = 0
+    bf16: bool = False
+    gradient_checkpointing: bool = False
+    report_to: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulate", "log_every"):
             value = getattr(self, name)
             _require(value >= 1, f"train.{name} is {value}; expected at least 1")
-        for name in ("warmup_steps", "weight_decay", "seed", "interval_every"):
+        for name in ("warmup_steps", "weight_decay", "seed", "interval_every", "eval_every", "save_every"):
             value = getattr(self, name)
             _require(value >= 0, f"train.{name} is {value}; expected 0 or more")
+        _require(
+            self.save_every % self.log_every == 0,
+            f"train.save_every is {self.save_every}, not a multiple of train.log_every {self.log_every}; "
+            "otherwise a resumed run could not log the same numbers",
+        )
         _require(self.lr > 0, f"train.lr is {self.lr}; expected a positive number")
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters through peft; the result is merged into plain weights.
+
+    Attributes
+    ----------
+    rank : int
+        Rank of the adapters; 0 trains all weights.
+    alpha, dropout : float
+        Scale and dropout of the adapters.
+    targets : str
+        Modules that get one: `all-linear`, or names separated by commas.
+    """
+
+    rank: int = 0
+    alpha: float = 32.0
+    dropout: float = 0.0
+    targets: str = "all-linear"
+
+    def __post_init__(self) -> None:
+        _require(self.rank >= 0, f"lora.rank is {self.rank}; expected 0 or more")
+        _require(0 <= self.dropout < 1, f"lora.dropout is {self.dropout}; expected at least 0 and less than 1")
 
 
 @dataclass(frozen=True)
@@ -206,6 +287,7 @@ class FuseConfig:
     sources: list[SourceConfig] = field(default_factory=list)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
 
     def __post_init__(self) -> None:
         labels = [source.label for source in self.sources]

@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
     parser.add_argument("--name", type=str, default="", help="name of the run folder (a number by default)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing run folder")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of an unfinished run")
     return guard(lambda: _run(*parse(parser, arguments)))
 
 
@@ -35,10 +36,11 @@ def _run(options: Any, config: FuseConfig | None) -> int:
     from gwfast_llm import rundir
     from gwfast_llm.errors import FusionError
 
-    prefix = "tiny" if config is None else "fuse"
-    target = rundir.choose(Path(options.runs), options.name, prefix, options.overwrite)
     if config is not None:
-        return _fuse(config, target)
+        return _fuse(config, options)
+    if options.resume:
+        raise FusionError("--resume belongs to a fusion of your own models; built models are found again anyway")
+    target = rundir.choose(Path(options.runs), options.name, "tiny", options.overwrite)
     from gwfast_llm.tiny.default import SIZES
 
     if options.size not in SIZES:
@@ -113,21 +115,86 @@ fusion.
 """
 
 
-def _fuse(config: FuseConfig, target: Path) -> int:
-    from gwfast_llm import report, rundir
-    from gwfast_llm.train import fuse
+def _fuse(config: FuseConfig, options: Any) -> int:
+    import torch
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
 
-    with rundir.building(target) as folder:
-        fused = fuse(config)
-        fused.model.save_pretrained(folder / "model")
-        fused.tokenizer.save_pretrained(folder / "model")
-        name = config.objective.preset
-        metrics = [{"objective": name, "seed": config.train.seed, **row} for row in fused.metrics]
-        report.write_metrics(folder / "metrics.jsonl", metrics)
-        (folder / "config.json").write_text(json.dumps(config.as_dict(), indent=2) + "\n", encoding="utf-8")
-        report.plot_losses(folder / "losses.png", metrics, [name])
-    print(f"model {target / 'model'}\n{fused.seconds:.0f} s of training")
+    from gwfast_llm import report, rundir
+    from gwfast_llm.errors import FusionError
+    from gwfast_llm.train import fuse, last_checkpoint
+
+    state = PartialState(cpu=not torch.cuda.is_available())
+    chosen: list[Any] = [None, None]
+    if state.is_main_process:
+        try:
+            target = rundir.choose(Path(options.runs), options.name, "fuse", options.overwrite)
+            work = rundir.open_unfinished(target, config.as_dict(), options.resume, options.overwrite)
+            chosen = [(target, work), None]
+        except FusionError as mistake:
+            chosen = [None, str(mistake)]
+    if state.num_processes > 1:
+        broadcast_object_list(chosen)
+    if chosen[1]:
+        raise FusionError(chosen[1])
+    target, work = chosen[0]
+    checkpoints = work / "checkpoints"
+    try:
+        fused = fuse(config, checkpoints=checkpoints, resume=options.resume)
+    except BaseException:
+        if state.is_main_process and last_checkpoint(checkpoints) is None:
+            shutil.rmtree(work, ignore_errors=True)  # nothing to go on from
+        raise
+    if not state.is_main_process:
+        return 0
+    fused.model.save_pretrained(work / "model")
+    fused.tokenizer.save_pretrained(work / "model")
+    name = config.objective.preset
+    metrics = [{"objective": name, "seed": config.train.seed, **row} for row in fused.metrics]
+    report.write_metrics(work / "metrics.jsonl", metrics)
+    report.plot_losses(work / "losses.png", metrics, [name])
+    if any("gw_upper" in row for row in metrics):
+        report.plot_interval(work / "interval.png", metrics, [name])
+    (work / "report.md").write_text(fusion_page(config, fused, metrics), encoding="utf-8")
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    rundir.finish(work, target)
+    print("\n".join(fused.notes))
+    print(f"model {target / 'model'}\nreport {target / 'report.md'}\n{fused.seconds:.0f} s")
     return 0
+
+
+def fusion_page(config: FuseConfig, fused: Any, metrics: Sequence[dict[str, Any]]) -> str:
+    """Markdown page of a fusion of the user's own models."""
+    sources = "\n".join(f"* source {s.label}: `{s.model}`, weight {s.weight:g}" for s in config.sources)
+    parts = ", ".join(f"{weight:g} {name}" for name, weight in config.objective.weights.items() if weight)
+    losses = [row for row in metrics if "loss" in row]
+    held_out = [row for row in metrics if "eval_loss" in row]
+    intervals = [row for row in metrics if "gw_upper" in row]
+    lines = [f"loss {losses[0]['loss']:.4f} at step {losses[0]['step']}, {losses[-1]['loss']:.4f} at the end"]
+    if held_out:
+        lines.append(f"held-out objective {held_out[0]['eval_loss']:.4f}, {held_out[-1]['eval_loss']:.4f} at the end")
+    if intervals:
+        first, last = intervals[0], intervals[-1]
+        lines.append(
+            f"certified GW interval [{first['gw_lower']:.4f}, {first['gw_upper']:.4f}] at the start, "
+            f"[{last['gw_lower']:.4f}, {last['gw_upper']:.4f}] at the end\n\n![interval](interval.png)"
+        )
+    notes = "\n".join(f"* {note}" for note in fused.notes) or "* every example was used whole"
+    result = "\n\n".join(lines)
+    return f"""# Fusion into `{config.pivot.model}`
+
+{sources}
+
+Objective {parts} ({config.objective.preset}), {config.train.steps} steps, {fused.seconds:.0f} s.
+
+{result}
+
+![losses](losses.png)
+
+Data:
+
+{notes}
+"""
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from torch import Tensor
 import gwfast
 
 Nodes = Literal["rank", "vocab"]
-Weights = Literal["logits", "softmax"]
-Feature = Literal["mean", "mean_std"]
+Weights = Literal["logits", "softmax", "zscore"]
+Feature = Literal["mean", "mean_std", "spectrum"]
 
 
 def node_weights(values: Tensor, mask: Tensor, weights: Weights) -> Tensor:
@@ -27,18 +27,25 @@ def node_weights(values: Tensor, mask: Tensor, weights: Weights) -> Tensor:
     Parameters
     ----------
     values : Tensor (B, L, K)
-        Kept logits, largest first.
+        Kept logits, largest first; minus infinity for channels that are dropped.
     mask : Tensor (B, L) of bool
         Answer positions.
-    weights : {"logits", "softmax"}
-        Raw logits, or the softmax over the K kept ones.
+    weights : {"logits", "softmax", "zscore"}
+        Raw logits, the softmax over the kept ones, or the kept ones less their mean, over their standard deviation.
 
     Returns
     -------
     Tensor (B, L, K)
     """
-    kept = values.softmax(-1) if weights == "softmax" else values
-    return kept * mask[..., None]
+    there = torch.isfinite(values)
+    if weights == "softmax":
+        values = torch.where(there.any(-1, keepdim=True), values, torch.zeros_like(values)).softmax(-1)
+    values = torch.where(there, values, torch.zeros_like(values))
+    if weights == "zscore":
+        count = there.sum(-1, keepdim=True).clamp_min(1)
+        centred = torch.where(there, values - values.sum(-1, keepdim=True) / count, torch.zeros_like(values))
+        values = centred / (centred.pow(2).sum(-1, keepdim=True) / count + 1e-12).sqrt()
+    return torch.where(mask[..., None], values, torch.zeros_like(values))
 
 
 def node_features(
@@ -49,6 +56,8 @@ def node_features(
     The mean feature is f_i = (1/n) sum_j C_ij with C = (1/L) sum_t h_t h_t', computed as
     (1/(nL)) sum_t (h_t'1) h_t; n = K for rank nodes and n = 1 (row sums) for vocabulary nodes, so that the value does
     not shrink with V.  The spread is the standard deviation of a row times the square root of the number of nodes.
+    The spectrum is the eigenvalues of C, taken from the smaller of C and the L x L Gram matrix of the positions; its
+    sorted distance, squared and divided by the squared number of nodes, is a lower bound of GW.
 
     Parameters
     ----------
@@ -60,21 +69,24 @@ def node_features(
         Answer positions.
     nodes : {"rank", "vocab"}
         One node per rank among the kept, or per vocabulary entry.
-    feature : {"mean", "mean_std"}
-        Row means alone, or row means and row spreads.
+    feature : {"mean", "mean_std", "spectrum"}
+        Row means alone, row means and row spreads, or eigenvalues.
     vocab_size : int
         V, for vocabulary nodes.
 
     Returns
     -------
     list of Tensor (B, N)
-        One per feature; N = K or V.
+        One per feature; N = K or V (L for the spectrum of vocabulary nodes).
 
     Notes
     -----
-    Cost: O(LK) a row for the mean.  The spread costs O(LK^2) for rank nodes and O(L^2 K + LV) for vocabulary nodes.
+    Cost: O(LK) a row for the mean.  The spread costs O(LK^2) for rank nodes and O(L^2 K + LV) for vocabulary nodes; the
+    spectrum O(K^3) or O(L^3).
     """
     length = mask.sum(1).clamp_min(1)[:, None].to(h.dtype)
+    if feature == "spectrum":
+        return [_spectrum(h, ids, nodes, vocab_size) / length]
     strength = h.sum(-1, keepdim=True) * h
     if nodes == "rank":
         features = [strength.sum(1) / length / h.shape[-1]]
@@ -92,6 +104,13 @@ def node_features(
         squares = torch.einsum("blv,blm,bmv->bv", factor, gram, factor) / length.pow(2)
         features.append(_spread(squares, row_sum, vocab_size))
     return features
+
+
+def _spectrum(h: Tensor, ids: Tensor, nodes: Nodes, vocab_size: int) -> Tensor:
+    if nodes == "rank":
+        return torch.linalg.eigvalsh(torch.einsum("blk,blj->bkj", h, h))
+    factor = h.new_zeros(*h.shape[:2], vocab_size).scatter_add(2, ids, h)
+    return torch.linalg.eigvalsh(factor @ factor.transpose(1, 2))
 
 
 def _spread(squares: Tensor, sums: Tensor, nodes: int) -> Tensor:

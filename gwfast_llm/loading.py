@@ -68,19 +68,34 @@ def load_model(config: ModelConfig) -> Any:
         raise FusionError(f"{_role(config)}: no model at {config.model!r} ({_first_line(problem)})") from None
 
 
-def end_token_of(tokenizer: Any) -> int:
-    """Token that closes an answer.
+def check_vocabulary(role: str, model: Any, tokenizer: Any) -> int:
+    """Number of logits that belong to tokens; a model may have more rows, filled up to a round number.
+
+    Parameters
+    ----------
+    role : str
+        Name of the model in messages.
+    model, tokenizer : transformers objects
+        The two that must fit.
+
+    Returns
+    -------
+    int
+        Largest token id in use, plus 1.
 
     Raises
     ------
     FusionError
-        When the tokenizer has none.
+        When the tokenizer has ids for which the model has no logit.
     """
-    if tokenizer.eos_token_id is None:
+    used = max(tokenizer.get_vocab().values()) + 1
+    rows = model.get_output_embeddings().weight.shape[0]
+    if used > rows:
         raise FusionError(
-            f"tokenizer {tokenizer.name_or_path!r} has no end-of-sequence token; use --data.end_token false"
+            f"{role}: the tokenizer has ids up to {used - 1}, the model only {rows} logits; "
+            "the tokenizer is not that of the model: give the folder that holds both"
         )
-    return tokenizer.eos_token_id
+    return used
 
 
 def _first_line(problem: Exception) -> str:

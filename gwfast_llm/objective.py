@@ -1,24 +1,18 @@
-"""The losses by name: pure functions of logits, each a sum over items with the number of items it is a mean of.
+"""The losses position by position: pure functions, each a sum over items with the number of items it is a mean of.
 
-Shapes: B batch, L tokens, V vocabulary, K kept logits, P matched positions, N graph nodes.  Every part keeps its sum
-and its count apart, so that a mean over an accumulated or distributed batch is the mean over all its items and not a
-mean of means.
+Shapes: B batch, L tokens, V vocabulary, K kept logits, P matched positions.  Every part keeps its sum and its count
+apart, so that a mean over an accumulated or distributed batch is the mean over all its items and not a mean of means.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gwfast_llm.errors import FusionError
-from gwfast_llm.graph import Feature, Nodes, Weights, node_features, node_weights
-from gwfast_llm.logits import TopK, pack_rows, top_k, widened
-
-Distance = Literal["l1", "squared"]
+from gwfast_llm.logits import TopK, widened
 
 
 @dataclass(frozen=True)
@@ -92,7 +86,7 @@ def kl_part(
     rest = torch.where(q > 0, log_probs.exp(), torch.zeros_like(q)).sum(-1)
     tail = target_tail * (target_tail.clamp_min(1e-12).log() - torch.log1p(-rest.clamp_max(1 - 1e-6)))
     value = kept + torch.where(target_tail > 1e-9, tail, torch.zeros_like(tail))
-    return _sum(value, mask, weight)
+    return sum_items(value, mask, weight)
 
 
 def uld_part(student: Tensor, source: Tensor, mask: Tensor, weight: Tensor | None = None) -> Part:
@@ -113,240 +107,90 @@ def uld_part(student: Tensor, source: Tensor, mask: Tensor, weight: Tensor | Non
         Between 0 and 2, one item a position.
     """
     width = max(student.shape[-1], source.shape[-1])
-    value = (_widen(student, width) - _widen(source, width)).abs().sum(-1)
-    return _sum(value, mask, weight)
+    value = (widen(student, width) - widen(source, width)).abs().sum(-1)
+    return sum_items(value, mask, weight)
 
 
-@dataclass(frozen=True)
-class GraphOptions:
-    """What the published description of graph-on-logits distillation leaves open.
-
-    Attributes
-    ----------
-    nodes : {"rank", "vocab"}
-        Node i is the i-th largest logit, or a vocabulary entry.
-    weights : {"logits", "softmax"}
-        Node weights at a position.
-    feature : {"mean", "mean_std"}
-        Row means of the graph as published, or row means and row spreads.
-    distance : {"l1", "squared"}
-        Distance of the sorted features.
-    """
-
-    nodes: Nodes = "rank"
-    weights: Weights = "logits"
-    feature: Feature = "mean"
-    distance: Distance = "l1"
-
-
-def gld_part(
-    student: TopK,
-    source: TopK,
-    student_mask: Tensor,
-    source_mask: Tensor,
-    vocab_sizes: tuple[int, int],
-    options: GraphOptions,
-    weight: Tensor | None = None,
+def hellinger_part(
+    log_probs: Tensor, target_probs: Tensor, target_tail: Tensor, mask: Tensor, weight: Tensor | None = None
 ) -> Part:
-    """Distance of sorted node features of two co-activation graphs, sum_i |f_(i) - g_(i)|.
+    """Squared Hellinger distance at matched positions, sum_v (sqrt p_v - sqrt q_v)^2 = 2 - 2 sum_v sqrt(p_v q_v).
 
     Parameters
     ----------
-    student, source : TopK of (B, L, K), (B, L', K')
-        Kept logits of both models; positions need not correspond.
-    student_mask, source_mask : Tensor (B, L), (B, L') of bool
-        Answer positions.
-    vocab_sizes : (int, int)
-        V of both models, used for vocabulary nodes.
-    options : GraphOptions
-        Nodes, weights, feature, distance.
-    weight : Tensor (B,), optional
-        Weight of each example in the sum.
+    log_probs, target_probs, target_tail, mask, weight
+        As in `kl_part`; what lies outside the kept tokens counts as one cell.
 
     Returns
     -------
     Part
-        In units of squared weights (logits or probabilities), one item an example.
+        Between 0 and 2, one item a position.
     """
-    both = []
-    for kept, mask, size in zip((student, source), (student_mask, source_mask), vocab_sizes):
-        h = node_weights(kept.values, mask, options.weights)
-        both.append(node_features(h, kept.ids, mask, nodes=options.nodes, feature=options.feature, vocab_size=size))
-    value = student.values.new_zeros(len(student.values))
-    for f, g in zip(*both):
-        width = max(f.shape[-1], g.shape[-1])
-        gap = _widen(f, width).sort(-1, descending=True)[0] - _widen(g, width).sort(-1, descending=True)[0]
-        value = value + (gap.abs() if options.distance == "l1" else gap.pow(2)).sum(-1)
-    return _sum(value, student_mask.any(1) & source_mask.any(1), weight)
+    kept = target_probs > 0
+    p = torch.where(kept, log_probs, torch.zeros_like(log_probs)).exp() * kept
+    overlap = (_root(p) * target_probs.sqrt()).sum(-1)
+    rest = (1 - p.sum(-1)).clamp_min(0.0)
+    overlap = overlap + _root(rest) * target_tail.clamp_min(0.0).sqrt()
+    return sum_items(2 - 2 * overlap, mask, weight)
 
 
-def _widen(values: Tensor, width: int) -> Tensor:
+def hybrid_part(
+    student: TopK,
+    log_probs: Tensor,
+    shared: Tensor,
+    source_probs: Tensor,
+    student_shared: Tensor,
+    mask: Tensor,
+    weight: Tensor | None = None,
+) -> Part:
+    """KL on tokens that both vocabularies spell alike, sorted distance on the others.
+
+    Parameters
+    ----------
+    student : TopK of (..., P, K)
+        Student's kept logits at matched positions.
+    log_probs : Tensor (..., P, K')
+        Student's log-probabilities of the tokens that spell the source's kept tokens; anything where not `shared`.
+    shared : Tensor (..., P, K') of bool
+        Which of the source's kept tokens the student's vocabulary has.
+    source_probs : Tensor (..., P, K')
+        Source's probabilities.
+    student_shared : Tensor (..., P, K) of bool
+        Which of the student's kept tokens the source's vocabulary has.
+    mask : Tensor (..., P) of bool
+        Positions that count.
+    weight : Tensor broadcastable to (..., P), optional
+        Weight of each position.
+
+    Returns
+    -------
+    Part
+        One item a position.
+    """
+    q = torch.where(shared, source_probs, torch.zeros_like(source_probs))
+    alike = torch.where(q > 0, q * (q.clamp_min(1e-12).log() - log_probs), torch.zeros_like(q)).sum(-1)
+    own = torch.where(student_shared, torch.zeros_like(student.probs), student.probs)
+    other = torch.where(shared, torch.zeros_like(source_probs), source_probs)
+    width = max(own.shape[-1], other.shape[-1])
+    own = widen(own, width).sort(-1, descending=True)[0]
+    other = widen(other, width).sort(-1, descending=True)[0]
+    return sum_items(alike + (own - other).abs().sum(-1), mask, weight)
+
+
+def _root(x: Tensor) -> Tensor:
+    """Square root whose gradient at 0 is 0 and not infinite."""
+    positive = x > 1e-12
+    return torch.where(positive, torch.where(positive, x, torch.ones_like(x)).sqrt(), torch.zeros_like(x))
+
+
+def widen(values: Tensor, width: int) -> Tensor:
+    """Fill the last axis up with zeros to `width`."""
     return F.pad(values, (0, width - values.shape[-1]))
 
 
-def _sum(value: Tensor, mask: Tensor, weight: Tensor | None) -> Part:
+def sum_items(value: Tensor, mask: Tensor, weight: Tensor | None) -> Part:
+    """Sum the items that count, with their number."""
     value = torch.where(mask, value, torch.zeros_like(value))
     if weight is not None:
         value = value * weight
     return Part(value.sum(), mask.sum().to(value.dtype))
-
-
-def _check_pair(student_logits: Tensor, teacher_logits: Tensor, student_mask: Tensor, teacher_mask: Tensor) -> None:
-    for name, logits, mask in (
-        ("student", student_logits, student_mask),
-        ("teacher", teacher_logits, teacher_mask),
-    ):
-        if logits.dim() != 3:
-            raise FusionError(f"{name}_logits has shape {tuple(logits.shape)}; expected (B, L, V)")
-        if mask.shape != logits.shape[:2]:
-            raise FusionError(
-                f"{name}_mask has shape {tuple(mask.shape)}; expected {tuple(logits.shape[:2])}, (B, L) of "
-                f"{name}_logits"
-            )
-        if mask.dtype != torch.bool:
-            raise FusionError(f"{name}_mask has type {mask.dtype}; expected torch.bool: pass mask.bool()")
-        if not mask.any():
-            raise FusionError(f"{name}_mask excludes every position; at least one must be an answer position")
-    if len(student_logits) != len(teacher_logits):
-        raise FusionError(
-            f"student_logits has {len(student_logits)} examples, teacher_logits {len(teacher_logits)}; "
-            "the same examples are needed in the same order"
-        )
-
-
-def uld_loss(
-    student_logits: Tensor,
-    teacher_logits: Tensor,
-    student_mask: Tensor,
-    teacher_mask: Tensor,
-    *,
-    top_k: int = 10,
-) -> Tensor:
-    """Universal logit distillation: mean over positions of the L1 distance of sorted probabilities.
-
-    L = (1/P) sum_t sum_{i <= K} |p_t(i) - q_t(i)|, with p_t(i) the i-th largest probability at the t-th answer
-    position.  The t-th answer position of one model is compared with the t-th of the other, up to the shorter answer.
-
-    Parameters
-    ----------
-    student_logits : Tensor (B, L, V)
-        Raw logits, differentiable.
-    teacher_logits : Tensor (B, L', V')
-        Raw logits; L' and V' may differ from the student's.
-    student_mask, teacher_mask : Tensor (B, L), (B, L') of bool
-        True where the *next* token is an answer token.
-    top_k : int
-        Sorted probabilities kept, chosen before anything is sorted; 0 keeps all.
-
-    Returns
-    -------
-    Tensor ()
-        Between 0 and 2.
-
-    Raises
-    ------
-    FusionError
-        Naming the argument whose shape or type does not fit.
-
-    Notes
-    -----
-    Cost: O(V) a position for the selection, O(K) memory a position beyond the logits.  The probabilities are those
-    of the whole vocabulary (log-sum-exp over V), not renormalised over the kept ones.
-    Source: Boizard et al., Towards Cross-Tokenizer Distillation, 2024.
-
-    Examples
-    --------
-    >>> s = torch.log(torch.tensor([[[0.6, 0.4]]])); t = torch.log(torch.tensor([[[0.1, 0.0, 0.9]]]).clamp_min(1e-9))
-    >>> m = torch.tensor([[True]])
-    >>> round(uld_loss(s, t, m, m).item(), 4)  # |0.6 - 0.9| + |0.4 - 0.1|
-    0.6
-    """
-    _check_pair(student_logits, teacher_logits, student_mask, teacher_mask)
-    s, s_real = _kept_answers(student_logits, student_mask, top_k)
-    t, t_real = _kept_answers(teacher_logits, teacher_mask, top_k)
-    width = min(s_real.shape[1], t_real.shape[1])
-    return uld_part(s.probs[:, :width], t.probs[:, :width], s_real[:, :width] & t_real[:, :width]).mean
-
-
-def gld_loss(
-    student_logits: Tensor,
-    teacher_logits: Tensor,
-    student_mask: Tensor,
-    teacher_mask: Tensor,
-    *,
-    top_k: int = 10,
-    nodes: Nodes = "vocab",
-    weights: Weights = "softmax",
-    feature: Feature = "mean",
-    distance: Distance = "l1",
-) -> Tensor:
-    """Graph-on-logits distillation: distance of sorted node features of two co-activation graphs.
-
-    L = (1/B) sum_b sum_i |f_(i) - g_(i)|, f the row means of C = (1/L) sum_t h_t h_t' over answer positions, sorted.
-    The graphs are never formed.
-
-    Parameters
-    ----------
-    student_logits : Tensor (B, L, V)
-        Raw logits, differentiable.
-    teacher_logits : Tensor (B, L', V')
-        Raw logits; L' and V' may differ from the student's.
-    student_mask, teacher_mask : Tensor (B, L), (B, L') of bool
-        True where the *next* token is an answer token.
-    top_k : int
-        Logits kept at each position; 0 keeps all.
-    nodes : {"vocab", "rank"}
-        A node is a vocabulary entry, or a rank among the kept logits.
-    weights : {"softmax", "logits"}
-        Weight of a node at a position: softmax over the kept logits, or the raw logit.
-    feature : {"mean", "mean_std"}
-        Row means as published, or row means and row spreads.
-    distance : {"l1", "squared"}
-        L1 as published, or squared.
-
-    Returns
-    -------
-    Tensor ()
-        In units of squared weights; not bounded for raw logits.
-
-    Raises
-    ------
-    FusionError
-        Naming the argument whose shape, type or value does not fit.
-
-    Notes
-    -----
-    With softmax weights every position sums to one, so the row means are the mean token probabilities and the graph
-    cancels out of ``feature="mean"``; use ``feature="mean_std"`` for a loss that sees the graph.
-    The value bounds the Gromov-Wasserstein distance of the graphs from below, it does not approximate it.
-
-    Cost: O(V) a position for the selection, O(LK + V log V) an example after it.
-    Source: InfiGFusion (arXiv 2505.13893); the description leaves the options above open.
-
-    Examples
-    --------
-    >>> z = torch.randn(1, 4, 20, generator=torch.Generator().manual_seed(0)); m = torch.ones(1, 4, dtype=torch.bool)
-    >>> gld_loss(z, z[..., torch.randperm(20, generator=torch.Generator().manual_seed(1))], m, m).item() < 1e-6
-    True
-    """
-    _check_pair(student_logits, teacher_logits, student_mask, teacher_mask)
-    for name, value, allowed in (
-        ("nodes", nodes, ("vocab", "rank")),
-        ("weights", weights, ("softmax", "logits")),
-        ("feature", feature, ("mean", "mean_std")),
-        ("distance", distance, ("l1", "squared")),
-    ):
-        if value not in allowed:
-            raise FusionError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
-    s, s_real = _kept_answers(student_logits, student_mask, top_k)
-    t, t_real = _kept_answers(teacher_logits, teacher_mask, top_k)
-    sizes = (student_logits.shape[-1], teacher_logits.shape[-1])
-    return gld_part(s, t, s_real, t_real, sizes, GraphOptions(nodes, weights, feature, distance)).mean
-
-
-def _kept_answers(logits: Tensor, mask: Tensor, k: int) -> tuple[TopK, Tensor]:
-    kept = top_k(logits, k)
-    values, real = pack_rows(kept.values, mask)
-    ids, _ = pack_rows(kept.ids, mask)
-    lse, _ = pack_rows(kept.logsumexp, mask)
-    return TopK(values, ids, lse), real

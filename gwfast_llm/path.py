@@ -50,6 +50,35 @@ class Targets:
     tail: Tensor
 
 
+@dataclass(frozen=True)
+class SharedTokens:
+    """Tokens that two vocabularies spell alike.
+
+    Attributes
+    ----------
+    to_pivot : Tensor (V',)
+        Pivot id of each source token, -1 where the pivot has none of that spelling.
+    in_pivot : Tensor (V,) of bool
+        Which pivot tokens the source has.
+    """
+
+    to_pivot: Tensor
+    in_pivot: Tensor
+
+
+def shared_tokens(pivot_tokenizer, source_tokenizer) -> SharedTokens:
+    """Find the tokens of equal bytes; the two closing tokens count as equal."""
+    pivot, source = spelling(pivot_tokenizer), spelling(source_tokenizer)
+    where = {piece: i for i, piece in reversed(list(enumerate(pivot))) if piece is not None}
+    to_pivot = torch.tensor([where.get(piece, -1) if piece is not None else -1 for piece in source])
+    ends = pivot_tokenizer.eos_token_id, source_tokenizer.eos_token_id
+    if ends[0] is not None and ends[1] is not None:
+        to_pivot[ends[1]] = ends[0]
+    in_pivot = torch.zeros(len(pivot), dtype=torch.bool)
+    in_pivot[to_pivot[to_pivot >= 0]] = True
+    return SharedTokens(to_pivot, in_pivot)
+
+
 class PathMap:
     """Counted map from source token sequences to the pivot's next token.
 
@@ -77,7 +106,8 @@ class PathMap:
     ):
         self._pivot = pivot_tokenizer
         self._spelled = spelling(source_tokenizer)
-        self._same = pivot_tokenizer.get_vocab() == source_tokenizer.get_vocab()
+        self.same = pivot_tokenizer.get_vocab() == source_tokenizer.get_vocab()
+        self.shared = shared_tokens(pivot_tokenizer, source_tokenizer)
         self._by_sequence: defaultdict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
         self._by_text: defaultdict[bytes, Counter[int]] = defaultdict(Counter)
         self._rows: dict[tuple[tuple[int, ...], int], list[tuple[int, float]]] = {}
@@ -138,7 +168,7 @@ class PathMap:
         pairs = matched_starts(pivot.ends, source.ends)
         pairs = [(p, s) for p, s in pairs if s < len(signal.gold)]
         where = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
-        if self._same and pivot.answer == source.answer:
+        if self.same and pivot.answer == source.answer:
             kept = signal.kept
             width = kept.ids.shape[1] if keep <= 0 else min(keep, kept.ids.shape[1])
             probs = kept.probs[:, :width]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gwfast_llm.data import Encoded, pad_right
 from gwfast_llm.errors import FusionError
+from gwfast_llm.loading import check_vocabulary
 from gwfast_llm.logits import TopK, top_k
 
 
@@ -33,6 +34,9 @@ class Signal:
     def nll(self) -> float:
         """Negative log-likelihood (nats) of the whole answer: comparable across tokenizers of the same text."""
         return -float(self.gold.double().sum())
+
+
+BLOCK = 16  # examples that a source is asked at once
 
 
 class Source(Protocol):
@@ -70,6 +74,7 @@ class OnlineSource:
         self.rows = rows
         self._model = model.eval().requires_grad_(False)
         self._keep = keep
+        self._size = check_vocabulary(f"source {name}", model, tokenizer)
 
     def signals(self, indices: Sequence[int]) -> list[Signal]:
         """Run the model on these examples.
@@ -87,7 +92,7 @@ class OnlineSource:
             logits = self._model(input_ids=ids, attention_mask=mask, use_cache=False).logits
         found = []
         for row, index, one in zip(rows, indices, logits):
-            answer = one[row.prompt_length - 1 : len(row.ids) - 1].float()
+            answer = one[row.prompt_length - 1 : len(row.ids) - 1, : self._size].float()
             if not torch.isfinite(answer).all():
                 raise FusionError(
                     f"source {self.name}: logits of example {index} are not finite; "
@@ -102,6 +107,9 @@ class OnlineSource:
 
 class Remembered:
     """A source whose answers are kept in memory once given; for small data sets seen many times.
+
+    The source is asked in blocks of fixed examples: the last bits of a logit depend on what else is in the batch, and
+    a resumed run, which asks in another order, must see the same bits.
 
     Parameters
     ----------
@@ -118,7 +126,7 @@ class Remembered:
 
     def signals(self, indices: Sequence[int]) -> list[Signal]:
         """Signals of these examples, asking the source only for those not yet known."""
-        missing = [i for i in dict.fromkeys(indices) if i not in self._known]
-        if missing:
-            self._known.update(zip(missing, self._source.signals(missing)))
+        for block in sorted({i // BLOCK for i in indices if i not in self._known}):
+            own = range(block * BLOCK, min((block + 1) * BLOCK, len(self.rows)))
+            self._known.update(zip(own, self._source.signals(own)))
         return [self._known[i] for i in indices]

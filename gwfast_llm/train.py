@@ -1,4 +1,4 @@
-"""Training: the fusion objective on `transformers.Trainer`."""
+"""From a configuration to a trained pivot: load, prepare, train, and merge adapters."""
 
 from __future__ import annotations
 
@@ -11,294 +11,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import Dataset
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from gwfast_llm.collate import FusionCollator, SourceDesk, path_maps
-from gwfast_llm.config import FuseConfig, ObjectiveConfig, TrainConfig
-from gwfast_llm.data import encode_all, read_examples
+from gwfast_llm.config import FuseConfig, LoraConfig, ObjectiveConfig, SourceConfig, TrainConfig
+from gwfast_llm.data import Encoded, Example, prepare
 from gwfast_llm.errors import FusionError
-from gwfast_llm.graph import Interval, certified_interval
-from gwfast_llm.loading import end_token_of, load_model, load_tokenizer
-from gwfast_llm.logits import TopK, pack_rows, top_k, widened
-from gwfast_llm.objective import GraphOptions, Part, gld_part, kl_part, sft_part, uld_part
-from gwfast_llm.signal import OnlineSource, Remembered
+from gwfast_llm.files import read_examples
+from gwfast_llm.interval import IntervalCallback, IntervalMeter
+from gwfast_llm.loading import check_vocabulary, load_model, load_tokenizer
+from gwfast_llm.signal import OnlineSource, Remembered, Source
+from gwfast_llm.trainer import FusionTrainer, Indices
 
 Progress = Callable[[int, int], None]
 Metric = dict[str, Any]
 INTERVAL_EXAMPLES = 56
-INTERVAL_NODES = 256
-
-
-class Indices(Dataset):
-    """The numbers 0 to n - 1; the collator looks the examples up."""
-
-    def __init__(self, size: int):
-        self._size = size
-
-    def __len__(self) -> int:
-        """Return the number of examples."""
-        return self._size
-
-    def __getitem__(self, index: int) -> int:
-        """Return the index itself."""
-        return index
-
-
-def part_names(objective: ObjectiveConfig, slots: int) -> list[tuple[str, int]]:
-    """Parts with a weight, each with its source slot (0 for the cross-entropy)."""
-    weights = objective.weights
-    names = [("sft", 0)] if weights["sft"] else []
-    return names + [(name, s) for name in ("path", "uld", "gld") if weights[name] for s in range(slots)]
-
-
-def batch_counts(batch: dict[str, Tensor], names: Sequence[tuple[str, int]]) -> Tensor:
-    """Items of every part in a batch, known before any model runs."""
-    counts = []
-    for name, slot in names:
-        if name == "sft":
-            counts.append((batch["labels"][:, 1:] != -100).sum())
-        elif name == "gld":
-            counts.append((batch["source_mask"][:, slot].any(1)).sum())
-        else:
-            counts.append(batch["pair_mask"][:, slot].sum())
-    return torch.stack(counts).float()
-
-
-def batch_parts(logits: Tensor, batch: dict[str, Tensor], objective: ObjectiveConfig, slots: int) -> list[Part]:
-    """Every weighted part of the objective on one batch, in the order of `part_names`.
-
-    Parameters
-    ----------
-    logits : Tensor (B, L, V)
-        The pivot's logits.
-    batch : dict
-        Tensors from `FusionCollator`.
-    objective : ObjectiveConfig
-        Weights and options.
-    slots : int
-        Source slots S.
-
-    Returns
-    -------
-    list of Part
-    """
-    weights = objective.weights
-    logsumexp = widened(logits).logsumexp(-1) if weights["path"] else None
-    kept = top_k(logits, objective.top_k) if weights["uld"] or weights["gld"] else None
-    answers = None
-    if weights["gld"] and kept is not None:
-        predicts = torch.zeros_like(batch["labels"], dtype=torch.bool)
-        predicts[:, :-1] = batch["labels"][:, 1:] != -100
-        values, real = pack_rows(kept.values, predicts)
-        answers = TopK(values, pack_rows(kept.ids, predicts)[0], pack_rows(kept.logsumexp, predicts)[0]), real
-    rows = torch.arange(len(logits), device=logits.device)[:, None]
-    parts = []
-    for name, slot in part_names(objective, slots):
-        if name == "sft":
-            parts.append(sft_part(logits, batch["labels"]))
-            continue
-        weight = batch["source_weight"][:, slot]
-        if name == "gld":
-            assert answers is not None
-            source = TopK(
-                batch["source_values"][:, slot],
-                batch["source_ids"][:, slot],
-                batch["source_values"].new_zeros(()),
-            )
-            options = GraphOptions(
-                objective.gld_nodes, objective.gld_weights, objective.gld_feature, objective.gld_distance
-            )
-            size = max(logits.shape[-1], int(batch["source_ids"].max()) + 1)
-            parts.append(
-                gld_part(
-                    answers[0],
-                    source,
-                    answers[1],
-                    batch["source_mask"][:, slot],
-                    (size, size),
-                    options,
-                    weight,
-                )
-            )
-            continue
-        at, mask = batch["pair_index"][:, slot], batch["pair_mask"][:, slot]
-        if name == "path":
-            assert logsumexp is not None
-            ids = batch["path_ids"][:, slot]
-            log_probs = logits[rows[..., None], at[..., None], ids] - logsumexp[rows, at][..., None]
-            parts.append(
-                kl_part(log_probs, batch["path_probs"][:, slot], batch["path_tail"][:, slot], mask, weight[:, None])
-            )
-        else:
-            assert kept is not None
-            parts.append(uld_part(kept.probs[rows, at], batch["source_probs"][:, slot], mask, weight[:, None]))
-    return parts
-
-
-class FusionTrainer(Trainer):
-    """`transformers.Trainer` whose loss is the fusion objective.
-
-    Every part is summed over its items and divided by their number over the whole accumulated and distributed batch,
-    so that neither accumulation nor the number of processes changes the loss.
-
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        The pivot.
-    args : transformers.TrainingArguments
-        Optimisation.
-    objective : ObjectiveConfig
-        Weights and options.
-    collator : FusionCollator
-        Makes batches from example indices.
-    size : int
-        Number of examples.
-    slots : int
-        Source slots of a batch.
-    callbacks : list of transformers.TrainerCallback
-        Further callbacks.
-    """
-
-    def __init__(
-        self,
-        model: Any,
-        args: TrainingArguments,
-        objective: ObjectiveConfig,
-        collator: FusionCollator,
-        size: int,
-        slots: int,
-        callbacks: list[TrainerCallback],
-    ):
-        super().__init__(
-            model=model, args=args, data_collator=collator, train_dataset=Indices(size), callbacks=callbacks
-        )
-        self.loss_is_scaled_for_ga = True
-        self._objective = objective
-        self._slots = slots
-        self._names = part_names(objective, slots)
-        self._seen: dict[str, float] = {}
-
-    def get_batch_samples(self, epoch_iterator, num_batches, device):
-        """Collect the batches of one step, with the number of items of every part over all of them."""
-        samples = []
-        for _ in range(num_batches):
-            batch = next(epoch_iterator, None)
-            if batch is None:
-                break
-            samples.append(batch)
-        if not samples:
-            return samples, None
-        counts = torch.stack([batch_counts(batch, self._names) for batch in samples]).sum(0).to(device)
-        if self.args.world_size > 1:
-            counts = self.accelerator.reduce(counts, reduction="sum")
-        return samples, counts
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """Weighted sum of the parts, each divided by its number of items in the whole step."""
-        outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False)
-        parts = batch_parts(outputs.logits, inputs, self._objective, self._slots)
-        counts = num_items_in_batch
-        if not isinstance(counts, Tensor):
-            counts = torch.stack([part.count for part in parts])
-        training = model.training
-        scale = self.accelerator.num_processes if training else 1
-        weights = self._objective.weights
-        loss = outputs.logits.new_zeros((), dtype=torch.float32)
-        for (name, _), part, count in zip(self._names, parts, counts):
-            value = part.total / count.clamp_min(1)
-            loss = loss + weights[name] * value
-            if training:
-                self._seen[name] = self._seen.get(name, 0.0) + float(value.detach())
-        loss = loss * scale
-        return (loss, outputs) if return_outputs else loss
-
-    def log(self, logs, start_time=None):
-        """Add the parts, unweighted, to what is logged."""
-        if "loss" in logs and self._seen:
-            steps = self.state.global_step - getattr(self, "_parts_logged_at", 0)
-            logs = {**logs, **{name: total / max(steps, 1) for name, total in self._seen.items()}}
-            self._seen = {}
-            self._parts_logged_at = self.state.global_step
-        super().log(logs, start_time)
-
-
-class _Recorder(TrainerCallback):
-    """Hands losses to a list and progress to a function."""
-
-    def __init__(self, metrics: list[Metric], progress: Progress):
-        self._metrics = metrics
-        self._progress = progress
-
-    def on_step_end(self, args, state, control, **kwargs):
-        self._progress(state.global_step, state.max_steps)
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if logs and "loss" in logs:
-            kept = {k: float(v) for k, v in logs.items() if k != "epoch"}
-            self._metrics.append({"step": state.global_step, **kept})
-
-
-class IntervalMeter:
-    """Certified GW interval between the pivot's graph and the carried source graph on fixed examples.
-
-    Parameters
-    ----------
-    batch : dict
-        Tensors of a collated batch with `path` targets.
-    vocab_size : int
-        V of the pivot.
-
-    Notes
-    -----
-    Nodes are the pivot's tokens; where there are more than `INTERVAL_NODES` with mass, the heaviest ones in the
-    sources' graph are compared and the rest of both graphs is left out.
-    """
-
-    def __init__(self, batch: dict[str, Tensor], vocab_size: int):
-        self._batch = batch
-        mask = batch["pair_mask"][:, 0]
-        ids, probs = batch["path_ids"][:, 0], batch["path_probs"][:, 0]
-        dense = torch.zeros(int(mask.sum()), vocab_size).scatter_add(1, ids[mask], probs[mask])
-        self._nodes = torch.arange(vocab_size)
-        if vocab_size > INTERVAL_NODES:
-            self._nodes = dense.sum(0).topk(INTERVAL_NODES).indices
-        self._target = dense[:, self._nodes].numpy()
-
-    def measure(self, model: Any) -> Interval:
-        """Interval for the model as it is now."""
-        training = model.training
-        model.eval()
-        batch = self._batch
-        device = next(model.parameters()).device
-        with torch.no_grad():
-            logits = model(
-                input_ids=batch["input_ids"].to(device), attention_mask=batch["attention_mask"].to(device)
-            ).logits.cpu()
-        model.train(training)
-        rows = torch.arange(len(logits))[:, None]
-        at, mask = batch["pair_index"][:, 0], batch["pair_mask"][:, 0]
-        probs = logits[rows, at][mask].float().softmax(-1)[:, self._nodes]
-        return certified_interval(probs.numpy().astype(np.float64), self._target.astype(np.float64))
-
-
-class _IntervalCallback(TrainerCallback):
-    def __init__(self, meter: IntervalMeter, every: int, metrics: list[Metric]):
-        self._meter = meter
-        self._every = every
-        self._metrics = metrics
-
-    def _measure(self, step: int, model: Any) -> None:
-        interval = self._meter.measure(model)
-        self._metrics.append({"step": step, "gw_lower": interval.lower, "gw_upper": interval.upper})
-
-    def on_train_begin(self, args, state, control, model=None, **kwargs):
-        self._measure(state.global_step, model)
-
-    def on_step_end(self, args, state, control, model=None, **kwargs):
-        if state.global_step % self._every == 0 or state.global_step == state.max_steps:
-            self._measure(state.global_step, model)
+WHOLE = "whole"  # name of the mark in a finished checkpoint
+REMEMBERED_BYTES = 2**30  # sources whose answers fit into this much memory are asked once an example
 
 
 @dataclass(frozen=True)
@@ -308,25 +37,51 @@ class Fused:
     Attributes
     ----------
     model, tokenizer : transformers objects
-        The pivot after training, with its tokenizer.
+        The pivot after training, adapters merged, with its tokenizer.
     metrics : list of dict
         Losses and intervals by step.
     seconds : float
-        Time of the training alone.
+        Time from loading to the end of training.
+    notes : list of str
+        What was left out or cut from the data.
     """
 
     model: Any
     tokenizer: Any
     metrics: list[Metric]
     seconds: float
+    notes: list[str]
+
+
+class _ProgressCallback(TrainerCallback):
+    def __init__(self, progress: Progress):
+        self._progress = progress
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self._progress(state.global_step, state.max_steps)
+
+
+class _MarkCallback(TrainerCallback):
+    """Marks a checkpoint that is whole; a kill while one is written leaves it without the mark."""
+
+    def on_save(self, args, state, control, **kwargs):
+        if state.is_world_process_zero:
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Newest whole checkpoint of a folder, None where there is none."""
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 def training_arguments(train: TrainConfig, folder: Path, quiet: bool) -> TrainingArguments:
-    """The `transformers.TrainingArguments` of a `TrainConfig`."""
+    """The `transformers.TrainingArguments` of a `TrainConfig`; checkpoints go into `folder`."""
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=train.steps,
         per_device_train_batch_size=train.batch_size,
+        per_device_eval_batch_size=train.batch_size,
         gradient_accumulation_steps=train.accumulate,
         learning_rate=train.lr,
         warmup_steps=train.warmup_steps,
@@ -336,8 +91,15 @@ def training_arguments(train: TrainConfig, folder: Path, quiet: bool) -> Trainin
         logging_steps=train.log_every,
         seed=train.seed,
         data_seed=train.seed,
-        save_strategy="no",
-        report_to=[],
+        eval_strategy="steps" if train.eval_every else "no",
+        eval_steps=train.eval_every or None,
+        save_strategy="steps" if train.save_every else "no",
+        save_steps=train.save_every or 500,
+        save_total_limit=2,
+        bf16=train.bf16,
+        use_cpu=not torch.cuda.is_available(),
+        ddp_find_unused_parameters=False,
+        report_to=list(train.report_to) or "none",
         disable_tqdm=quiet,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
@@ -345,7 +107,48 @@ def training_arguments(train: TrainConfig, folder: Path, quiet: bool) -> Trainin
     )
 
 
-def fuse(config: FuseConfig, progress: Progress | None = None) -> Fused:
+def with_adapters(model: Any, lora: LoraConfig) -> Any:
+    """Put low-rank adapters on a model; the model itself where the rank is 0.
+
+    Raises
+    ------
+    FusionError
+        When the target modules do not exist.
+    """
+    if not lora.rank:
+        return model
+    import peft
+
+    targets = lora.targets if lora.targets == "all-linear" else [t.strip() for t in lora.targets.split(",")]
+    config = peft.LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]
+        lora_dropout=lora.dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return peft.get_peft_model(model, config)
+    except ValueError as problem:
+        raise FusionError(f"lora.targets {lora.targets!r}: {str(problem).splitlines()[0]}") from None
+
+
+def open_source(
+    config: SourceConfig, tokenizer: Any, rows: Sequence[Encoded], keep: int, examples: Sequence[Example]
+) -> Source:
+    """The source of a configuration: its model, put on the device and frozen."""
+    model = load_model(config)
+    if torch.cuda.is_available():
+        model = model.to("cuda")
+    source = OnlineSource(config.label, model, tokenizer, rows, keep)
+    width = keep or max(tokenizer.get_vocab().values())
+    size = 8 * width * sum(len(row.ids) - row.prompt_length for row in rows)
+    return Remembered(source) if size < REMEMBERED_BYTES else source
+
+
+def fuse(
+    config: FuseConfig, progress: Progress | None = None, checkpoints: Path | None = None, resume: bool = False
+) -> Fused:
     """Train the pivot of a configuration on its data and sources.
 
     Parameters
@@ -354,6 +157,10 @@ def fuse(config: FuseConfig, progress: Progress | None = None) -> Fused:
         Everything that defines the run.
     progress : callable, optional
         Called with (steps done, steps in all); without it the trainer shows its own bar.
+    checkpoints : Path, optional
+        Folder for checkpoints, needed with ``train.save_every``.
+    resume : bool
+        Go on from the last checkpoint in that folder.
 
     Returns
     -------
@@ -364,58 +171,91 @@ def fuse(config: FuseConfig, progress: Progress | None = None) -> Fused:
     FusionError
         When a model, a tokenizer or the data cannot be used, naming which and why.
     """
+    if checkpoints is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            return fuse(config, progress, Path(scratch))
     started = time.perf_counter()
-    tokenizer = load_tokenizer(config.pivot)
-    model = load_model(config.pivot)
-    examples = read_examples(config.data.train)
-    held_out = read_examples(config.data.validation) if config.data.validation else []
-    held_out = held_out[:: max(1, len(held_out) // INTERVAL_EXAMPLES)][:INTERVAL_EXAMPLES]
-    both = [*examples, *held_out]
-
-    def rows_of(tokenizer):
-        end = end_token_of(tokenizer) if config.data.end_token else None
-        return encode_all(both, tokenizer, config.data.max_length, end)
-
-    rows = rows_of(tokenizer)
     objective = config.objective
-    measures = bool(config.train.interval_every and held_out and config.sources)
+    needs_sources = objective.distils or bool(config.train.interval_every and config.data.validation)
+    chosen = config.sources if needs_sources else []
+    tokenizer = load_tokenizer(config.pivot)
+    tokenizers = [tokenizer, *map(load_tokenizer, chosen)]
+    train = read_examples(config.data.train, config.data)
+    held_out = read_examples(config.data.validation, config.data) if config.data.validation else []
+    own = prepare(train, tokenizers, config.data)
+    other = prepare(held_out, tokenizers, config.data) if held_out else None
+    examples = own.examples + (other.examples if other else [])
+    rows = [a + (other.rows[k] if other else []) for k, a in enumerate(own.rows)]
+    size = len(own.examples)
+
+    model = load_model(config.pivot)
+    check_vocabulary("pivot", model, tokenizer)
     desk = None
-    if objective.distils or measures:
-        sources = []
-        for source in config.sources:
-            own = load_tokenizer(source)
-            online = OnlineSource(source.label, load_model(source), own, rows_of(own), objective.source_top_k)
-            sources.append(Remembered(online))
-        maps = path_maps(tokenizer, rows[: len(examples)], sources, examples)
-        weights = [source.weight for source in config.sources]
-        desk = SourceDesk(rows, sources, weights, maps, objective.routing, objective.source_top_k)
+    if chosen:
+        sources = [
+            open_source(source, its, row, objective.source_top_k, examples)
+            for source, its, row in zip(chosen, tokenizers[1:], rows[1:])
+        ]
+        maps = path_maps(tokenizer, rows[0][:size], sources, own.examples)
+        for source, path in zip(sources, maps):
+            if objective.weights["kl"] and not path.same:
+                raise FusionError(
+                    f"objective.kl needs equal vocabularies; that of source {source.name} differs from the pivot's: "
+                    "use --objective.path instead"
+                )
+        weights = [source.weight for source in chosen]
+        desk = SourceDesk(rows[0], sources, weights, maps, objective.routing, objective.source_top_k)
     pad = tokenizer.pad_token_id or 0
-    collator = FusionCollator(rows, pad, objective, desk)
-    metrics: list[Metric] = []
-    callbacks: list[TrainerCallback] = []
+    callbacks: list[TrainerCallback] = [_MarkCallback()]
     if progress is not None:
-        callbacks.append(_Recorder(metrics, progress))
-    else:
-        callbacks.append(_Recorder(metrics, lambda done, total: None))
-    if measures:
-        indices = list(range(len(examples), len(both)))
-        batch = FusionCollator(rows, pad, ObjectiveConfig(preset="path"), desk)(indices)
+        callbacks.append(_ProgressCallback(progress))
+    arguments = training_arguments(config.train, checkpoints, quiet=progress is not None)
+    # a sharded model cannot be run by one callback on its own
+    sharded = bool(arguments.fsdp_config and arguments.fsdp) or arguments.deepspeed is not None
+    if desk and config.train.interval_every and len(rows[0]) > size and not sharded:
+        stride = max(1, (len(rows[0]) - size) // INTERVAL_EXAMPLES)
+        indices = list(range(size, len(rows[0]), stride))[:INTERVAL_EXAMPLES]
+        batch = FusionCollator(rows[0], pad, ObjectiveConfig(preset="path"), desk)(indices)
         meter = IntervalMeter(batch, model.get_input_embeddings().num_embeddings)
-        callbacks.append(_IntervalCallback(meter, config.train.interval_every, metrics))
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer = FusionTrainer(
-            model,
-            training_arguments(config.train, Path(scratch), quiet=progress is not None),
-            objective,
-            collator,
-            len(examples),
-            desk.slots if desk else 0,
-            callbacks,
-        )
-        if progress is not None:
-            trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    final = [m["loss"] for m in metrics if "loss" in m]
-    if final and not np.isfinite(final[-1]):
+        callbacks.append(IntervalCallback(meter, config.train.interval_every))
+    if config.train.gradient_checkpointing:
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable()
+        if config.lora.rank:
+            model.enable_input_require_grads()
+    trainer = FusionTrainer(
+        with_adapters(model, config.lora),
+        arguments,
+        objective,
+        FusionCollator(rows[0], pad, objective, desk),
+        Indices(0, size),
+        Indices(size, len(rows[0])),
+        desk.slots if desk and objective.distils else 0,
+        callbacks,
+    )
+    if progress is not None:
+        trainer.remove_callback(PrinterCallback)
+    last = last_checkpoint(checkpoints) if resume else None
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    metrics = [_plain(row) for row in trainer.state.log_history if {"loss", "gw_lower", "eval_loss"} & row.keys()]
+    losses = [row["loss"] for row in metrics if "loss" in row]
+    if losses and not np.isfinite(losses[-1]):
         raise FusionError("the loss is no longer finite; lower train.lr or the weights of the objective")
-    return Fused(model.eval(), tokenizer, metrics, time.perf_counter() - started)
+    trained = _whole_model(trainer, config)
+    notes = own.notes + [f"held out: {note}" for note in (other.notes if other else [])]
+    return Fused(trained.eval(), tokenizer, metrics, time.perf_counter() - started, notes)
+
+
+def _whole_model(trainer: FusionTrainer, config: FuseConfig) -> Any:
+    """The trained model with all its weights and merged adapters; gathered where training had sharded it."""
+    trained = trainer.accelerator.unwrap_model(trainer.model)
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        trained = with_adapters(load_model(config.pivot), config.lora)
+        if trainer.is_world_process_zero():
+            trained.load_state_dict(weights)
+    return trained.merge_and_unload() if config.lora.rank else trained
+
+
+def _plain(row: Metric) -> Metric:
+    return {name: (int(value) if name == "step" else float(value)) for name, value in row.items() if name != "epoch"}

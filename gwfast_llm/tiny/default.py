@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
-from gwfast_llm.data import Example, read_examples, write_examples
+from gwfast_llm.data import Example
+from gwfast_llm.files import read_examples, write_examples
 from gwfast_llm.progress import Board, Stage
 from gwfast_llm.report import Contender, Score
 from gwfast_llm.tiny import recipes

@@ -10,7 +10,7 @@ import time
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gwfast_llm.data import read_examples
+from gwfast_llm.files import read_examples
 
 
 def command(*arguments, cache, **environment):

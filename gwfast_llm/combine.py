@@ -1,0 +1,170 @@
+"""The objective on a batch: which parts have a weight, how many items each has, and their sums.
+
+Shapes: B batch, S source slots, L pivot tokens, V vocabulary, P matched positions, K kept logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gwfast_llm.config import ObjectiveConfig
+from gwfast_llm.graph_objective import GraphOptions, gld_aligned_part, gld_part
+from gwfast_llm.logits import Selection, TopK, select, widened
+from gwfast_llm.losses import answers_only
+from gwfast_llm.objective import Part, hellinger_part, hybrid_part, kl_part, sft_part, uld_part
+
+Batch = dict[str, Tensor]
+CARRIED = ("kl", "path", "gld_aligned", "hellinger")  # parts that use targets in the pivot's vocabulary
+
+
+def part_names(objective: ObjectiveConfig, slots: int) -> list[tuple[str, int]]:
+    """Parts with a weight, each with its source slot (0 for the cross-entropy)."""
+    weights = objective.weights
+    names = [("sft", 0)] if weights["sft"] else []
+    return names + [(n, s) for n, w in weights.items() if w and n != "sft" for s in range(slots)]
+
+
+def batch_counts(batch: Batch, names: Sequence[tuple[str, int]]) -> Tensor:
+    """Items of every part in a batch, known before any model runs."""
+    counts = []
+    for name, slot in names:
+        if name == "sft":
+            counts.append((batch["labels"][:, 1:] != -100).sum())
+        elif name == "gld":
+            counts.append(batch["source_mask"][:, slot].any(1).sum())
+        else:
+            counts.append(batch["pair_mask"][:, slot].sum())
+    return torch.stack(counts).float()
+
+
+def selection(objective: ObjectiveConfig) -> Selection:
+    """How many logits ULD, GLD and hybrid keep."""
+    return Selection(objective.top_k, objective.top_by, objective.top_amount)
+
+
+class DenseStudent:
+    """The pivot's output as one (B, L, V) tensor, and what the parts ask of it.
+
+    Parameters
+    ----------
+    logits : Tensor (B, L, V)
+        Position t predicts token t + 1.
+    """
+
+    def __init__(self, logits: Tensor):
+        self.logits = logits
+        self._logsumexp: Tensor | None = None
+
+    @property
+    def logsumexp(self) -> Tensor:
+        """Log-sum-exp over the vocabulary, (B, L)."""
+        if self._logsumexp is None:
+            self._logsumexp = widened(self.logits).logsumexp(-1)
+        return self._logsumexp
+
+    def sft(self, labels: Tensor) -> Part:
+        """Cross-entropy part."""
+        return sft_part(self.logits, labels)
+
+    def log_probs_at(self, positions: Tensor, ids: Tensor) -> Tensor:
+        """Log-probabilities (B, P, K) of these tokens at these positions (B, P)."""
+        rows = torch.arange(len(self.logits), device=self.logits.device)[:, None]
+        picked = self.logits[rows[..., None], positions[..., None], ids]
+        return widened(picked) - self.logsumexp[rows, positions][..., None]
+
+    def kept(self, how: Selection) -> TopK:
+        """Kept logits of every position, (B, L, K)."""
+        return select(self.logits, how)
+
+    def probs_at(self, positions: Tensor) -> Tensor:
+        """Probabilities (B, P, V) at these positions (B, P)."""
+        rows = torch.arange(len(self.logits), device=self.logits.device)[:, None]
+        return widened(self.logits[rows, positions]).softmax(-1)
+
+
+def batch_parts(student: DenseStudent, batch: Batch, objective: ObjectiveConfig, slots: int) -> list[Part]:
+    """Every weighted part of the objective on one batch, in the order of `part_names`.
+
+    Parameters
+    ----------
+    student : DenseStudent
+        The pivot's output.
+    batch : dict
+        Tensors from `gwfast_llm.collate.FusionCollator`.
+    objective : ObjectiveConfig
+        Weights and options.
+    slots : int
+        Source slots S.
+
+    Returns
+    -------
+    list of Part
+    """
+    weights = objective.weights
+    kept = student.kept(selection(objective)) if any(weights[n] for n in ("uld", "gld", "hybrid")) else None
+    parts = []
+    for name, slot in part_names(objective, slots):
+        if name == "sft":
+            parts.append(student.sft(batch["labels"]))
+            continue
+        weight = batch["source_weight"][:, slot]
+        if name == "gld":
+            assert kept is not None
+            parts.append(_graphs(kept, batch, slot, objective, weight))
+            continue
+        at, mask = batch["pair_index"][:, slot], batch["pair_mask"][:, slot]
+        if name in CARRIED:
+            ids, probs = batch["path_ids"][:, slot], batch["path_probs"][:, slot]
+            if name == "gld_aligned":
+                dense = student.probs_at(at)
+                part = gld_aligned_part(dense, ids, probs, mask, weight, window=objective.gld_window)
+            else:
+                loss = hellinger_part if name == "hellinger" else kl_part
+                tail = batch["path_tail"][:, slot]
+                part = loss(student.log_probs_at(at, ids), probs, tail, mask, weight[:, None])
+            parts.append(part)
+            continue
+        assert kept is not None
+        rows = torch.arange(len(at), device=at.device)[:, None]
+        own = TopK(kept.values[rows, at], kept.ids[rows, at], kept.logsumexp[rows, at])
+        probs = batch["source_probs"][:, slot]
+        if name == "uld":
+            parts.append(uld_part(own.probs, probs, mask, weight[:, None]))
+        else:
+            ids = batch["shared_ids"][:, slot]
+            known = batch["shared_pivot"][:, slot]  # (B, V) of bool; a model may have more rows than tokens
+            known = F.pad(known, (0, max(0, student.logits.shape[-1] - known.shape[1])))
+            parts.append(
+                hybrid_part(
+                    own,
+                    student.log_probs_at(at, ids.clamp_min(0)),
+                    ids >= 0,
+                    probs,
+                    known.gather(1, own.ids.flatten(1)).reshape(own.ids.shape),
+                    mask,
+                    weight[:, None],
+                )
+            )
+    return parts
+
+
+def _graphs(kept: TopK, batch: Batch, slot: int, objective: ObjectiveConfig, weight: Tensor) -> Part:
+    predicts = torch.zeros_like(batch["labels"], dtype=torch.bool)
+    predicts[:, :-1] = batch["labels"][:, 1:] != -100
+    own, own_mask = answers_only(kept, predicts)
+    values, ids = batch["source_values"][:, slot], batch["source_ids"][:, slot]
+    source = TopK(values, ids, values.new_zeros(values.shape[:2]))
+    options = GraphOptions(
+        objective.gld_nodes,
+        objective.gld_weights,
+        objective.gld_feature,
+        objective.gld_distance,
+        objective.gld_scale,
+    )
+    # vocabulary nodes without mass have feature 0 in either model, so the largest id in use is enough
+    sizes = (int(own.ids.max()) + 1, int(ids.max()) + 1)
+    return gld_part(own, source, own_mask, batch["source_mask"][:, slot], sizes, options, weight)

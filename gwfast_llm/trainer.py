@@ -1,0 +1,185 @@
+"""`transformers.Trainer` with the fusion objective as its loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from gwfast_llm.collate import FusionCollator
+from gwfast_llm.combine import Batch, DenseStudent, batch_counts, batch_parts, part_names
+from gwfast_llm.config import ObjectiveConfig
+
+
+class Indices(Dataset):
+    """The numbers from `start` to `stop` - 1; the collator looks the examples up."""
+
+    def __init__(self, start: int, stop: int):
+        self.start = start
+        self.stop = stop
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return self.stop - self.start
+
+    def __getitem__(self, index: int) -> int:
+        """Return the number of an example."""
+        return self.start + index
+
+
+class FusionTrainer(Trainer):
+    """`transformers.Trainer` whose loss is the fusion objective.
+
+    Every part is summed over its items and divided by their number over the whole accumulated and distributed batch,
+    so that neither accumulation nor the number of processes changes the loss.  The evaluation loss is the same sum
+    over the same number, on all held-out examples at once.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel or peft.PeftModel
+        The pivot.
+    args : transformers.TrainingArguments
+        Optimisation.
+    objective : ObjectiveConfig
+        Weights and options.
+    collator : FusionCollator
+        Makes batches from example numbers.
+    train, held_out : Indices
+        Examples to train on and to evaluate.
+    slots : int
+        Source slots of a batch.
+    callbacks : list of transformers.TrainerCallback
+        Further callbacks.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        args: TrainingArguments,
+        objective: ObjectiveConfig,
+        collator: FusionCollator,
+        train: Indices,
+        held_out: Indices,
+        slots: int,
+        callbacks: list[TrainerCallback],
+    ):
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=collator,
+            train_dataset=train,
+            eval_dataset=held_out if len(held_out) else None,
+            callbacks=callbacks,
+        )
+        self.loss_is_scaled_for_ga = True
+        self._objective = objective
+        self._collator = collator
+        self._slots = slots
+        self._names = part_names(objective, slots)
+        self._seen: Tensor | None = None
+        self._seen_steps = 0
+
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        """Collect the batches of one step, with the number of items of every part over all of them."""
+        samples = []
+        for _ in range(num_batches):
+            batch = next(epoch_iterator, None)
+            if batch is None:
+                break
+            samples.append(batch)
+        if not samples:
+            return samples, None
+        self._seen_steps += 1
+        counts = torch.stack([batch_counts(batch, self._names) for batch in samples]).sum(0).to(device)
+        if self.args.world_size > 1:
+            counts = _summed(self, counts)
+        return samples, counts
+
+    def _totals(self, model: Any, inputs: Batch) -> tuple[Tensor, Any]:
+        """Sum of every part over a batch, in the order of the names, with the model's output."""
+        outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False)
+        parts = batch_parts(DenseStudent(outputs.logits), inputs, self._objective, self._slots)
+        return torch.stack([part.total.float() for part in parts]), outputs
+
+    def _weights(self, device: torch.device) -> Tensor:
+        weights = self._objective.weights
+        return torch.tensor([weights[name] for name, _ in self._names], device=device)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """Weighted sum of the parts, each divided by its number of items in the whole step."""
+        training = model.training
+        totals, outputs = self._totals(model, inputs)
+        counts = num_items_in_batch
+        if not isinstance(counts, Tensor):
+            counts = batch_counts(inputs, self._names)
+        values = totals / counts.to(totals.device).clamp_min(1)
+        if training:
+            seen = values.detach().double()
+            self._seen = seen if self._seen is None else self._seen + seen
+        # gradients are averaged over processes afterwards; every process holds its share of the sum
+        scale = self.accelerator.num_processes if training else 1
+        loss = (self._weights(values.device) * values).sum() * scale
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs, start_time=None):
+        """Add the parts, unweighted, to what is logged."""
+        if "loss" in logs and self._seen is not None:
+            seen = self._seen
+            if self.args.world_size > 1:
+                seen = _summed(self, seen)
+            logs = {**logs, **self._by_name(seen / self._seen_steps)}
+            self._seen, self._seen_steps = None, 0
+        super().log(logs, start_time)
+
+    def _by_name(self, values: Tensor) -> dict[str, float]:
+        """Values by part, summed over source slots."""
+        found: dict[str, float] = {}
+        for (name, _), value in zip(self._names, values.tolist()):
+            found[name] = found.get(name, 0.0) + value
+        return found
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
+        """Objective on all held-out examples: one sum over one number, as in training.
+
+        Returns
+        -------
+        dict
+            ``eval_loss`` and every part as ``eval_<part>``.
+        """
+        data = self.eval_dataset if eval_dataset is None else eval_dataset
+        assert isinstance(data, Indices)
+        world, rank = self.args.world_size, self.args.process_index
+        size = self.args.per_device_eval_batch_size
+        was_training = self.model.training if self.model is not None else False
+        model = self.model_wrapped if self.is_fsdp_enabled else self.model
+        assert model is not None
+        model.eval()
+        sums = torch.zeros(2, len(self._names), dtype=torch.float64, device=self.args.device)
+        for start in range(0, len(data), size * world):
+            own = list(range(start + rank * size, min(start + (rank + 1) * size, len(data))))
+            # a process without examples of its own runs along, so that sharded models stay in step
+            batch = self._prepare_inputs(self._collator([data[i] for i in own or [0]]))
+            with torch.no_grad(), self.compute_loss_context_manager():
+                totals, _ = self._totals(model, batch)
+            if own:
+                sums += torch.stack([totals.double(), batch_counts(batch, self._names).double()])
+        model.train(was_training)
+        if world > 1:
+            sums = _summed(self, sums)
+        values = sums[0] / sums[1].clamp_min(1)
+        loss = float((self._weights(values.device) * values).sum())
+        metrics = {f"{metric_key_prefix}_loss": loss}
+        metrics |= {f"{metric_key_prefix}_{name}": value for name, value in self._by_name(values).items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+def _summed(trainer: Trainer, values: Tensor) -> Tensor:
+    """Sum over processes."""
+    found = trainer.accelerator.reduce(values, reduction="sum")
+    assert isinstance(found, Tensor)
+    return found

@@ -47,10 +47,13 @@ class SourceConfig(ModelConfig):
         Short name; the last part of the path by default.
     weight : float
         Weight of its part of the distillation loss.
+    cache : str
+        Folder of its cached logits; empty to run the model during training.
     """
 
     name: str = ""
     weight: float = 1.0
+    cache: str = ""
 
     def __post_init__(self) -> None:
         _require(self.weight >= 0, f"sources: weight is {self.weight}; expected 0 or more")

@@ -82,14 +82,21 @@ class OnlineSource:
         Raises
         ------
         FusionError
-            When the model's logits are not finite.
+            When the model's logits are not finite, or memory runs out.
         """
         rows = [self.rows[i] for i in indices]
         device = next(self._model.parameters()).device
         ids = pad_right([row.ids for row in rows], self.tokenizer.pad_token_id or 0).to(device)
         mask = pad_right([[1] * len(row.ids) for row in rows], 0).to(device)
-        with torch.no_grad():
-            logits = self._model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        try:
+            with torch.no_grad():
+                logits = self._model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        except torch.OutOfMemoryError:
+            raise FusionError(
+                f"source {self.name}: out of memory on {len(rows)} examples of up to {ids.shape[1]} tokens; lower "
+                "data.max_length, load the source in bfloat16, or cache it alone first (python -m gwfast_llm.cache); "
+                "what is cached so far is kept"
+            ) from None
         found = []
         for row, index, one in zip(rows, indices, logits):
             answer = one[row.prompt_length - 1 : len(row.ids) - 1, : self._size].float()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,17 @@ import torch
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from gwfast_llm.collate import FusionCollator, SourceDesk, path_maps
-from gwfast_llm.config import FuseConfig, LoraConfig, ObjectiveConfig, SourceConfig, TrainConfig
-from gwfast_llm.data import Encoded, Example, prepare
+from gwfast_llm.config import FuseConfig, LoraConfig, ObjectiveConfig, TrainConfig
 from gwfast_llm.errors import FusionError
-from gwfast_llm.files import read_examples
 from gwfast_llm.interval import IntervalCallback, IntervalMeter
-from gwfast_llm.loading import check_vocabulary, load_model, load_tokenizer
-from gwfast_llm.signal import OnlineSource, Remembered, Source
+from gwfast_llm.loading import check_vocabulary, load_model
+from gwfast_llm.setup import open_source, prepare_run
 from gwfast_llm.trainer import FusionTrainer, Indices
 
 Progress = Callable[[int, int], None]
 Metric = dict[str, Any]
 INTERVAL_EXAMPLES = 56
 WHOLE = "whole"  # name of the mark in a finished checkpoint
-REMEMBERED_BYTES = 2**30  # sources whose answers fit into this much memory are asked once an example
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class _MarkCallback(TrainerCallback):
 
     def on_save(self, args, state, control, **kwargs):
         if state.is_world_process_zero:
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
+            (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / WHOLE).touch()
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -133,19 +130,6 @@ def with_adapters(model: Any, lora: LoraConfig) -> Any:
         raise FusionError(f"lora.targets {lora.targets!r}: {str(problem).splitlines()[0]}") from None
 
 
-def open_source(
-    config: SourceConfig, tokenizer: Any, rows: Sequence[Encoded], keep: int, examples: Sequence[Example]
-) -> Source:
-    """The source of a configuration: its model, put on the device and frozen."""
-    model = load_model(config)
-    if torch.cuda.is_available():
-        model = model.to("cuda")
-    source = OnlineSource(config.label, model, tokenizer, rows, keep)
-    width = keep or max(tokenizer.get_vocab().values())
-    size = 8 * width * sum(len(row.ids) - row.prompt_length for row in rows)
-    return Remembered(source) if size < REMEMBERED_BYTES else source
-
-
 def fuse(
     config: FuseConfig, progress: Progress | None = None, checkpoints: Path | None = None, resume: bool = False
 ) -> Fused:
@@ -178,25 +162,17 @@ def fuse(
     objective = config.objective
     needs_sources = objective.distils or bool(config.train.interval_every and config.data.validation)
     chosen = config.sources if needs_sources else []
-    tokenizer = load_tokenizer(config.pivot)
-    tokenizers = [tokenizer, *map(load_tokenizer, chosen)]
-    train = read_examples(config.data.train, config.data)
-    held_out = read_examples(config.data.validation, config.data) if config.data.validation else []
-    own = prepare(train, tokenizers, config.data)
-    other = prepare(held_out, tokenizers, config.data) if held_out else None
-    examples = own.examples + (other.examples if other else [])
-    rows = [a + (other.rows[k] if other else []) for k, a in enumerate(own.rows)]
-    size = len(own.examples)
-
+    run = prepare_run(config, chosen)
+    tokenizer, rows, size = run.tokenizers[0], run.rows, run.size
     model = load_model(config.pivot)
     check_vocabulary("pivot", model, tokenizer)
     desk = None
     if chosen:
         sources = [
-            open_source(source, its, row, objective.source_top_k, examples)
-            for source, its, row in zip(chosen, tokenizers[1:], rows[1:])
+            open_source(source, its, row, objective.source_top_k)
+            for source, its, row in zip(chosen, run.tokenizers[1:], rows[1:])
         ]
-        maps = path_maps(tokenizer, rows[0][:size], sources, own.examples)
+        maps = path_maps(tokenizer, rows[0][:size], sources, run.examples[:size])
         for source, path in zip(sources, maps):
             if objective.weights["kl"] and not path.same:
                 raise FusionError(
@@ -242,8 +218,7 @@ def fuse(
     if losses and not np.isfinite(losses[-1]):
         raise FusionError("the loss is no longer finite; lower train.lr or the weights of the objective")
     trained = _whole_model(trainer, config)
-    notes = own.notes + [f"held out: {note}" for note in (other.notes if other else [])]
-    return Fused(trained.eval(), tokenizer, metrics, time.perf_counter() - started, notes)
+    return Fused(trained.eval(), tokenizer, metrics, time.perf_counter() - started, run.notes)
 
 
 def _whole_model(trainer: FusionTrainer, config: FuseConfig) -> Any:

@@ -1,5 +1,6 @@
 """Small tokenizers and models made on the spot; no network is ever asked."""
 
+import dataclasses
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -9,19 +10,6 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def cache_home(tmp_path_factory):
-    """One cache folder for the whole session, so that models are built once."""
-    folder = tmp_path_factory.mktemp("cache")
-    before = os.environ.get("GWFAST_CACHE")
-    os.environ["GWFAST_CACHE"] = str(folder)
-    yield folder
-    if before is None:
-        del os.environ["GWFAST_CACHE"]
-    else:
-        os.environ["GWFAST_CACHE"] = before
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +28,20 @@ def examples():
     from gwfast_llm.tiny.tasks import draw_each
 
     return [Example(p.prompt, p.response, p.task, p.log_prob) for p in draw_each("MNABDSL", 6, seed=1)]
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory, tokenizers, examples):
+    """Folder with a pivot, two sources and two data files."""
+    from gwfast_llm.files import write_examples
+    from gwfast_llm.tiny.build import initial_model
+    from gwfast_llm.tiny.recipes import pivot, sources
+
+    folder = tmp_path_factory.mktemp("models")
+    for recipe, tokenizer in zip((pivot(), *sources()), tokenizers, strict=True):
+        small = dataclasses.replace(recipe, hidden_size=16, layers=1)
+        initial_model(small, tokenizer).save_pretrained(folder / recipe.name)
+        tokenizer.save_pretrained(folder / recipe.name)
+    write_examples(folder / "train.jsonl", examples[:32])
+    write_examples(folder / "held-out.jsonl", examples[32:])
+    return folder

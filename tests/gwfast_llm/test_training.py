@@ -24,28 +24,11 @@ from gwfast_llm.config import (
     TrainConfig,
 )
 from gwfast_llm.errors import FusionError
-from gwfast_llm.files import write_examples
 from gwfast_llm.train import fuse
 
 EVERYTHING = ObjectiveConfig(
     preset="custom", path=1.0, uld=0.5, gld=0.1, gld_aligned=0.3, hellinger=0.2, hybrid=0.4, source_top_k=0
 )
-
-
-@pytest.fixture(scope="session")
-def home(tmp_path_factory, tokenizers, examples):
-    """Folder with a pivot, two sources and two data files."""
-    from gwfast_llm.tiny.build import initial_model
-    from gwfast_llm.tiny.recipes import pivot, sources
-
-    folder = tmp_path_factory.mktemp("models")
-    for recipe, tokenizer in zip((pivot(), *sources()), tokenizers, strict=True):
-        small = dataclasses.replace(recipe, hidden_size=16, layers=1)
-        initial_model(small, tokenizer).save_pretrained(folder / recipe.name)
-        tokenizer.save_pretrained(folder / recipe.name)
-    write_examples(folder / "train.jsonl", examples[:32])
-    write_examples(folder / "held-out.jsonl", examples[32:])
-    return folder
 
 
 def config(home, objective=EVERYTHING, lora=None, **train):

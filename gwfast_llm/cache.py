@@ -1,0 +1,103 @@
+"""``python -m gwfast_llm.cache``: run each source once over the data and keep its top-k logits on disk."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gwfast_llm.cli import config_parser, guard, parse
+from gwfast_llm.config import FuseConfig
+from gwfast_llm.errors import FusionError
+
+DESCRIPTION = """Run each source once over the data and keep its top-k logits on disk.
+
+Takes the configuration of a fusion; every source needs a folder in `cache`.  A stopped run goes on where it was.  The
+size is said before anything is computed."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = config_parser("cache", DESCRIPTION)
+    parser.add_argument("--dtype", type=str, default="float16", help="log-probabilities: float16, bfloat16, float32")
+    return guard(lambda: _run(*parse(parser, arguments)))
+
+
+def spell_bytes(size: float) -> str:
+    """Write a number of bytes for people.
+
+    Examples
+    --------
+    >>> spell_bytes(512), spell_bytes(7.2e6)
+    ('512 B', '7.2 MB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def _run(options: Any, config: FuseConfig | None) -> int:
+    if config is None:
+        raise FusionError("--config is missing; give the configuration of a fusion")
+    from gwfast_llm.setup import identity_of, prepare_run
+    from gwfast_llm.store import TYPES, bytes_per_token, write_store
+
+    if options.dtype not in TYPES:
+        raise FusionError(f"--dtype is {options.dtype!r}; expected one of {', '.join(TYPES)}")
+    if not config.sources:
+        raise FusionError("sources is empty; there is nothing to cache")
+    without = [source.label for source in config.sources if not source.cache]
+    if without:
+        raise FusionError(f"sources: {', '.join(without)} has no cache folder; set it in the configuration")
+    run = prepare_run(config, config.sources)
+    for note in run.notes:
+        print(note)
+    plans = []
+    for source, tokenizer, rows in zip(config.sources, run.tokenizers[1:], run.rows[1:]):
+        keep = config.objective.source_top_k or max(tokenizer.get_vocab().values()) + 1
+        tokens = sum(len(row.ids) - row.prompt_length for row in rows)
+        size = tokens * bytes_per_token(keep, options.dtype)
+        print(
+            f"source {source.label}: {len(rows)} examples, {tokens} answer tokens, {spell_bytes(size)} at "
+            f"{keep} logits a token, into {source.cache}"
+        )
+        plans.append((source, tokenizer, rows, keep, size))
+    parent = Path(config.sources[0].cache).expanduser().absolute()
+    while not parent.exists():
+        parent = parent.parent
+    free, needed = shutil.disk_usage(parent).free, sum(plan[4] for plan in plans)
+    if needed > free:
+        raise FusionError(
+            f"{spell_bytes(needed)} are needed, {spell_bytes(free)} are free at {parent}; lower objective.source_top_k "
+            "or give folders on another disk"
+        )
+    for source, tokenizer, rows, keep, _ in plans:
+        _fill(source, tokenizer, rows, keep, options.dtype, identity_of(source, tokenizer), write_store)
+    return 0
+
+
+def _fill(source: Any, tokenizer: Any, rows: Any, keep: int, dtype: str, identity: Any, write_store: Any) -> None:
+    from tqdm import tqdm
+
+    from gwfast_llm.setup import online_source
+
+    started = time.perf_counter()
+    folder = Path(source.cache).expanduser()
+    with tqdm(total=len(rows), desc=f"source {source.label}", unit="example") as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.update(done - bar.n)
+
+        computed = write_store(folder, online_source(source, tokenizer, rows, keep), identity, keep, dtype, progress)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    seconds = time.perf_counter() - started
+    print(f"{folder}: {spell_bytes(size)}, {computed} shards computed in {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""From a configuration to tokenized data and sources: what the commands share before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gwfast_llm.config import FuseConfig, SourceConfig
+from gwfast_llm.data import Encoded, Example, prepare
+from gwfast_llm.files import read_examples
+from gwfast_llm.fingerprint import model_fingerprint, template_fingerprint, tokenizer_fingerprint
+from gwfast_llm.loading import load_model, load_tokenizer
+from gwfast_llm.signal import OnlineSource, Remembered, Source
+from gwfast_llm.store import Identity, StoredSource
+
+REMEMBERED_BYTES = 2**30  # sources whose answers fit into this much memory are asked once an example
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """Tokenized data of a run.
+
+    Attributes
+    ----------
+    tokenizers : list
+        The pivot's, then those of the sources.
+    examples : list of Example
+        Training examples, then held-out ones.
+    size : int
+        Number of training examples.
+    rows : list of list of Encoded
+        The examples under every tokenizer.
+    notes : list of str
+        What was left out or cut.
+    """
+
+    tokenizers: list[Any]
+    examples: list[Example]
+    size: int
+    rows: list[list[Encoded]]
+    notes: list[str]
+
+
+def prepare_run(config: FuseConfig, sources: Sequence[SourceConfig]) -> PreparedRun:
+    """Load tokenizers and data of a configuration and bring them together.
+
+    Parameters
+    ----------
+    config : FuseConfig
+        The run.
+    sources : sequence of SourceConfig
+        Sources that take part; none for plain fine-tuning.
+
+    Returns
+    -------
+    PreparedRun
+    """
+    tokenizers = [load_tokenizer(config.pivot), *map(load_tokenizer, sources)]
+    train = read_examples(config.data.train, config.data)
+    held_out = read_examples(config.data.validation, config.data) if config.data.validation else []
+    own = prepare(train, tokenizers, config.data)
+    if not held_out:
+        return PreparedRun(tokenizers, own.examples, len(own.examples), own.rows, own.notes)
+    other = prepare(held_out, tokenizers, config.data)
+    notes = own.notes + [f"held out: {note}" for note in other.notes]
+    rows = [a + b for a, b in zip(own.rows, other.rows)]
+    return PreparedRun(tokenizers, own.examples + other.examples, len(own.examples), rows, notes)
+
+
+def identity_of(config: SourceConfig, tokenizer: Any) -> Identity:
+    """Fingerprints of a source."""
+    return Identity(model_fingerprint(config), tokenizer_fingerprint(tokenizer), template_fingerprint(tokenizer))
+
+
+def online_source(config: SourceConfig, tokenizer: Any, rows: Sequence[Encoded], keep: int) -> OnlineSource:
+    """A source that runs: its model, on the GPU where there is one, frozen."""
+    model = load_model(config)
+    if torch.cuda.is_available():
+        model = model.to("cuda")
+    return OnlineSource(config.label, model, tokenizer, rows, keep)
+
+
+def open_source(config: SourceConfig, tokenizer: Any, rows: Sequence[Encoded], keep: int) -> Source:
+    """A source of a configuration: read from its cache where it has one, else run."""
+    if config.cache:
+        folder = Path(config.cache).expanduser()
+        return StoredSource(config.label, folder, tokenizer, rows, identity_of(config, tokenizer), keep)
+    source = online_source(config, tokenizer, rows, keep)
+    width = keep or max(tokenizer.get_vocab().values())
+    size = 12 * width * sum(len(row.ids) - row.prompt_length for row in rows)
+    return Remembered(source) if size < REMEMBERED_BYTES else source

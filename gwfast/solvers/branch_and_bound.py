@@ -1,0 +1,262 @@
+"""Exact search over permutations: branch and bound on the level-1 reformulated cost."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from gwfast._array import from_numpy
+from gwfast._array.branch_numba import reduce_rows, search, value_of
+from gwfast._array.gilmore_numba import cheap_search
+from gwfast.bounds.linear import minimum
+from gwfast.bounds.permutations import permutation_slack
+from gwfast.bounds.quadratic import quadratic_bound
+from gwfast.bounds.reformulation_dual import ReformulationDual, constant_part
+from gwfast.bounds.reformulation_run import Reformulation
+from gwfast.bounds.scaled import Scaled, scaled
+from gwfast.plan import Plan
+from gwfast.problem import Problem
+from gwfast.result import Bound, Stop
+from gwfast.space import EPS
+from gwfast.transport import is_uniform
+
+PERMUTATIONS = "permutations"
+COUPLINGS = "branch-and-bound"
+_ROUNDS = 3
+_CHEAP_POINTS, _CHEAP_GAP = 17, 0.15  # small problems with a weak root go faster with many cheap nodes
+
+
+@dataclass(frozen=True, eq=False)
+class PermutationResult:
+    """What the search found and proved.
+
+    Attributes
+    ----------
+    plan : Plan
+        Best permutation.
+    bound : Bound
+        Lower bound over permutations only.
+    coupling_bound : Bound
+        Lower bound over all couplings that follows: less by the slack of `permutation_slack`.
+    nodes : int
+    seconds : float
+    stop : Stop
+        OPTIMAL where the tree was exhausted.
+    """
+
+    plan: Plan
+    bound: Bound
+    coupling_bound: Bound
+    nodes: int
+    seconds: float
+    stop: Stop
+
+
+def search_memory(problem: Problem) -> int:
+    """Bytes that `permutation_search` needs: the reduced costs of one path of the tree, about 8 n^5 / 5."""
+    n = problem.shape[0]
+    return 8 * sum(r**4 + 3 * r * r for r in range(1, n + 1)) + 4 * n**4
+
+
+def permutation_search(
+    problem: Problem,
+    start: np.ndarray | None = None,
+    gap: float = 0.0,
+    time_limit: float = math.inf,
+    node_limit: int = 100_000_000,
+    sweeps: int | None = None,
+    memory_limit: float = math.inf,
+) -> PermutationResult | None:
+    r"""Minimise the objective over permutations, with a proof.
+
+    At the root the cost of pairs of pairs is reformulated by the dual of the level-1 reformulation; at every node
+    the dual ascent of Hahn and Grant raises the bound, and children inherit the reduced costs.
+
+    Parameters
+    ----------
+    problem : Problem
+        n = m and uniform weights.
+    start : integer array (n,), optional
+        Permutation to start from; a rounded plan of the quadratic bound without it.
+    gap : float
+        Stop when (value - bound) / value is at most this.
+    time_limit : float
+        Seconds.
+    node_limit : int
+        Most nodes.
+    sweeps : int, optional
+        Sweeps of the reformulation at the root; chosen by size without it.
+    memory_limit : float
+        Bytes.
+
+    Returns
+    -------
+    PermutationResult or None
+        None where the weights are not uniform, n != m, or `search_memory(problem)` exceeds the limit.
+        O(r^5) a node with r points left, exponentially many nodes in the worst case.
+
+    References
+    ----------
+    Hahn and Grant 1998; Adams and Johnson 1994.
+    """
+    if not is_uniform(problem.p, problem.q) or search_memory(problem) > memory_limit:
+        return None
+    begin = time.perf_counter()
+    tree = _Tree(problem, start, sweeps)
+    stop = tree.run(gap, begin + time_limit, node_limit)
+    plan = Plan.from_permutation(from_numpy(tree.target, problem.p), problem.p)
+    bound, coupling = tree.bounds()
+    return PermutationResult(plan, bound, coupling, tree.nodes, time.perf_counter() - begin, stop)
+
+
+def rounded(s: Scaled, T: np.ndarray) -> np.ndarray:
+    """Permutation nearest to a plan, improved by exchanging pairs of targets while that helps; O(n^3) a pass."""
+    n = len(s.p)
+    target = minimum(-T, s.p, s.q).cols.astype(np.int64)
+    M = n * s.features
+    value = value_of(s.first, s.second, M, target)
+    improved = True
+    while improved:
+        improved = False
+        for a in range(n):
+            for b in range(a):
+                target[a], target[b] = target[b], target[a]
+                found = value_of(s.first, s.second, M, target)
+                if found < value * (1 - 1e-12):
+                    value, improved = found, True
+                else:
+                    target[a], target[b] = target[b], target[a]
+    return target
+
+
+class _Tree:
+    """The arrays of the search; costs are divided by `unit` so that the incumbent is about one."""
+
+    def __init__(self, problem: Problem, start: np.ndarray | None, sweeps: int | None):
+        self.problem, self.s = problem, scaled(problem)
+        s, n = self.s, problem.shape[0]
+        if start is None:
+            start = rounded(s, np.asarray(quadratic_bound(problem, 15)[1].toarray()))
+        M = n * s.features
+        value = value_of(s.first, s.second, M, start.astype(np.int64))
+        C, L, constant = _root_costs(problem, s, value / (n * n) * s.scale, sweeps)
+        # far below the cost of a forbidden pair
+        self.unit = max(abs(value), float(np.abs(C).max()) / 10, float(np.abs(L).max()) / 10) or 1e-30
+        root = math.sqrt(self.unit)
+        self.A, self.B, self.M = s.first / root, s.second / root, M / self.unit
+        self.best = np.append(start.astype(np.float64), value / self.unit)
+        self.offset = np.concatenate([[0], np.cumsum([r**4 for r in range(n, 0, -1)])])
+        self.store, self.leaders = np.empty(self.offset[-1]), np.zeros((n, n * n))
+        self.rows, self.cols = (np.zeros((n, n + 1), np.int64) for _ in range(2))
+        self.rows[0, :n] = self.cols[0, :n] = np.arange(n)
+        self.kids, self.kid_bounds = np.zeros((n, n, 2), np.int64), np.zeros((n, n))
+        self.counts, self.at = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self.lower = np.zeros(n)
+        self.state = np.array([0, 1, 0])
+        self._root(C / self.unit, L / self.unit, constant / self.unit)
+
+    def _root(self, C: np.ndarray, L: np.ndarray, constant: float) -> None:
+        """First node, the rounding margin of the whole search, and the choice of engine."""
+        s, n = self.s, self.problem.shape[0]
+        self.lower[0] = constant
+        peak = max(float(np.abs(C).max()), float(np.abs(L).max()) / n, abs(constant) / n**2, 1e-30)
+        # every entry is rewritten a few times a round, on at most n levels, and a permutation meets n^2 entries
+        self.margin = 8 * n * n * (n * (_ROUNDS + 2) + 16) * EPS * peak + s.margin * n * n / self.unit
+        self.tolerance = 1e-9 * abs(self.best[n]) + self.margin
+        reduce_rows(L, C, np.empty((3, n), np.int64), np.empty(n), np.empty(n, np.bool_), np.empty(n))
+        self.store[: n**4] = C.ravel()
+        self.leaders[0] = L.ravel()
+        root = constant + minimum(L, s.p, s.q).lower * n
+        self.cheap = n < _CHEAP_POINTS and root < (1 - _CHEAP_GAP) * self.best[n]
+        if self.cheap:
+            self.lower[0] = -math.inf
+            del self.store, self.leaders
+            self.orders = (np.argsort(self.A, axis=1), np.argsort(self.B, axis=1))
+            self.linear = np.zeros((n, n, n))
+            self.linear[0] = self.M + (np.diag(self.A)[:, None] - np.diag(self.B)[None, :]) ** 2
+            self.fixed = np.zeros(n)
+
+    def _search(self, budget: int) -> bool:
+        """Search for some nodes; returns whether the tree is exhausted."""
+        tree = (self.rows, self.cols, self.lower, self.kids, self.kid_bounds, self.counts, self.at, self.best)
+        end = (self.state, self.tolerance)
+        if self.cheap:
+            return cheap_search(self.A, self.B, self.M, *self.orders, self.linear, self.fixed, *tree, *end, budget)
+        costs = (self.leaders, self.store, self.offset)
+        return search(self.A, self.B, self.M, *costs, *tree, *end, _ROUNDS, budget)
+
+    @property
+    def target(self) -> np.ndarray:
+        return self.best[:-1].astype(np.int64)
+
+    @property
+    def nodes(self) -> int:
+        return int(self.state[2])
+
+    def open_bound(self) -> float:
+        """Least bound of the nodes not yet explored, at most the incumbent less the tolerance of pruning."""
+        n, depth = self.problem.shape[0], int(self.state[0])
+        low = self.best[n] - self.tolerance
+        if self.state[1] == 1:
+            low = min(low, self.lower[depth])
+        for d in range(depth + 1):
+            if d < depth or self.state[1] == 0:
+                waiting = self.kid_bounds[d, self.at[d] : self.counts[d]]
+                low = min(low, float(waiting.min(initial=math.inf)))
+        return low
+
+    def run(self, gap: float, deadline: float, node_limit: int) -> Stop:
+        """Search in slices until exhausted or a limit is met."""
+        n = self.problem.shape[0]
+        budget = 1
+        while True:
+            begin = time.perf_counter()
+            if begin >= deadline:
+                return Stop.TIME_LIMIT
+            if self.nodes >= node_limit:
+                return Stop.ITERATIONS
+            done = self._search(min(budget, node_limit - self.nodes))
+            if done:
+                self.state[:2] = 0
+                self.at[0] = self.counts[0]
+                return Stop.OPTIMAL
+            if self.best[n] - self.open_bound() <= gap * abs(self.best[n]):
+                return Stop.GAP_REACHED
+            if time.perf_counter() - begin < 0.05:
+                budget *= 2
+
+    def bounds(self) -> tuple[Bound, Bound]:
+        """The bound over permutations, and the one over couplings."""
+        s, n = self.s, self.problem.shape[0]
+        value = (self.open_bound() - self.margin) * self.unit / (n * n)
+        slack = permutation_slack(s)
+        return s.lower(value, PERMUTATIONS), s.lower(value - slack, COUPLINGS)
+
+
+def _root_costs(problem: Problem, s: Scaled, upper: float, sweeps: int | None) -> tuple[np.ndarray, np.ndarray, float]:
+    """Costs of pairs of pairs C (n, n, n, n), of pairs L (n, n), and the constant, after some sweeps."""
+    n = problem.shape[0]
+    run = Reformulation(problem, upper if upper > 0 else None)
+    if not run.trivial:
+        run.run(sweeps if sweeps is not None else (100 if n < 10 else 250))
+        run.certify(exact=False)
+    dual = run.dual
+    run.close()
+    C = reformulated_cost(s, dual)
+    paid = np.tensordot(s.p, dual.rows, 1) + np.tensordot(s.q, dual.cols, 1)
+    index = np.arange(n)
+    L = n * (s.linear - paid) + C[index[:, None], index[None, :], index[:, None], index[None, :]]
+    return C, L, n * n * constant_part(s)
+
+
+def reformulated_cost(s: Scaled, dual: ReformulationDual) -> np.ndarray:
+    """Cost Q_ik,jl + A_i,jl + B_k,jl (n, m, n, m) of a dual."""
+    x, y = s.effects
+    C = np.einsum("ij,kl->ikjl", -x.rest, y.rest)
+    C = 2 * C if s.symmetric else C - np.einsum("ji,lk->ikjl", x.rest, y.rest)
+    C += dual.rows[:, None]
+    C += dual.cols[None]
+    return C

@@ -1,0 +1,134 @@
+"""Search over permutations: against brute force, its limits, and what it proves about couplings."""
+
+import math
+
+import networkx as nx
+import numpy as np
+import pytest
+import reference
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import KINDS, Case, cost
+
+from gwfast.bounds.permutations import permutation_slack
+from gwfast.bounds.scaled import scaled
+from gwfast.problem import objective
+from gwfast.request import make_request
+from gwfast.result import Stop
+from gwfast.solvers import branch_and_bound
+from gwfast.solvers.branch_and_bound import permutation_search, search_memory
+
+
+def problem_of(C1, C2, M=None, alpha=None, p=None):
+    return make_request(*vars(Case(C1, C2, p, p, M, alpha)).values()).problem
+
+
+@pytest.mark.parametrize("cheap", [True, False])
+@given(
+    seed=st.integers(0, 10**6),
+    n=st.integers(1, 6),
+    kinds=st.tuples(st.sampled_from(KINDS), st.sampled_from(KINDS)),
+    symmetric=st.booleans(),
+    fused=st.booleans(),
+)
+def test_matches_brute_force(cheap, seed, n, kinds, symmetric, fused):
+    rng = np.random.default_rng(seed)
+    C1, C2 = cost(rng, n, kinds[0], symmetric), cost(rng, n, kinds[1], symmetric)
+    C2 = C2 * (np.abs(C1).max() + 1e-30) / (np.abs(C2).max() + 1e-30)
+    M, alpha = (rng.normal(size=(n, n)) * np.abs(C1).max() ** 2, 0.4) if fused else (None, None)
+    problem = problem_of(C1, C2, M, alpha)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(branch_and_bound, "_CHEAP_POINTS", 99 if cheap else 0)
+        patch.setattr(branch_and_bound, "_CHEAP_GAP", -1e9)
+        result = permutation_search(problem)
+    best = reference.best_permutation(C1, C2, M, 1.0 if alpha is None else alpha)
+    value = float(objective(problem, result.plan))
+    scale = problem.size + (0 if M is None else np.abs(M).max())
+    assert result.stop is Stop.OPTIMAL
+    assert value <= best + 1e-9 * abs(best) + 1e-11 * scale
+    assert result.bound.value <= best
+    assert result.bound.value >= best - 3e-9 * abs(best) - 1e-9 * scale - 1e-40
+    assert result.coupling_bound.value <= result.bound.value
+
+
+def _two(rng, graphs, n):
+    same = [g for g in graphs if len(g) == n]
+    return [same[i] for i in rng.integers(0, len(same), 2)]
+
+
+def test_all_small_graphs():
+    rng = np.random.default_rng(0)
+    graphs = [g for g in nx.graph_atlas_g() if 5 <= len(g) <= 6]
+    for _ in range(40):
+        n = int(rng.integers(5, 7))
+        pair = [nx.to_numpy_array(g) for g in _two(rng, graphs, n)]
+        result = permutation_search(problem_of(*pair))
+        best = reference.best_permutation(*pair)
+        assert result.stop is Stop.OPTIMAL
+        assert abs(float(objective(problem_of(*pair), result.plan)) - best) <= 1e-12
+        assert best - 1e-8 <= result.bound.value <= best
+
+
+def test_clouds_are_proved_over_couplings():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(2, 14, 3))
+    C1, C2 = (np.linalg.norm(z[:, None] - z[None], axis=2) for z in (x, y))
+    problem = problem_of(C1, C2)
+    result = permutation_search(problem)
+    value = float(objective(problem, result.plan))
+    assert result.stop is Stop.OPTIMAL
+    assert value * (1 - 1e-6) <= result.coupling_bound.value <= value
+    best = reference.best_descent(C1, C2, problem.p, problem.q, 5, rng)
+    assert result.coupling_bound.value <= best
+
+
+def test_slack_is_large_where_couplings_can_be_better():
+    # opposite signs: no permutation aligns them, the product coupling does
+    u = np.array([1.0, -1.0, 0.0])
+    problem = problem_of(np.outer(u, u), -np.outer(u, u))
+    result = permutation_search(problem)
+    product = float(np.mean(np.outer(u, u) ** 2) * 2)
+    assert product < float(objective(problem, result.plan))
+    assert result.coupling_bound.value <= product < result.bound.value
+    assert permutation_slack(scaled(problem)) > 0.1
+    gram = problem_of(np.outer(u, u), 2 * np.outer(u, u))
+    assert permutation_slack(scaled(gram)) < 1e-11
+
+
+def test_limits_leave_a_valid_bound():
+    rng = np.random.default_rng(2)
+    C1, C2 = cost(rng, 13, "normal"), cost(rng, 13, "normal")
+    problem = problem_of(C1, C2)
+    exact = permutation_search(problem)
+    assert exact.stop is Stop.OPTIMAL
+    few = permutation_search(problem, node_limit=50)
+    assert few.stop is Stop.ITERATIONS
+    assert few.nodes <= 50
+    value = float(objective(problem, exact.plan))
+    assert few.bound.value <= value <= float(objective(problem, few.plan)) * (1 + 1e-12)
+    assert permutation_search(problem, time_limit=0.0).stop is Stop.TIME_LIMIT
+    loose = permutation_search(problem, gap=0.5)
+    assert loose.stop in (Stop.GAP_REACHED, Stop.OPTIMAL)
+    assert permutation_search(problem, memory_limit=search_memory(problem) - 1) is None
+
+
+def test_other_weights_are_refused():
+    rng = np.random.default_rng(3)
+    C = cost(rng, 3, "cloud")
+    assert permutation_search(problem_of(C, C, p=np.array([0.5, 0.25, 0.25]))) is None
+
+
+@pytest.mark.parametrize("scale", [1e-90, 1e90])
+def test_scales_ties_and_equal_problems(scale):
+    rng = np.random.default_rng(4)
+    C = np.round(cost(rng, 5, "normal"))
+    for other in (C, C[::-1, ::-1], np.zeros((5, 5)), np.ones((5, 5))):
+        result = permutation_search(problem_of(scale * C, scale * other))
+        best = reference.best_permutation(C, other) * scale**2
+        assert result.bound.value <= best * (1 + 1e-15)
+        assert math.isclose(
+            float(objective(problem_of(scale * C, scale * other), result.plan)),
+            best,
+            rel_tol=1e-9,
+            abs_tol=1e-9 * scale**2,
+        )

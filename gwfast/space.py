@@ -287,18 +287,21 @@ class PointCloud(Space):
         return self._with(points=self.points * (root if self.metric == "sqeuclidean" else root**2))
 
     @cached_property
-    def _centred(self) -> tuple[Array, Array]:
+    def _centred(self) -> tuple[Array, Array, Array]:
+        """Centred points, their squared norms, and a bound on what is left of their mean."""
         p = 1.0 / self.n if self.weights is None else self.weights[:, None]
         xp = namespace(self.points)
         x = self.points - xp.sum(p * self.points, axis=0)
-        return x, xp.sum(x * x, axis=1)
+        left = 4 * (self.n + 4) * EPS * xp.sqrt(xp.max(xp.sum(x * x, axis=1)))
+        x = x - xp.sum(p * x, axis=0)  # twice: the rounding of the first mean is of the size of the points
+        return x, xp.sum(x * x, axis=1), left
 
     def times(self, x: Array) -> Array:
         """C @ x in O(n k d) for the squared distance, O(n^2 k) for the distance."""
         if self.metric == "euclidean":
             return self.dense() @ x
         xp = namespace(x)
-        points, norms = self._centred
+        points, norms, _ = self._centred
         return norms[:, None] * xp.sum(x, axis=0) + norms @ x - 2 * (points @ (xp.matrix_transpose(points) @ x))
 
     @cached_property
@@ -307,7 +310,7 @@ class PointCloud(Space):
         if self.metric == "euclidean":
             return Space.moments.func(self)  # pyright: ignore
         xp, p = namespace(self.points), self.weights
-        x, norms = self._centred
+        x, norms, left = self._centred
         xt = xp.matrix_transpose(x)
         spread = p @ norms
         covariance = (xt * p) @ x
@@ -321,7 +324,8 @@ class PointCloud(Space):
         doubt = rounding * (fourth + 8 * norms * spread + 4 * xp.sqrt(norms * spread * (fourth + spread**2)))
         std, std_error = _std_with_error(p, variance, doubt)
         centred, centred_error = _std_with_error(p, 4 * quadratic, doubt)
-        error = rounding * xp.sqrt(second)
+        # the formulas take the mean of the points for 0; it is at most `left`
+        error = rounding * xp.sqrt(second) + 8 * left * (xp.sqrt(spread) + left)
         std_error = xp.maximum(std_error, centred_error)
         return Moments(mean, mean, total, second, std, centred, error, error + std_error)
 

@@ -91,4 +91,6 @@ def project(cost: Array, p: Array, q: Array, g: Array, epsilon: float, tol: floa
     plan *= a[:, None]
     plan *= b[None, :]
     # f belongs to the kernel without g; both scalings go into the potentials
-    return Scaled(plan, f + epsilon * xp.log(a), g + epsilon * xp.log(xp.clip(b, tiny, None)), error, done)
+    return Scaled(
+        plan, f + epsilon * xp.log(xp.clip(a, tiny, None)), g + epsilon * xp.log(xp.clip(b, tiny, None)), error, done
+    )

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gwfast_llm.chunked import ChunkedStudent, Request
 from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.graph_objective import GraphOptions, gld_aligned_part, gld_part
 from gwfast_llm.logits import Selection, TopK, select, widened
@@ -46,6 +47,42 @@ def selection(objective: ObjectiveConfig) -> Selection:
     return Selection(objective.top_k, objective.top_by, objective.top_amount)
 
 
+def request_of(batch: Batch, objective: ObjectiveConfig, slots: int) -> tuple[Request, dict[str, tuple[int, int]]]:
+    """What the parts will ask of the pivot on a batch, for the chunked path.
+
+    Returns
+    -------
+    Request
+        Answer positions, their own next tokens, and the tokens of the sources' distributions there.
+    dict
+        Columns of each group of asked tokens.
+    """
+    labels = batch["labels"]
+    positions = torch.zeros_like(labels, dtype=torch.bool)
+    positions[:, :-1] = labels[:, 1:] != -100
+    weights = objective.weights
+    groups = {"gold": torch.cat([labels[:, 1:], labels[:, :1]], 1)[..., None]}
+    for slot in range(slots):
+        for group, tensor, parts in (
+            (f"path {slot}", "path_ids", CARRIED),
+            (f"shared {slot}", "shared_ids", ("hybrid",)),
+        ):
+            if any(weights[part] for part in parts):
+                at, mask = batch["pair_index"][:, slot], batch["pair_mask"][:, slot]
+                ids = batch[tensor][:, slot].clamp_min(0)
+                whole = ids.new_zeros(*labels.shape, ids.shape[-1])
+                rows = torch.arange(len(at), device=at.device)[:, None].expand_as(at)
+                whole[rows[mask], at[mask]] = ids[mask]
+                groups[group] = whole
+    columns, first = {}, 0
+    for group, ids in groups.items():
+        columns[group] = (first, first + ids.shape[-1])
+        first += ids.shape[-1]
+    asked = torch.cat(list(groups.values()), -1)[positions]
+    kept = selection(objective) if any(weights[n] for n in ("uld", "gld", "hybrid")) else None
+    return Request(positions, asked, kept), columns
+
+
 class DenseStudent:
     """The pivot's output as one (B, L, V) tensor, and what the parts ask of it.
 
@@ -70,7 +107,7 @@ class DenseStudent:
         """Cross-entropy part."""
         return sft_part(self.logits, labels)
 
-    def log_probs_at(self, positions: Tensor, ids: Tensor) -> Tensor:
+    def log_probs_at(self, group: str, positions: Tensor, ids: Tensor) -> Tensor:
         """Log-probabilities (B, P, K) of these tokens at these positions (B, P)."""
         rows = torch.arange(len(self.logits), device=self.logits.device)[:, None]
         picked = self.logits[rows[..., None], positions[..., None], ids]
@@ -86,12 +123,14 @@ class DenseStudent:
         return widened(self.logits[rows, positions]).softmax(-1)
 
 
-def batch_parts(student: DenseStudent, batch: Batch, objective: ObjectiveConfig, slots: int) -> list[Part]:
+def batch_parts(
+    student: DenseStudent | ChunkedStudent, batch: Batch, objective: ObjectiveConfig, slots: int
+) -> list[Part]:
     """Every weighted part of the objective on one batch, in the order of `part_names`.
 
     Parameters
     ----------
-    student : DenseStudent
+    student : DenseStudent or ChunkedStudent
         The pivot's output.
     batch : dict
         Tensors from `gwfast_llm.collate.FusionCollator`.
@@ -125,7 +164,8 @@ def batch_parts(student: DenseStudent, batch: Batch, objective: ObjectiveConfig,
             else:
                 loss = hellinger_part if name == "hellinger" else kl_part
                 tail = batch["path_tail"][:, slot]
-                part = loss(student.log_probs_at(at, ids), probs, tail, mask, weight[:, None])
+                log_probs = student.log_probs_at(f"path {slot}", at, ids)
+                part = loss(log_probs, probs, tail, mask, weight[:, None])
             parts.append(part)
             continue
         assert kept is not None
@@ -137,11 +177,11 @@ def batch_parts(student: DenseStudent, batch: Batch, objective: ObjectiveConfig,
         else:
             ids = batch["shared_ids"][:, slot]
             known = batch["shared_pivot"][:, slot]  # (B, V) of bool; a model may have more rows than tokens
-            known = F.pad(known, (0, max(0, student.logits.shape[-1] - known.shape[1])))
+            known = F.pad(known, (0, max(0, int(own.ids.max()) + 1 - known.shape[1])))
             parts.append(
                 hybrid_part(
                     own,
-                    student.log_probs_at(at, ids.clamp_min(0)),
+                    student.log_probs_at(f"shared {slot}", at, ids.clamp_min(0)),
                     ids >= 0,
                     probs,
                     known.gather(1, own.ids.flatten(1)).reshape(own.ids.shape),

@@ -220,6 +220,12 @@ class TrainConfig:
         Steps between evaluations of the objective on held-out examples; 0 switches it off.
     save_every : int
         Steps between checkpoints from which --resume goes on; a multiple of log_every, 0 for none.
+    diagnose : int
+        Training examples on which every part's gradient is compared with the held-out cross-entropy's before the
+        first step; 0 switches it off.  Needs data.validation.
+    chunk : int
+        Positions at which logits exist at one time; 0 makes the whole (B, L, V) tensor.  Saves memory for large
+        vocabularies at the cost of one more product with the output layer.
     bf16, gradient_checkpointing : bool
         Save memory on GPUs.
     report_to : list of str
@@ -238,6 +244,8 @@ class TrainConfig:
     interval_every: int = 0
     eval_every: int = 0
     save_every: int = 0
+    diagnose: int = 32
+    chunk: int = 0
     bf16: bool = False
     gradient_checkpointing: bool = False
     report_to: list[str] = field(default_factory=list)
@@ -246,7 +254,16 @@ class TrainConfig:
         for name in ("steps", "batch_size", "accumulate", "log_every"):
             value = getattr(self, name)
             _require(value >= 1, f"train.{name} is {value}; expected at least 1")
-        for name in ("warmup_steps", "weight_decay", "seed", "interval_every", "eval_every", "save_every"):
+        for name in (
+            "warmup_steps",
+            "weight_decay",
+            "seed",
+            "interval_every",
+            "eval_every",
+            "save_every",
+            "diagnose",
+            "chunk",
+        ):
             value = getattr(self, name)
             _require(value >= 0, f"train.{name} is {value}; expected 0 or more")
         _require(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -71,7 +72,7 @@ def _embedded(size: str, seeds: int | None, target: Path) -> int:
         config = json.dumps(run.config, indent=2).replace(str(folder), str(target))
         (folder / "config.json").write_text(config + "\n", encoding="utf-8")
         minutes = (time.monotonic() - started) / 60
-        page = embedded_page(run.contenders, judged, text, run.config, minutes)
+        page = embedded_page(run.contenders, judged, text, run.config, run.metrics, minutes)
         (folder / "report.md").write_text(page, encoding="utf-8")
     print(f"\n{text}\n")
     print("\n".join(line.replace("**", "") for line in judged.text))
@@ -79,10 +80,18 @@ def _embedded(size: str, seeds: int | None, target: Path) -> int:
     return 0
 
 
-def embedded_page(contenders: Sequence[Any], judged: Any, table: str, config: dict, minutes: float) -> str:
+def embedded_page(
+    contenders: Sequence[Any],
+    judged: Any,
+    table: str,
+    config: dict[str, Any],
+    metrics: Sequence[dict[str, Any]],
+    minutes: float,
+) -> str:
     """Markdown page of an embedded run."""
     what = "\n".join(f"* {c.name}: {c.what}" for c in contenders)
     verdict = "\n\n".join(judged.text)
+    diagnosis = diagnosis_table(metrics)
     return f"""# Fusion of small models: size {config["size"]}, {config["seeds"]} seed(s)
 
 {verdict}
@@ -111,8 +120,34 @@ fusion.
 
 ![scores](scores.png)
 
+{diagnosis}
+
 {minutes:.1f} minutes in all.
 """
+
+
+def diagnosis_table(metrics: Sequence[dict[str, Any]]) -> str:
+    """Markdown table of the diagnosis, averaged over seeds; empty where nothing was measured."""
+    from statistics import fmean
+
+    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in metrics:
+        if "cosine" in row and row["objective"] != "sft_short":
+            rows.setdefault((row["objective"], row["part"]), []).append(row)
+    if not rows:
+        return ""
+    lines = [
+        "Before the first step: cosine between the gradient of each part and that of the cross-entropy on held-out",
+        "examples (a negative one points against it), the same where the source is unsure, and the length of the",
+        "gradient over the cross-entropy's.",
+        "",
+        "| objective | part | cosine | where unsure | length |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for (objective, part), own in rows.items():
+        cells = [fmean(r[name] for r in own) for name in ("cosine", "cosine_text", "size")]
+        lines.append(f"| {objective} | {part} | {cells[0]:+.2f} | {cells[1]:+.2f} | {cells[2]:.2g} |")
+    return "\n".join(lines)
 
 
 def _fuse(config: FuseConfig, options: Any) -> int:
@@ -150,7 +185,8 @@ def _fuse(config: FuseConfig, options: Any) -> int:
     fused.model.save_pretrained(work / "model")
     fused.tokenizer.save_pretrained(work / "model")
     name = config.objective.preset
-    metrics = [{"objective": name, "seed": config.train.seed, **row} for row in fused.metrics]
+    found = [{"step": 0, **dataclasses.asdict(agreement)} for agreement in fused.diagnosis]
+    metrics = [{"objective": name, "seed": config.train.seed, **row} for row in [*found, *fused.metrics]]
     report.write_metrics(work / "metrics.jsonl", metrics)
     report.plot_losses(work / "losses.png", metrics, [name])
     if any("gw_upper" in row for row in metrics):
@@ -168,6 +204,7 @@ def fusion_page(config: FuseConfig, fused: Any, metrics: Sequence[dict[str, Any]
     sources = "\n".join(f"* source {s.label}: `{s.model}`, weight {s.weight:g}" for s in config.sources)
     parts = ", ".join(f"{weight:g} {name}" for name, weight in config.objective.weights.items() if weight)
     losses = [row for row in metrics if "loss" in row]
+    diagnosis = diagnosis_table(metrics)
     held_out = [row for row in metrics if "eval_loss" in row]
     intervals = [row for row in metrics if "gw_upper" in row]
     lines = [f"loss {losses[0]['loss']:.4f} at step {losses[0]['step']}, {losses[-1]['loss']:.4f} at the end"]
@@ -190,6 +227,8 @@ Objective {parts} ({config.objective.preset}), {config.train.steps} steps, {fuse
 {result}
 
 ![losses](losses.png)
+
+{diagnosis}
 
 Data:
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -37,6 +37,7 @@ class Signal:
 
 
 BLOCK = 16  # examples that a source is asked at once
+CHUNK = 2048  # positions whose logits are alive at one time
 
 
 class Source(Protocol):
@@ -49,6 +50,26 @@ class Source(Protocol):
     def signals(self, indices: Sequence[int]) -> list[Signal]:
         """Signals of the examples at these indices of the data set."""
         ...
+
+
+def base_and_layer(model) -> tuple[Any, Any]:
+    """The part of a causal language model that makes hidden states, and what makes logits of them.
+
+    Models that change the logits after the output layer (soft caps, scales) get that change too.
+    """
+    layer, config = model.get_output_embeddings(), model.config
+    cap, scale = getattr(config, "final_logit_softcapping", None), getattr(config, "logit_scale", None)
+    divisor = getattr(config, "logits_scaling", None)
+
+    def logits(hidden: Tensor) -> Tensor:
+        found = layer(hidden)
+        if scale:
+            found = found * scale
+        if divisor:
+            found = found / divisor
+        return torch.tanh(found / cap) * cap if cap else found
+
+    return model.base_model, logits
 
 
 class OnlineSource:
@@ -74,6 +95,7 @@ class OnlineSource:
         self.rows = rows
         self._model = model.eval().requires_grad_(False)
         self._keep = keep
+        self._base, self._layer = base_and_layer(model)
         self._size = check_vocabulary(f"source {name}", model, tokenizer)
 
     def signals(self, indices: Sequence[int]) -> list[Signal]:
@@ -88,28 +110,42 @@ class OnlineSource:
         device = next(self._model.parameters()).device
         ids = pad_right([row.ids for row in rows], self.tokenizer.pad_token_id or 0).to(device)
         mask = pad_right([[1] * len(row.ids) for row in rows], 0).to(device)
+        positions = torch.zeros_like(mask, dtype=torch.bool)
+        for k, row in enumerate(rows):
+            positions[k, row.prompt_length - 1 : len(row.ids) - 1] = True
         try:
             with torch.no_grad():
-                logits = self._model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+                answers = self._answers(ids, mask, positions, rows)
         except torch.OutOfMemoryError:
             raise FusionError(
                 f"source {self.name}: out of memory on {len(rows)} examples of up to {ids.shape[1]} tokens; lower "
                 "data.max_length, load the source in bfloat16, or cache it alone first (python -m gwfast_llm.cache); "
                 "what is cached so far is kept"
             ) from None
-        found = []
-        for row, index, one in zip(rows, indices, logits):
-            answer = one[row.prompt_length - 1 : len(row.ids) - 1, : self._size].float()
-            if not torch.isfinite(answer).all():
+        for answer, index in zip(answers, indices):
+            if not torch.isfinite(answer.kept.logsumexp).all():
                 raise FusionError(
                     f"source {self.name}: logits of example {index} are not finite; "
                     "load the model in bfloat16 or float32 instead of float16, or drop the example"
                 )
-            kept = top_k(answer, self._keep)
-            labels = torch.tensor(row.answer, device=answer.device)
-            gold = answer.gather(1, labels[:, None])[:, 0] - kept.logsumexp
-            found.append(Signal(TopK(kept.values.cpu(), kept.ids.cpu(), kept.logsumexp.cpu()), gold.cpu()))
-        return found
+        return answers
+
+    def _answers(self, ids: Tensor, mask: Tensor, positions: Tensor, rows: Sequence[Encoded]) -> list[Signal]:
+        """Signals of a padded batch; the logits of a few positions are alive at one time."""
+        labels = torch.cat([torch.tensor(row.answer, device=ids.device) for row in rows])
+        hidden = self._base(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state[positions]
+        kept, gold = [], []
+        for start in range(0, len(hidden), CHUNK):
+            logits = self._layer(hidden[start : start + CHUNK])[:, : self._size].float()
+            one = top_k(logits, self._keep)
+            gold.append(logits.gather(1, labels[start : start + CHUNK, None])[:, 0] - one.logsumexp)
+            kept.append(one)
+        lengths = [len(row.ids) - row.prompt_length for row in rows]
+        columns = [
+            torch.cat(pieces).cpu().split(lengths)
+            for pieces in ([k.values for k in kept], [k.ids for k in kept], [k.logsumexp for k in kept], gold)
+        ]
+        return [Signal(TopK(values, tokens, sums), own) for values, tokens, sums, own in zip(*columns)]
 
 
 class Remembered:

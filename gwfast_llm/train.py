@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
+from gwfast_llm.chunked import ChunkedHead
 from gwfast_llm.collate import FusionCollator, SourceDesk, path_maps
 from gwfast_llm.config import FuseConfig, LoraConfig, ObjectiveConfig, TrainConfig
+from gwfast_llm.diagnose import Agreement, diagnose
 from gwfast_llm.errors import FusionError
 from gwfast_llm.interval import IntervalCallback, IntervalMeter
 from gwfast_llm.loading import check_vocabulary, load_model
@@ -23,7 +25,7 @@ from gwfast_llm.trainer import FusionTrainer, Indices
 
 Progress = Callable[[int, int], None]
 Metric = dict[str, Any]
-INTERVAL_EXAMPLES = 56
+HELD_OUT_EXAMPLES = 56  # for the interval and the diagnosis
 WHOLE = "whole"  # name of the mark in a finished checkpoint
 
 
@@ -41,6 +43,8 @@ class Fused:
         Time from loading to the end of training.
     notes : list of str
         What was left out or cut from the data.
+    diagnosis : list of Agreement
+        How every part's gradient lay to the held-out cross-entropy's before the first step; empty where not asked.
     """
 
     model: Any
@@ -48,6 +52,7 @@ class Fused:
     metrics: list[Metric]
     seconds: float
     notes: list[str]
+    diagnosis: list[Agreement]
 
 
 class _ProgressCallback(TrainerCallback):
@@ -160,10 +165,13 @@ def fuse(
             return fuse(config, progress, Path(scratch))
     started = time.perf_counter()
     objective = config.objective
-    needs_sources = objective.distils or bool(config.train.interval_every and config.data.validation)
+    looks_ahead = bool(config.data.validation) and (config.train.interval_every or config.train.diagnose)
+    needs_sources = objective.distils or bool(looks_ahead and config.sources)
     chosen = config.sources if needs_sources else []
     run = prepare_run(config, chosen)
     tokenizer, rows, size = run.tokenizers[0], run.rows, run.size
+    if objective.weights["gld_aligned"] and config.train.chunk:
+        raise FusionError("objective.gld_aligned needs whole logits; use --train.chunk 0")
     model = load_model(config.pivot)
     check_vocabulary("pivot", model, tokenizer)
     desk = None
@@ -188,12 +196,20 @@ def fuse(
     arguments = training_arguments(config.train, checkpoints, quiet=progress is not None)
     # a sharded model cannot be run by one callback on its own
     sharded = bool(arguments.fsdp_config and arguments.fsdp) or arguments.deepspeed is not None
-    if desk and config.train.interval_every and len(rows[0]) > size and not sharded:
-        stride = max(1, (len(rows[0]) - size) // INTERVAL_EXAMPLES)
-        indices = list(range(size, len(rows[0]), stride))[:INTERVAL_EXAMPLES]
-        batch = FusionCollator(rows[0], pad, ObjectiveConfig(preset="path"), desk)(indices)
-        meter = IntervalMeter(batch, model.get_input_embeddings().num_embeddings)
-        callbacks.append(IntervalCallback(meter, config.train.interval_every))
+    slots = desk.slots if desk and objective.distils else 0
+    collator = FusionCollator(rows[0], pad, objective, desk)
+    diagnosis: list[Agreement] = []
+    held_out = _spread(range(size, len(rows[0])), HELD_OUT_EXAMPLES)
+    if desk and held_out and not sharded and (config.train.interval_every or config.train.diagnose):
+        batch = FusionCollator(rows[0], pad, ObjectiveConfig(preset="path"), desk)(held_out)
+        if config.train.interval_every:
+            meter = IntervalMeter(batch, model.get_input_embeddings().num_embeddings)
+            callbacks.append(IntervalCallback(meter, config.train.interval_every))
+        if config.train.diagnose and not resume:
+            own = collator(_spread(range(size), config.train.diagnose))
+            diagnosis = diagnose(model.to(arguments.device), own, batch, objective, slots)
+            if progress is None and arguments.should_log:
+                print("\n".join(agreement.sentence() for agreement in diagnosis))
     if config.train.gradient_checkpointing:
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
         enable()
@@ -203,11 +219,12 @@ def fuse(
         with_adapters(model, config.lora),
         arguments,
         objective,
-        FusionCollator(rows[0], pad, objective, desk),
+        collator,
         Indices(0, size),
         Indices(size, len(rows[0])),
-        desk.slots if desk and objective.distils else 0,
+        slots,
         callbacks,
+        ChunkedHead(model, config.train.chunk) if config.train.chunk else None,
     )
     if progress is not None:
         trainer.remove_callback(PrinterCallback)
@@ -218,7 +235,12 @@ def fuse(
     if losses and not np.isfinite(losses[-1]):
         raise FusionError("the loss is no longer finite; lower train.lr or the weights of the objective")
     trained = _whole_model(trainer, config)
-    return Fused(trained.eval(), tokenizer, metrics, time.perf_counter() - started, run.notes)
+    return Fused(trained.eval(), tokenizer, metrics, time.perf_counter() - started, run.notes, diagnosis)
+
+
+def _spread(numbers: range, count: int) -> list[int]:
+    """At most `count` of the numbers, evenly spread: data sets are often sorted by kind."""
+    return list(numbers[:: max(1, len(numbers) // count)][:count])
 
 
 def _whole_model(trainer: FusionTrainer, config: FuseConfig) -> Any:

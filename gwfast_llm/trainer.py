@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
+from gwfast_llm.chunked import ChunkedHead, ChunkedStudent
 from gwfast_llm.collate import FusionCollator
-from gwfast_llm.combine import Batch, DenseStudent, batch_counts, batch_parts, part_names
+from gwfast_llm.combine import Batch, DenseStudent, batch_counts, batch_parts, part_names, request_of
 from gwfast_llm.config import ObjectiveConfig
 
 
@@ -53,6 +54,8 @@ class FusionTrainer(Trainer):
         Source slots of a batch.
     callbacks : list of transformers.TrainerCallback
         Further callbacks.
+    head : ChunkedHead, optional
+        Works the model's output layer in chunks; without it whole logits are made.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class FusionTrainer(Trainer):
         held_out: Indices,
         slots: int,
         callbacks: list[TrainerCallback],
+        head: ChunkedHead | None = None,
     ):
         super().__init__(
             model=model,
@@ -77,6 +81,7 @@ class FusionTrainer(Trainer):
         self.loss_is_scaled_for_ga = True
         self._objective = objective
         self._collator = collator
+        self._head = head
         self._slots = slots
         self._names = part_names(objective, slots)
         self._seen: Tensor | None = None
@@ -100,8 +105,16 @@ class FusionTrainer(Trainer):
 
     def _totals(self, model: Any, inputs: Batch) -> tuple[Tensor, Any]:
         """Sum of every part over a batch, in the order of the names, with the model's output."""
-        outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False)
-        parts = batch_parts(DenseStudent(outputs.logits), inputs, self._objective, self._slots)
+        given = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
+        if self._head is None:
+            outputs = model(**given, use_cache=False)
+            student = DenseStudent(outputs.logits)
+        else:
+            request, columns = request_of(inputs, self._objective, self._slots)
+            self._head.pending = request
+            outputs = model(**given, use_cache=False)
+            student = ChunkedStudent(request, outputs.logits, columns)
+        parts = batch_parts(student, inputs, self._objective, self._slots)
         return torch.stack([part.total.float() for part in parts]), outputs
 
     def _weights(self, device: torch.device) -> Tensor:

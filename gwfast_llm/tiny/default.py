@@ -76,6 +76,7 @@ def objective_config(name: str, size: Size, seed: int) -> tuple[ObjectiveConfig,
         seed=seed,
         log_every=max(1, size.steps // 40),
         interval_every=size.interval_every,
+        diagnose=98,
     )
     if name == "sft_short":
         steps = max(1, size.steps // 4)
@@ -105,10 +106,11 @@ def fusion_job(config: FuseConfig, tests: str, keep: str, progress) -> tuple[lis
 
     fused = fuse(config, progress)
     scores = [Score(s.task, s.kind, s.value) for s in evaluate(fused.model, fused.tokenizer, read_examples(tests))]
+    diagnosis = [{"step": 0, **dataclasses.asdict(agreement)} for agreement in fused.diagnosis]
     if keep:
         fused.model.save_pretrained(keep)
         fused.tokenizer.save_pretrained(keep)
-    return fused.metrics, scores, fused.seconds
+    return [*diagnosis, *fused.metrics], scores, fused.seconds
 
 
 def score_job(model: str, tests: str, progress) -> list[Score]:

@@ -149,7 +149,7 @@ def test_memory_running_out_names_the_source(source, tmp_path, monkeypatch):
     def burst(*args, **kwargs):
         raise torch.OutOfMemoryError("burst")
 
-    monkeypatch.setattr(type(source._model), "forward", burst)
+    monkeypatch.setattr(type(source._base), "forward", burst)
     with pytest.raises(FusionError, match="source B: out of memory on 16 examples"):
         write_store(tmp_path, source, IDENTITY, 4, "float16")
 

@@ -1,0 +1,169 @@
+"""From hidden states to what the losses need without ever holding (L, V) logits.
+
+The output layer of a model is told beforehand which positions count and which tokens will be asked for; it then works
+through the positions in chunks, keeps log-sum-exp, asked logits and top-k of each, and forgets the logits.  In the
+backward pass each chunk is computed once more.  Memory is that of one chunk x V instead of L x V; the cost is one
+more product with the output layer.
+
+Shapes: B batch, L tokens, N answer positions of a batch, V vocabulary, K kept logits, G asked tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from gwfast_llm.errors import FusionError
+from gwfast_llm.logits import Selection, TopK, select, widened
+from gwfast_llm.objective import Part
+
+SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # models that change logits after the layer
+
+
+@dataclass(frozen=True)
+class Request:
+    """What will be asked of a forward pass.
+
+    Attributes
+    ----------
+    positions : Tensor (B, L) of bool
+        Positions that count: those whose next token belongs to an answer.
+    asked : Tensor (N, G)
+        Token ids whose logits are wanted at each of them, in row-major order of `positions`.
+    kept : Selection or None
+        How many of the largest logits are kept.
+    """
+
+    positions: Tensor
+    asked: Tensor
+    kept: Selection | None
+
+
+@dataclass(frozen=True)
+class ChunkedOutput:
+    """What a forward pass leaves: log-sum-exp (N,), asked logits (N, G), and the kept ones where wanted."""
+
+    logsumexp: Tensor
+    asked: Tensor
+    kept: TopK | None
+
+
+class ChunkedHead:
+    """Works the output layer of a model in chunks whenever a request is pending.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel or peft.PeftModel
+        Its output layer is told to ask here first; weights and their names stay as they are.
+    chunk : int
+        Positions at once.
+
+    Raises
+    ------
+    FusionError
+        For models that change the logits after the output layer.
+    """
+
+    def __init__(self, model: Any, chunk: int):
+        scaled = [name for name in SCALED if getattr(model.config, name, None) not in (None, 1, 1.0)]
+        if scaled:
+            raise FusionError(
+                f"this model changes its logits after the output layer ({', '.join(scaled)}), which the chunked path "
+                "does not know; use --train.chunk 0"
+            )
+        self.pending: Request | None = None
+        self._chunk = chunk
+        layer = model.get_output_embeddings()
+        self._layer = layer.forward
+        layer.forward = self._forward
+
+    def _forward(self, hidden: Tensor) -> Any:
+        request, self.pending = self.pending, None
+        if request is None:
+            return self._layer(hidden)
+        chosen = hidden[request.positions]
+        sums, asked, values, ids = [], [], [], []
+        for start in range(0, len(chosen), self._chunk):
+            stop = start + self._chunk
+            arguments = (chosen[start:stop], request.asked[start:stop], request.kept)
+            if torch.is_grad_enabled():
+                found: Any = checkpoint(self._one, *arguments, use_reentrant=False)
+            else:
+                found = self._one(*arguments)
+            for own, piece in zip((sums, asked, values, ids), found):
+                own.append(piece)
+        kept = None
+        logsumexp = torch.cat(sums)
+        if request.kept is not None:
+            kept = TopK(torch.cat(values), torch.cat(ids), logsumexp)
+        return ChunkedOutput(logsumexp, torch.cat(asked), kept)
+
+    def _one(self, hidden: Tensor, asked: Tensor, how: Selection | None) -> tuple[Tensor, ...]:
+        logits = self._layer(hidden)
+        picked = widened(logits.gather(1, asked))
+        if how is None:
+            return widened(logits).logsumexp(-1), picked
+        kept = select(logits, how)
+        return kept.logsumexp, picked, kept.values, kept.ids
+
+
+class ChunkedStudent:
+    """The pivot's output as the parts ask for it; the counterpart of `gwfast_llm.combine.DenseStudent`.
+
+    Parameters
+    ----------
+    request : Request
+        What was asked.
+    output : ChunkedOutput
+        What came back.
+    columns : dict
+        Where in the asked tokens each named group lies, ``(first, last)``.
+    """
+
+    def __init__(self, request: Request, output: ChunkedOutput, columns: dict[str, tuple[int, int]]):
+        self._output = output
+        self._columns = columns
+        shape = request.positions.shape
+        self._number = torch.zeros(shape, dtype=torch.long, device=request.positions.device)
+        self._number[request.positions] = torch.arange(len(output.logsumexp), device=request.positions.device)
+        self._positions = request.positions
+
+    def sft(self, labels: Tensor) -> Part:
+        """Cross-entropy part; the labels are those the request was made from."""
+        first, _ = self._columns["gold"]
+        nll = self._output.logsumexp - self._output.asked[:, first]
+        return Part(nll.sum(), (labels[:, 1:] != -100).sum().to(nll.dtype))
+
+    def log_probs_at(self, group: str, positions: Tensor, ids: Tensor) -> Tensor:
+        """Log-probabilities (B, P, K) of the tokens that were asked under this name."""
+        first, last = self._columns[group]
+        rows = torch.arange(len(positions), device=positions.device)[:, None]
+        number = self._number[rows, positions]
+        return self._output.asked[number, first:last] - self._output.logsumexp[number][..., None]
+
+    def kept(self, how: Selection) -> TopK:
+        """Kept logits of every position, (B, L, K); zeros where a position does not count."""
+        kept = self._output.kept
+        assert kept is not None
+        shape = self._number.shape
+
+        def spread(values: Tensor) -> Tensor:
+            whole = values.new_zeros(*shape, *values.shape[1:])
+            whole[self._positions] = values
+            return whole
+
+        return TopK(spread(kept.values), spread(kept.ids), spread(kept.logsumexp))
+
+    def probs_at(self, positions: Tensor) -> Tensor:
+        """Whole distributions are what this path avoids.
+
+        Raises
+        ------
+        FusionError
+            Always.
+        """
+        raise FusionError("objective.gld_aligned needs whole logits; use --train.chunk 0")

@@ -1,0 +1,174 @@
+"""The chunked path gives the numbers and gradients of whole logits, and never holds them."""
+
+import pytest
+import torch
+from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from gwfast_llm.chunked import ChunkedHead, ChunkedStudent
+from gwfast_llm.combine import DenseStudent, batch_parts, part_names, request_of
+from gwfast_llm.config import (
+    DataConfig,
+    FuseConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    SourceConfig,
+    TrainConfig,
+)
+from gwfast_llm.errors import FusionError
+from gwfast_llm.signal import base_and_layer
+from gwfast_llm.train import fuse
+
+PARTS = ObjectiveConfig(preset="custom", path=1.0, uld=0.5, gld=0.1, hellinger=0.2, hybrid=0.4, source_top_k=0)
+VOCABULARY, LENGTH = 5000, 64
+
+
+def llama():
+    torch.manual_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=16,
+            intermediate_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            tie_word_embeddings=True,
+        )
+    )
+
+
+def batch():
+    """A batch with every tensor the parts ask for, drawn at random."""
+    draw = torch.Generator().manual_seed(1)
+
+    def ids(*shape):
+        return torch.randint(0, VOCABULARY, shape, generator=draw)
+
+    labels = ids(2, LENGTH)
+    labels[0, :9] = labels[1, :30] = -100
+    labels[1, 60:] = -100
+    at = torch.stack([torch.arange(8, 8 + 20), torch.arange(29, 29 + 20)])[:, None]
+    mask = torch.ones(2, 1, 20, dtype=torch.bool)
+    mask[1, 0, 15:] = False
+    at = at * mask
+    probs = torch.rand(2, 1, 20, 6, generator=draw).softmax(-1) * 0.9
+    shared = ids(2, 1, 20, 6)
+    shared[..., 4:] = -1
+    return {
+        "input_ids": ids(2, LENGTH),
+        "attention_mask": torch.ones(2, LENGTH, dtype=torch.long),
+        "labels": labels,
+        "source_weight": torch.tensor([[1.0], [0.5]]),
+        "pair_index": at,
+        "pair_mask": mask,
+        "path_ids": ids(2, 1, 20, 6),
+        "path_probs": probs,
+        "path_tail": 1 - probs.sum(-1),
+        "source_probs": probs.sort(-1, descending=True)[0],
+        "shared_ids": shared,
+        "shared_pivot": torch.rand(2, 1, VOCABULARY, generator=draw) < 0.5,
+        "source_values": 3 * torch.rand(2, 1, 25, 10, generator=draw).sort(-1, descending=True)[0],
+        "source_ids": ids(2, 1, 25, 10),
+        "source_mask": torch.ones(2, 1, 25, dtype=torch.bool),
+    }
+
+
+def loss_of(parts):
+    weights = PARTS.weights
+    return sum(weights[n] * p.mean for (n, _), p in zip(part_names(PARTS, 1), parts, strict=True))
+
+
+class Largest:
+    """Largest tensor that autograd keeps or an operation makes."""
+
+    def __init__(self):
+        self.saved = 0
+
+    def pack(self, tensor):
+        self.saved = max(self.saved, tensor.numel())
+        return tensor
+
+
+@pytest.mark.parametrize("chunk", [7, 1000])
+def test_losses_and_gradients_are_those_of_whole_logits(chunk):
+    own = batch()
+    model = llama()
+    given = {"input_ids": own["input_ids"], "attention_mask": own["attention_mask"]}
+    dense = batch_parts(DenseStudent(model(**given).logits), own, PARTS, 1)
+    loss_of(dense).backward()
+    expected = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+
+    head = ChunkedHead(model, chunk)
+    head.pending, columns = request_of(own, PARTS, 1)
+    request = head.pending
+    largest = Largest()
+    with torch.autograd.graph.saved_tensors_hooks(largest.pack, lambda t: t):
+        student = ChunkedStudent(request, model(**given).logits, columns)
+        parts = batch_parts(student, own, PARTS, 1)
+        loss = loss_of(parts)
+    if chunk < 50:
+        assert largest.saved < 2 * LENGTH * VOCABULARY / 4  # the embedding matrix is the largest, not the logits
+    for a, b in zip(dense, parts, strict=True):
+        torch.testing.assert_close(a.total, b.total, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(a.count, b.count)
+    loss.backward()
+    for a, p in zip(expected, model.parameters(), strict=True):
+        torch.testing.assert_close(a, p.grad, rtol=1e-4, atol=1e-6)
+    # without a request the layer is what it was
+    assert model(**given).logits.shape == (2, LENGTH, VOCABULARY)
+    assert "lm_head.weight" in model.state_dict()
+
+
+def test_training_in_chunks_is_training(home):
+    def run(chunk):
+        config = FuseConfig(
+            ModelConfig(str(home / "pivot")),
+            DataConfig(str(home / "train.jsonl"), str(home / "held-out.jsonl"), max_length=96, end_token=False),
+            [SourceConfig(str(home / n), name=n) for n in "AB"],
+            PARTS,
+            TrainConfig(steps=3, batch_size=8, lr=1e-2, log_every=1, eval_every=3, chunk=chunk),
+        )
+        return fuse(config, lambda done, total: None)
+
+    whole, chunked = run(0), run(11)
+    for a, b in zip(whole.metrics, chunked.metrics, strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            assert a[name] == pytest.approx(b[name], rel=1e-4), name
+    for x, y in zip(whole.model.parameters(), chunked.model.parameters(), strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-5)
+
+
+def test_models_that_change_their_logits_are_refused_in_training_and_followed_as_sources():
+    torch.manual_seed(0)
+    model = Gemma2ForCausalLM(
+        Gemma2Config(
+            vocab_size=50,
+            hidden_size=8,
+            intermediate_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            head_dim=4,
+            final_logit_softcapping=0.5,
+        )
+    ).eval()
+    with pytest.raises(FusionError, match="final_logit_softcapping"):
+        ChunkedHead(model, 4)
+    base, layer = base_and_layer(model)
+    ids = torch.arange(10)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(layer(base(input_ids=ids).last_hidden_state), model(input_ids=ids).logits)
+
+
+def test_aligned_graphs_need_whole_logits(home):
+    config = FuseConfig(
+        ModelConfig(str(home / "pivot")),
+        DataConfig(str(home / "train.jsonl"), max_length=96, end_token=False),
+        [SourceConfig(str(home / "A"))],
+        ObjectiveConfig(preset="custom", gld_aligned=1.0),
+        TrainConfig(steps=1, chunk=8),
+    )
+    with pytest.raises(FusionError, match="gld_aligned needs whole logits"):
+        fuse(config, lambda done, total: None)

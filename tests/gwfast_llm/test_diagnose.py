@@ -1,0 +1,92 @@
+"""The diagnosis finds the angle it should, on gradients known beforehand."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from gwfast_llm.collate import FusionCollator, SourceDesk, path_maps
+from gwfast_llm.config import ModelConfig, ObjectiveConfig, SourceConfig
+from gwfast_llm.data import encode_all
+from gwfast_llm.diagnose import Agreement, diagnose
+from gwfast_llm.loading import load_model, load_tokenizer
+from gwfast_llm.setup import online_source
+from gwfast_llm.signal import Remembered
+
+OBJECTIVE = ObjectiveConfig(preset="custom", path=1.0, uld=1.0, gld=1.0, source_top_k=0)
+
+
+@pytest.fixture(scope="module")
+def parts(home, examples):
+    """Pivot, batch and held-out batch of a small fusion."""
+    pivot = ModelConfig(str(home / "pivot"))
+    tokenizer = load_tokenizer(pivot)
+    rows = encode_all(examples, tokenizer)
+    sources = []
+    for name in "AB":
+        config = SourceConfig(str(home / name), name=name)
+        own = load_tokenizer(config)
+        sources.append(Remembered(online_source(config, own, encode_all(examples, own), 0)))
+    desk = SourceDesk(rows, sources, [1.0, 1.0], path_maps(tokenizer, rows, sources, examples), "mince", 0)
+
+    def batch(indices, objective):
+        return FusionCollator(rows, 0, objective, desk)(indices)
+
+    return load_model(pivot), batch
+
+
+def test_cross_entropy_agrees_with_itself(parts):
+    model, batch = parts
+    own = batch(range(12), OBJECTIVE)
+    held_out = batch(range(12), ObjectiveConfig(preset="path"))
+    found = {a.part: a for a in diagnose(model, own, held_out, OBJECTIVE, 1)}
+    assert list(found) == ["sft", "path", "uld", "gld"]
+    assert found["sft"].cosine == pytest.approx(1.0, abs=1e-6)
+    assert found["sft"].size == pytest.approx(1.0, abs=1e-9)
+    assert all(-1 <= a.cosine <= 1 and a.size > 0 for a in found.values())
+    assert not found["sft"].against
+
+
+def test_cosine_is_that_of_the_two_gradients(parts):
+    model, batch = parts
+    objective = ObjectiveConfig(preset="custom", uld=1.0, source_top_k=0)
+    own, held_out = batch(range(8), objective), batch(range(20, 30), ObjectiveConfig(preset="path"))
+    found = diagnose(model, own, held_out, objective, 1)[1]
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+
+    from gwfast_llm.losses import uld_loss
+
+    def flat(loss):
+        model.zero_grad()
+        loss.backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+    def logits(b):
+        return model(input_ids=b["input_ids"], attention_mask=b["attention_mask"]).logits
+
+    z = logits(held_out)
+    labels = held_out["labels"][:, 1:]
+    truth = flat(torch.nn.functional.cross_entropy(z[:, :-1].flatten(0, 1), labels.flatten()))
+    # the source's matched probabilities as logits at the student's own positions
+    z = logits(own)
+    at, mask = own["pair_index"][:, 0], own["pair_mask"][:, 0]
+    picked = z[torch.arange(len(z))[:, None], at]
+    given = own["source_probs"][:, 0]
+    rest = (1 - given.sum(-1, keepdim=True)).clamp_min(1e-12)
+    teacher = torch.cat([given, rest / 2000 * torch.ones(2000)], -1).clamp_min(1e-12).log()
+    part = flat(uld_loss(picked, teacher, mask, mask, top_k=10))
+    expected = torch.nn.functional.cosine_similarity(truth.double(), part.double(), dim=0).item()
+    assert found.cosine == pytest.approx(expected, abs=1e-5)
+    assert all(torch.equal(before[n], p) for n, p in model.named_parameters())
+
+
+def test_warning_names_what_to_use_instead():
+    bad = Agreement("uld", -0.63, -0.05, 2.0)
+    assert bad.against
+    assert bad.sentence().startswith("warning: uld: cosine with the held-out cross-entropy -0.63")
+    assert "use preset path instead" in bad.sentence()
+    assert dataclasses.replace(bad, cosine=0.3, cosine_text=-0.5).against
+    good = Agreement("path", 0.63, math.nan, 0.5)
+    assert not good.against
+    assert "warning" not in good.sentence()

@@ -1,0 +1,207 @@
+"""How far the deep bounds close the gap: proved lower bounds against the best plan known, by class and time."""
+
+from __future__ import annotations
+
+import time
+
+import networkx as nx
+import numpy as np
+from scipy.spatial.distance import cdist
+
+import gwfast
+from benchmarks import record
+from gwfast.bounds.cone import cone_bound
+from gwfast.bounds.quadratic import quadratic_bound
+from gwfast.bounds.reformulation import reformulation_bound
+from gwfast.bounds.rows import row_bounds
+from gwfast.bounds.spectral import eigenvalue_bounds
+from gwfast.bounds.split import split_bounds
+from gwfast.problem import objective
+from gwfast.request import make_request
+from gwfast.solvers.branch_and_bound import permutation_search
+from gwfast.solvers.low_dimension import low_dimension_search
+
+SEEDS = 5
+# class: largest gap asked for at n = 50 within ten seconds
+CLOSING = {
+    "cloud, 10 % noisy copy": 0.001,
+    "cloud, 30 % noisy copy": 0.005,
+    "co-activation, 10 % noisy copy": 0.01,
+    "co-activation": 0.07,
+    "squared cloud": 0.25,
+    "cloud": 0.30,
+    "ba paths": 0.46,
+    "sbm": 0.82,
+}
+SMALL = {"cloud": 16, "squared cloud": 16, "co-activation": 16, "ba paths": 16, "normal": 12, "er": 14, "sbm": 14}
+SEARCHES = (("co-activation", 40, 2.0), ("cloud", 24, 2.0), ("squared cloud", 30, 1.0), ("normal", 14, 1.0))
+
+
+def cost(kind: str, n: int, rng: np.random.Generator) -> np.ndarray:
+    """One cost (n, n) of a class."""
+    if kind in ("cloud", "squared cloud"):
+        x = rng.normal(size=(n, 3))
+        return cdist(x, x, "euclidean" if kind == "cloud" else "sqeuclidean")
+    if kind == "normal":
+        A = rng.normal(size=(n, n))
+        return (A + A.T) / 2
+    if kind in ("er", "sbm"):
+        block = rng.integers(0, 3, n)
+        chance = 0.4 if kind == "er" else np.where(block[:, None] == block[None], 0.6, 0.1)
+        A = np.triu(rng.random((n, n)) < chance, 1).astype(float)
+        return A + A.T
+    if kind == "ba paths":
+        graph = nx.barabasi_albert_graph(n, 2, seed=int(rng.integers(10**9)))
+        return np.asarray(nx.floyd_warshall_numpy(graph))
+    base = -np.log1p(np.arange(n))
+    rng.shuffle(base)
+    logits = base + 2.0 * rng.normal(size=(4 * n, n))
+    top = np.argpartition(-logits, 7, axis=1)[:, :8]
+    kept = np.take_along_axis(logits, top, axis=1)
+    kept = np.exp(kept - kept.max(axis=1, keepdims=True))
+    H = np.zeros_like(logits)
+    np.put_along_axis(H, top, kept / kept.sum(axis=1, keepdims=True), axis=1)
+    return H.T @ H / len(H)
+
+
+def pair(kind: str, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two costs of a class, or one and a noisy, shuffled copy of it."""
+    rng = np.random.default_rng(7919 * seed + n)
+    name, _, noise = kind.partition(", ")
+    first = cost(name, n, rng)
+    if not noise:
+        return first, cost(name, n, rng)
+    E, order = rng.normal(size=(n, n)), rng.permutation(n)
+    share = int(noise.split()[0]) / 100
+    return first, (first + share * first.std() * (E + E.T) / 2)[np.ix_(order, order)]
+
+
+def problem_of(C1: object, C2: object):
+    return make_request(C1, C2, None, None, None, None).problem
+
+
+def _gap(upper: float, lower: float) -> float:
+    return max(0.0, (upper - float(lower)) / upper)
+
+
+def ladder(kind: str, n: int, seed: int, seconds: float) -> dict:
+    """Gaps after the cheap rungs and after `seconds` of the reformulation, the plan's search included."""
+    C1, C2 = pair(kind, n, seed)
+    problem = problem_of(C1, C2)
+    begin = time.perf_counter()
+    upper = float(gwfast.exact_gw(C1, C2).value)
+    found = time.perf_counter() - begin
+    begin = time.perf_counter()
+    cheap = max(float(b.value) for b in (*row_bounds(problem)[0], *eigenvalue_bounds(problem)))
+    rungs = time.perf_counter() - begin
+    begin = time.perf_counter()
+    middle = [*split_bounds(problem, upper), quadratic_bound(problem)[0]]
+    lagrangian = time.perf_counter() - begin
+    result = reformulation_bound(problem, upper, gap=1e-7, time_limit=seconds - found, sweeps=10**6)
+    return {
+        "class": kind,
+        "n": n,
+        "seed": seed,
+        "seconds_asked": seconds,
+        "upper": upper,
+        "plan_s": found,
+        "cheap_gap": _gap(upper, cheap),
+        "cheap_s": rungs,
+        "lagrangian_gap": _gap(upper, max(cheap, *(float(b.value) for b in middle))),
+        "lagrangian_s": lagrangian,
+        "gap": _gap(upper, max(cheap, result.bound.value)),
+        "bound_s": result.seconds,
+        "sweeps": result.sweeps,
+    }
+
+
+def small(kind: str, n: int, seed: int) -> dict:
+    """Gap of the doubly nonnegative bound within one second against the best permutation and plan."""
+    C1, C2 = pair(kind, n, seed)
+    problem = problem_of(C1, C2)
+    exact = permutation_search(problem, time_limit=20)
+    upper = min(float(objective(problem, exact.plan)), float(gwfast.exact_gw(C1, C2).value))
+    cone = cone_bound(problem, upper, gap=1e-7, time_limit=1.0, steps=10**6)
+    return {
+        "class": kind,
+        "n": n,
+        "seed": seed,
+        "upper": upper,
+        "gap": _gap(upper, cone.bound.value),
+        "bound_s": cone.seconds,
+        "coupling_gap": _gap(upper, max(cone.bound.value, exact.coupling_bound.value)),
+        "search_s": exact.seconds,
+    }
+
+
+def searched(kind: str, n: int, seed: int) -> dict:
+    """Time to prove the best permutation."""
+    problem = problem_of(*pair(kind, n, seed))
+    result = permutation_search(problem, time_limit=60)
+    value = float(objective(problem, result.plan))
+    return {
+        "class": kind,
+        "n": n,
+        "seed": seed,
+        "value": value,
+        "gap": _gap(value, result.bound.value),
+        "nodes": result.nodes,
+        "search_s": result.seconds,
+    }
+
+
+def planar(n: int, dimension: int, seed: int) -> dict:
+    """Time of the box search to a gap of 1e-3 between squared Euclidean clouds."""
+    rng = np.random.default_rng(seed)
+    x, y = (gwfast.PointCloud(rng.normal(size=(n, dimension)), "sqeuclidean") for _ in range(2))
+    problem = problem_of(x, y)
+    result = low_dimension_search(problem, gap=1e-3, time_limit=60)
+    value = float(objective(problem, result.plan))
+    return {
+        "class": f"squared cloud in R^{dimension}",
+        "n": n,
+        "seed": seed,
+        "gap": _gap(value, result.bound.value),
+        "cuts": result.cuts,
+        "search_s": result.seconds,
+    }
+
+
+def atlas(pairs: int) -> dict:
+    """Total time to solve random pairs of small graphs of equal size, in permutation form."""
+    rng = np.random.default_rng(0)
+    graphs = [g for g in nx.graph_atlas_g() if len(g) >= 2]
+    solved, begin = 0, time.perf_counter()
+    for _ in range(pairs):
+        first = graphs[rng.integers(len(graphs))]
+        same = [g for g in graphs if len(g) == len(first)]
+        second = same[rng.integers(len(same))]
+        result = permutation_search(problem_of(nx.to_numpy_array(first), nx.to_numpy_array(second)))
+        solved += result.stop.name == "OPTIMAL"
+    return {"class": "graph atlas", "n": 7, "pairs": pairs, "solved": solved, "search_s": time.perf_counter() - begin}
+
+
+def run(seconds: float = 10.0) -> None:
+    """Measure all tables and write the record; compiled kernels are warmed up first."""
+    ladder("cloud", 12, 0, 0.5), small("normal", 6, 0), searched("cloud", 8, 0), planar(8, 2, 0)
+    rows: list[dict] = []
+
+    def keep(row: dict) -> None:
+        rows.append(row)
+        print("bounds", {k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
+
+    for seed in range(SEEDS):
+        for kind in CLOSING:
+            keep({"suite": "closing", **ladder(kind, 50, seed, seconds)})
+        for kind, n in SMALL.items():
+            keep({"suite": "small", **small(kind, n, seed)})
+        for kind, n, asked in SEARCHES:
+            keep({"suite": "permutations", "asked_s": asked, **searched(kind, n, seed)})
+        for n, dimension, asked in ((50, 2, 0.05), (300, 2, 2.0), (1000, 1, 1.0)):
+            keep({"suite": "low dimension", "asked_s": asked, **planar(n, dimension, seed)})
+    keep({"suite": "permutations", "asked_s": 60.0, **atlas(300)})
+    record.write("bounds", {"seeds": SEEDS, "seconds": seconds, "asked": CLOSING}, rows)
+
+
+if __name__ == "__main__":
+    run()

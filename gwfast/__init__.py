@@ -1,8 +1,8 @@
 """Gromov-Wasserstein that tells the truth about its answers: every result with a certified interval."""
 
-from gwfast.certify import EFFORTS
 from gwfast.errors import GWFastError, InputError, MissingPackageError
 from gwfast.graph import Graph
+from gwfast.ladder import EFFORTS
 from gwfast.plan import Plan
 from gwfast.result import Bound, Certificate, Estimate, Result, Stop
 from gwfast.solve import certify, entropic_gw, exact_gw, lower_bound, sorted_gw

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from gwfast.errors import GWFastError, InputError
 from gwfast.io import BUILT_IN, Loaded, load
+from gwfast.ladder import EFFORTS
 from gwfast.plot import plot_matching
 from gwfast.result import Result
 from gwfast.solve import entropic_gw, exact_gw, sorted_gw
 
-METHODS = {"sorted": sorted_gw, "exact": exact_gw, "entropic": entropic_gw}
+METHODS = ("sorted", "exact", "entropic")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,7 +29,10 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("first", metavar="A")
     p.add_argument("second", metavar="B")
-    p.add_argument("--method", choices=tuple(METHODS), default="sorted", help="solver (default: %(default)s)")
+    p.add_argument("--method", choices=METHODS, default="sorted", help="solver (default: %(default)s)")
+    p.add_argument("--effort", choices=EFFORTS, help="how far to climb the ladder of lower bounds (not for sorted)")
+    p.add_argument("--rtol", type=float, metavar="R", help="relative gap to reach; implies --method exact")
+    p.add_argument("--time-limit", type=float, metavar="S", help="seconds; the best so far is printed")
     p.add_argument(
         "--cost",
         choices=("shortest_path", "adjacency"),
@@ -39,6 +43,20 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--plot", metavar="FILE", help="draw the matching into a .png, .pdf or .svg file")
     p.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     return p
+
+
+def _solve(options: argparse.Namespace, first: Loaded, second: Loaded) -> Result:
+    spaces = first.space, second.space
+    limit, method = options.time_limit, options.method
+    if options.rtol is not None:
+        return exact_gw(*spaces, rtol=options.rtol, effort=options.effort, time_limit=limit, verbose=not options.json)
+    if method == "exact":
+        return exact_gw(*spaces, effort=options.effort, time_limit=limit)
+    if method == "entropic":
+        return entropic_gw(*spaces, effort=options.effort or "sort", time_limit=limit)
+    if options.effort is not None or limit is not None:
+        raise InputError("--effort, --time-limit: the sorted plan has a closed form; pass --method exact as well")
+    return sorted_gw(*spaces)
 
 
 def as_record(result: Result, first: Loaded, second: Loaded) -> dict[str, object]:
@@ -95,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         first = load(options.first, options.cost, options.weight)
         second = load(options.second, options.cost, options.weight)
-        result = METHODS[options.method](first.space, second.space)
+        result = _solve(options, first, second)
         if options.plot:
             _draw(options.plot, result, first, second)
         if options.json:

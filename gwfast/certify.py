@@ -5,38 +5,24 @@ from __future__ import annotations
 import math
 
 from gwfast._array import item, namespace
-from gwfast.bounds.entries import second_lower_bound
-from gwfast.bounds.one_feature import fit, one_feature_bound
 from gwfast.bounds.rounding import unit
-from gwfast.bounds.rows import row_bounds
-from gwfast.bounds.sorting import sorting_bounds
+from gwfast.ladder import Aim, climb
 from gwfast.plan import Plan
 from gwfast.problem import Problem, objective
 from gwfast.result import Bound
 
-EFFORTS = ("sort", "rows")
 PLAN = "feasible-plan"
 
 
-def lower_bounds(problem: Problem, effort: str) -> tuple[Bound, ...]:
-    """Climb the ladder of lower bounds up to `effort`."""
-    bounds = sorting_bounds(problem)
-    family = one_feature_forms(problem)
-    if family is not None:
-        bounds += (one_feature_bound(problem, *family),)
-    if effort == "sort":
-        return bounds
-    problem = problem.detached()
-    return (*bounds, second_lower_bound(problem), *row_bounds(problem)[0])
-
-
-def one_feature_forms(problem: Problem):
-    """Both costs in one-feature form, or None."""
-    x = fit(problem.x)
-    if x is None:
-        return None
-    y = fit(problem.y)
-    return None if y is None else (x, y)
+def lower_bounds(problem: Problem, effort: str, aim: Aim | None = None) -> tuple[Bound, ...]:
+    """Climb the ladder of lower bounds up to `effort`, and return the best bound of each theorem."""
+    found: dict[str, Bound] = {}
+    for rung in climb(problem, effort, aim or Aim()):
+        for bound in rung.bounds:
+            old = found.get(bound.theorem)
+            if old is None or item(bound.value) > item(old.value):
+                found[bound.theorem] = bound
+    return tuple(found.values())
 
 
 def plan_bound(problem: Problem, plan: Plan) -> Bound:

@@ -22,6 +22,7 @@ class Stop(Enum):
     TIME_LIMIT = "time limit"
     GAP_REACHED = "asked gap reached"
     OPTIMAL = "proved optimal"
+    EXHAUSTED = "every bound of the asked effort was computed"
     INTERRUPTED = "interrupted: best so far"
     GIVEN = "plan given by the caller"
 
@@ -39,12 +40,15 @@ class Bound:
         Label of the theorem and of its page in the docs.
     margin : float
         The rounding margin.
+    seconds : float
+        What it cost; NaN where not measured.
     """
 
     side: str
     value: Any
     theorem: str
     margin: float = 0.0
+    seconds: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,11 @@ class Result:
 
 def _certificate_lines(certificate: Certificate) -> list[str]:
     gap = certificate.gap
+    if certificate.plan_value is None:
+        return [
+            f"  lower        {_number(certificate.lower)}   proved: no plan has a smaller objective",
+            f"  lower from   {certificate.best.theorem}",
+        ]
     lines = [
         f"  interval     [{_number(certificate.lower)}, {_number(certificate.upper)}]   proved to hold the optimum",
         f"  gap          {'none to rounding' if gap == 0 else f'{100 * gap:.3g} %'}",

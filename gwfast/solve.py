@@ -8,11 +8,13 @@ from typing import Any
 
 from gwfast import _check
 from gwfast._array import item, namespace
-from gwfast.certify import EFFORTS, lower_bounds, marginal_error, one_feature_forms, plan_bound
+from gwfast.anytime import Progress, prove
+from gwfast.certify import lower_bounds, marginal_error, plan_bound
 from gwfast.errors import InputError
+from gwfast.ladder import EFFORTS, MEMORY, SECONDS, Aim, one_feature_forms
 from gwfast.plan import Plan
 from gwfast.request import Request, make_request
-from gwfast.result import Certificate, Result
+from gwfast.result import Bound, Certificate, Result
 from gwfast.solvers.anneal import schedule_for
 from gwfast.solvers.descent import Descent, best_descent
 from gwfast.solvers.entropic import Entropic, entropic_descent
@@ -81,8 +83,11 @@ def exact_gw(
     *,
     M: Any = None,
     alpha: Any = None,
-    effort: str = "sort",
+    rtol: float | None = None,
+    effort: str | None = None,
     time_limit: float | None = None,
+    memory_limit: float | None = None,
+    verbose: bool = False,
     tol: float = 1e-9,
     max_iter: int = 1000,
 ) -> Result:
@@ -95,10 +100,18 @@ def exact_gw(
     ----------
     C1, C2, p, q, M, alpha
         As in `sorted_gw`.
-    effort : str
-        How far to climb the ladder of lower bounds, one of `gwfast.EFFORTS`; "sort" costs least.
+    rtol : float, optional
+        Relative gap to reach: the plan and the bound are improved in turn, like a mixed-integer solver, until
+        (upper - lower) / upper is at most this.  Without it one good plan is found and the cheap bounds are taken.
+    effort : str, optional
+        How far to climb the ladder of lower bounds, one of `gwfast.EFFORTS`; "prove" where `rtol` is given, otherwise
+        "sort", which costs least.
     time_limit : float, optional
-        Seconds after which no new descent is begun; the best plan so far is returned.
+        Seconds; the best plan and bound so far are returned.  By default 10 for "dual", 60 for "prove" and for `rtol`.
+    memory_limit : float, optional
+        Bytes that a bound may take, 4 GiB by default; the reformulation needs about 4 (nm)^2.
+    verbose : bool
+        Print time, incumbent, bound and gap to stderr after every step.
     tol : float
         Relative Frank-Wolfe gap at which a plan counts as stationary.
     max_iter : int
@@ -133,13 +146,16 @@ def exact_gw(
     0.0
     """
     begin = time.perf_counter()
-    _check.choice(effort, EFFORTS, "effort")
-    deadline = math.inf if time_limit is None else begin + _check.positive(time_limit, "time_limit")
+    effort = _check.choice(effort or ("sort" if rtol is None else "prove"), EFFORTS, "effort")
+    gap = 0.0 if rtol is None else _check.fraction(rtol, "rtol")
+    aim = _aim(effort, time_limit, memory_limit, gap)
     request = make_request(C1, C2, p, q, M, alpha)
     schedule = schedule_for(*request.problem.shape)
-    options = Descent(schedule, _check.positive(tol, "tol"), _check.count(max_iter, "max_iter"), deadline=deadline)
-    solution = best_descent(request.problem, options)
-    return _finish(request, solution, effort, "exact_gw", begin)
+    options = Descent(schedule, _check.positive(tol, "tol"), _check.count(max_iter, "max_iter"), deadline=aim.deadline)
+    if rtol is None and effort in ("sort", "rows"):
+        return _finish(request, best_descent(request.problem, options), effort, "exact_gw", begin)
+    solution, bounds = prove(request.problem, effort, aim, options, Progress(verbose, begin))
+    return _assemble(request, solution, bounds, "exact_gw", begin)
 
 
 def entropic_gw(
@@ -224,7 +240,16 @@ def entropic_gw(
 
 
 def lower_bound(
-    C1: Any, C2: Any, p: Any = None, q: Any = None, *, M: Any = None, alpha: Any = None, effort: str = "rows"
+    C1: Any,
+    C2: Any,
+    p: Any = None,
+    q: Any = None,
+    *,
+    M: Any = None,
+    alpha: Any = None,
+    effort: str = "rows",
+    time_limit: float | None = None,
+    memory_limit: float | None = None,
 ) -> Certificate:
     """Prove lower bounds of the (fused) Gromov-Wasserstein objective, without a plan.
 
@@ -235,10 +260,13 @@ def lower_bound(
     effort : str
         How far to climb the ladder of bounds, one of `gwfast.EFFORTS`.
 
+    time_limit, memory_limit : float, optional
+        As in `exact_gw`.
+
     Returns
     -------
     Certificate
-        Every bound by name; `lower` is the largest.
+        Every bound by name, each with what it cost in seconds; `lower` is the largest.
 
     Raises
     ------
@@ -247,7 +275,8 @@ def lower_bound(
 
     Notes
     -----
-    "sort": O(n^2); "rows": O(n^3) and one linear program, O(n^2) memory.  Theory: docs/theory.
+    "sort": O(n^2); "rows" and "spectral": O(n^3) and a few linear programs, O(n^2) memory; "dual": quadratic and
+    Lagrangian bounds and the level-1 reformulation, O((nm)^2) a sweep; "prove": cones, boxes and trees besides.
 
     Examples
     --------
@@ -257,8 +286,9 @@ def lower_bound(
     'mean-std'
     """
     _check.choice(effort, EFFORTS, "effort")
+    aim = _aim(effort, time_limit, memory_limit, 0.0)
     request = make_request(C1, C2, p, q, M, alpha)
-    return request.certificate(Certificate(lower_bounds(request.taped or request.problem, effort)))
+    return request.certificate(Certificate(lower_bounds(request.taped or request.problem, effort, aim)))
 
 
 def certify(
@@ -271,6 +301,8 @@ def certify(
     M: Any = None,
     alpha: Any = None,
     effort: str = "rows",
+    time_limit: float | None = None,
+    memory_limit: float | None = None,
 ) -> Certificate:
     """Certify anybody's plan: the interval [proved lower bound, objective of the plan] that holds the optimum.
 
@@ -283,6 +315,8 @@ def certify(
         its objective is taken; `marginal_error` says how large they were.
     effort : str
         As in `lower_bound`.
+    time_limit, memory_limit : float, optional
+        As in `exact_gw`.
 
     Returns
     -------
@@ -314,7 +348,9 @@ def certify(
     if error > 1e-13:
         given = Plan(given.shape, matrix=round_to_marginals(given.toarray(), problem.p, problem.q))
     upper = request.tape(plan_bound(problem, given), given)
-    bounds = lower_bounds(request.taped or problem, effort)
+    aim = _aim(effort, time_limit, memory_limit, 0.0)
+    aim.upper = item(upper.value)
+    bounds = lower_bounds(request.taped or problem, effort, aim)
     return request.certificate(Certificate(bounds, upper, error))
 
 
@@ -336,10 +372,20 @@ def _given_plan(plan: Any, request: Request) -> Plan:
     return dense if filled > 2 * sum(T.shape) else Plan(request.problem.shape, *dense.atoms())
 
 
+def _aim(effort: str, time_limit: float | None, memory_limit: float | None, gap: float) -> Aim:
+    seconds = SECONDS[effort] if time_limit is None else _check.positive(time_limit, "time_limit")
+    memory = MEMORY if memory_limit is None else _check.positive(memory_limit, "memory_limit")
+    return Aim(gap=gap, deadline=time.perf_counter() + seconds, memory=memory)
+
+
 def _finish(request: Request, solution: Solution, effort: str, solver: str, begin: float) -> Result:
+    aim = _aim(effort, None, None, 0.0)
+    return _assemble(request, solution, lower_bounds(request.taped or request.problem, effort, aim), solver, begin)
+
+
+def _assemble(request: Request, solution: Solution, bounds: tuple[Bound, ...], solver: str, begin: float) -> Result:
     problem, plan = request.problem, solution.plan
     upper = request.tape(plan_bound(problem, plan), plan)
-    bounds = lower_bounds(request.taped or problem, effort)
     certificate = request.certificate(Certificate(bounds, upper, marginal_error(problem, plan)))
     return Result(
         value=certificate.upper,

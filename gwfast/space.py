@@ -422,14 +422,17 @@ class Gram(Space):
         return Moments(mean, mean, total, second, std, centred, error, error + xp.maximum(std_error, centred_error))
 
     def _sparse_moments(self) -> Moments:
-        p, h = self.weights, self.factor
+        # points without any entry all have the same statistics: compute on the others only
+        used = np.flatnonzero(np.diff(self.factor.indptr))
+        p, h = self.weights[used], self.factor[:, used]
         cost = h.T @ h
         mean = cost @ p
         total = p @ mean
         effect = mean - total
         square = cost.multiply(cost) @ p
+        unused = max(0.0, 1.0 - p.sum())
+        spread = p @ (effect * effect) + unused * total * total
         cross = cost @ (p * effect)
-        spread = p @ (effect * effect)
         second = p @ square
         longest = int(np.bincount(h.indices, minlength=1).max()) if h.nnz else 1
         rounding = 8 * (longest + h.shape[0] + 16) * EPS
@@ -438,4 +441,7 @@ class Gram(Space):
         std, std_error = _std_with_error(p, square - mean * mean, doubt)
         centred, centred_error = _std_with_error(p, square - mean * mean - 2 * cross + spread, doubt)
         error = rounding * np.sqrt(p @ (size * size))
-        return Moments(mean, mean, total, second, std, centred, error, error + max(std_error, centred_error))
+        std_error = error + max(std_error, centred_error)
+        means, stds, centreds = np.zeros(self.n), np.zeros(self.n), np.full(self.n, np.sqrt(spread))
+        means[used], stds[used], centreds[used] = mean, std, centred
+        return Moments(means, means, total, second, stds, centreds, error, std_error)

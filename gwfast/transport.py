@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gwfast._array import Array, item, namespace
+from gwfast._array import Array, from_numpy, item, namespace
+from gwfast.plan import Plan
 from gwfast.space import EPS
 
 Atoms = tuple[Array, Array, Array]
@@ -65,8 +66,9 @@ def sorted_atoms(f: Array, g: Array, p: Array, q: Array) -> Atoms:
     xp = namespace(f)
     order_f, order_g = xp.argsort(f, stable=True), xp.argsort(g, stable=True)
     if is_uniform(p, q):
-        back = xp.argsort(order_f, stable=True)
-        return xp.arange(f.shape[0], device=f.device), xp.take(order_g, back, axis=0), p
+        target = xp.empty_like(order_g)
+        target[order_f] = order_g
+        return xp.arange(f.shape[0], device=f.device), target, p
     i, k, mass = monotone_atoms(xp.take(p, order_f, axis=0), xp.take(q, order_g, axis=0))
     return xp.take(order_f, i, axis=0), xp.take(order_g, k, axis=0), mass
 
@@ -122,6 +124,11 @@ class LinearSolution:
     mass: np.ndarray
     lower: float
     duals: tuple[np.ndarray, np.ndarray]
+
+    def plan(self, like: Array) -> Plan:
+        """The plan, in the library and on the device of `like`."""
+        shape = len(self.duals[0]), len(self.duals[1])
+        return Plan(shape, *(from_numpy(a, like) for a in (self.rows, self.cols, self.mass)))
 
 
 def solve_linear(

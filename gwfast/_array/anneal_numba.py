@@ -127,7 +127,8 @@ def anneal_dense(C1, C2, symmetric, p, q, linear, alpha, cost, temperatures, tol
 def entropic_dense(C1, C2, symmetric, p, q, linear, alpha, cost, falling, epsilon, size, tol, most, scalings):
     """Mirror descent at one temperature until objective and marginals settle; float32 arrays as in `anneal_dense`.
 
-    One step at each of the `falling` temperatures comes first.  Returns the plan, its column potential, the number of steps, and whether the tolerances were met.
+    One step at each of the `falling` temperatures comes first.  Returns the plan, its column
+    potential, the number of steps, and whether the tolerances were met.
     """
     n, m = cost.shape
     K, power = np.empty((n, m), np.float32), np.empty(m, np.float32)

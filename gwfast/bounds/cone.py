@@ -175,7 +175,7 @@ def cone_bound(
     run.certify()
     cone = Cone(run)
     stop = Stop.OPTIMAL if run.trivial else None
-    group = 20
+    group = 1 if math.isfinite(time_limit) else 20  # one step first, to learn what it costs
     while stop is None:
         best = cone.best
         if upper is not None and upper - best.value <= max(gap * abs(upper), 2 * best.margin):

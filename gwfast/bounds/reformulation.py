@@ -19,11 +19,13 @@ __all__ = [
     "Reformulation",
     "ReformulationDual",
     "ReformulationResult",
+    "drive",
     "memory",
     "reformulation_bound",
 ]
 
 _POLISH = 25  # cost of solving all inner problems, in certificates that take their prices as they are
+_FLAT = 8  # groups of sweeps without progress after which a run has stalled
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,7 @@ def reformulation_bound(
 
     The least <Q, Y> over Y_ik,jl >= 0, Y symmetric, with sum_l Y_ik,jl = p_j (Y 1)_ik, sum_j Y_ik,jl = q_l (Y 1)_ik
     and total mass one; vec(T) vec(T)' is feasible for every coupling T.  Solved in part, and proved from the dual
-    as it stands.  Never below the bounds by rows.  Any weights, n != m, asymmetric costs, features.
+    as it stands.  At convergence never below the bounds by rows.  Any weights, n != m, asymmetric costs, features.
 
     Parameters
     ----------
@@ -94,40 +96,47 @@ def reformulation_bound(
         return None
     begin = time.perf_counter()
     run = Reformulation(problem, upper, backend=backend)
-    stop = _drive(run, upper, gap, begin + time_limit, sweeps)
+    stop = drive(run, upper, gap, begin + time_limit, sweeps)
     result = ReformulationResult(run.best, run.dual, run.plan(), run.sweeps, time.perf_counter() - begin, stop)
     run.close()
     return result
 
 
-def _drive(run: Reformulation, upper: float | None, gap: float, deadline: float, sweeps: int) -> Stop:
-    """Sweep and certify in turn, the certificates taking about a tenth of the time, until something stops it."""
-    group, stalled, certificate = 20, 0, 0.0
+def drive(run: Reformulation, upper: float | None, gap: float, deadline: float, sweeps: int) -> Stop:
+    """Sweep and certify in turn until something stops it; may be called again on the same run.
+
+    The certificates take about a tenth of the time.  Where there is room for it before the deadline, the inner
+    problems of the best dual are solved at the end.
+    """
+    pace = run.pace
+    worth_polishing = deadline - time.perf_counter() > 4 * _POLISH * pace.certificate
     while True:
         stop = _reached(run, upper, gap)
         now = time.perf_counter()
+        reserve = _POLISH * pace.certificate if worth_polishing else 0.0
         if stop is None and run.sweeps >= sweeps:
             stop = Stop.ITERATIONS
-        if stop is None and now >= deadline:
+        if stop is None and now + reserve >= deadline:
             stop = Stop.TIME_LIMIT
-        if stop is None and stalled >= 5:
+        if stop is None and pace.flat >= _FLAT:
             stop = Stop.STALLED
         if stop is not None:
-            if stop is not Stop.OPTIMAL and run.sweeps and deadline - now > _POLISH * certificate:
+            if stop not in (Stop.OPTIMAL, Stop.GAP_REACHED) and run.sweeps and worth_polishing and now < deadline:
                 run.polish()
                 stop = _reached(run, upper, gap) or stop
             return stop
         before = run.best.value
-        group = min(group, sweeps - run.sweeps)
+        group = max(1, min(pace.group, sweeps - run.sweeps))
+        if pace.sweep > 0:
+            group = max(1, min(group, int((deadline - now - reserve - pace.certificate) / pace.sweep)))
         run.run(group)
         middle = time.perf_counter()
         run.certify(exact=False)
-        certificate = time.perf_counter() - middle
-        a_sweep = (middle - now) / group
-        left = deadline - middle - (1 + _POLISH) * certificate
-        group = max(1, int(min(max(20, 10 * certificate / a_sweep), 200, left / a_sweep)))
-        flat = run.best.value - before <= 1e-7 * abs(run.best.value) + run.best.margin
-        stalled = stalled + 1 if flat and run.best.value > 0 else 0
+        pace.sweep, pace.certificate = (middle - now) / group, time.perf_counter() - middle
+        pace.group = int(min(max(20, 10 * pace.certificate / pace.sweep), 200))
+        if group >= 20:
+            grown = run.best.value - before > 1e-7 * abs(run.best.value) + run.best.margin
+            pace.flat = 0 if grown or run.best.value <= 0 else pace.flat + 1
 
 
 def _reached(run: Reformulation, upper: float | None, gap: float) -> Stop | None:

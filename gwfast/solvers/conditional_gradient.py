@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gwfast._array import Array, from_numpy, item, namespace, to_numpy
+from gwfast._array import Array, item, namespace, to_numpy
 from gwfast.plan import Plan
 from gwfast.problem import Problem, linearised
 from gwfast.result import Stop
@@ -68,10 +68,6 @@ def _vertex(problem: Problem, cost: Array, hint: Potentials | None) -> LinearSol
     return solve_linear(to_numpy(cost).astype(np.float64, copy=False), p, q, near)
 
 
-def _as_plan(problem: Problem, found: LinearSolution) -> Plan:
-    return Plan(problem.shape, *(from_numpy(a, problem.p) for a in (found.rows, found.cols, found.mass)))
-
-
 def _blend(old: Plan, new: Plan, step: float) -> Plan:
     if step == 1.0:
         return new
@@ -116,7 +112,7 @@ def conditional_gradient(
         iteration += 1
         cost = linearised(problem, state.image, state.back)
         found = _vertex(problem, cost, hint)
-        vertex = _as_plan(problem, found)
+        vertex = found.plan(problem.p)
         gap = item(_inner(cost, state.plan)) - item(_inner(cost, vertex))
         structure = size - 2 * problem.alpha * item(_inner(state.image, state.plan))
         linear = 0.0
@@ -163,4 +159,4 @@ def first_vertex(products: Products, plan: Array, hint: Potentials) -> Plan:
     cost = xp.astype(products.gradient(plan), xp.float64)
     p, q = to_numpy(problem.p), to_numpy(problem.q)
     g = to_numpy(hint.g)
-    return _as_plan(problem, solve_linear(to_numpy(cost), p, q, (g, g)))
+    return solve_linear(to_numpy(cost), p, q, (g, g)).plan(problem.p)

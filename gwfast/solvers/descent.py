@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gwfast._array import from_numpy, item, to_numpy
+from gwfast._array import item, to_numpy
 from gwfast.plan import Plan
 from gwfast.problem import Problem, objective
 from gwfast.result import Stop
@@ -91,9 +91,7 @@ def _rivals(problem: Problem) -> Iterator[tuple[str, Plan]]:
     rng = np.random.default_rng(0)
     p, q = to_numpy(problem.p), to_numpy(problem.q)
     for _ in range(_RANDOM):
-        found = solve_linear(rng.random((n, m)), p, q)
-        atoms = (from_numpy(a, problem.p) for a in (found.rows, found.cols, found.mass))
-        yield "a random vertex", Plan(problem.shape, *atoms)
+        yield "a random vertex", solve_linear(rng.random((n, m)), p, q).plan(problem.p)
 
 
 def best_descent(problem: Problem, options: Descent) -> Solution:

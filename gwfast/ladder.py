@@ -1,0 +1,193 @@
+"""The ladder of lower bounds, climbed rung by rung until an effort, a gap, a time or a memory limit is reached."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from gwfast._array import item
+from gwfast.bounds.cone import cone_bound
+from gwfast.bounds.entries import second_lower_bound
+from gwfast.bounds.one_feature import OneFeature, fit, one_feature_bound
+from gwfast.bounds.quadratic import quadratic_bound
+from gwfast.bounds.reformulation import Reformulation, drive, memory
+from gwfast.bounds.rows import row_bounds
+from gwfast.bounds.sorting import sorting_bounds
+from gwfast.bounds.spectral import eigenvalue_bounds
+from gwfast.bounds.split import split_bounds
+from gwfast.plan import Plan
+from gwfast.problem import Problem
+from gwfast.result import Bound, Stop
+from gwfast.solvers.branch_and_bound import permutation_search
+from gwfast.solvers.low_dimension import low_dimension_search
+
+EFFORTS = ("sort", "rows", "spectral", "dual", "prove")
+SECONDS = {"sort": math.inf, "rows": math.inf, "spectral": math.inf, "dual": 10.0, "prove": 60.0}
+MEMORY = 4 * 2**30
+
+_SPLIT, _CONE, _TREE = 40_000, 1_000, 40  # sizes nm, nm and n up to which a rung is worth its time
+_SLICE = 1.0  # seconds of the reformulation between two looks at its plan
+
+
+@dataclass
+class Aim:
+    """What a climb is after; the one who improves the plan lowers `upper` while it runs.
+
+    Attributes
+    ----------
+    upper : float
+        Objective of the best plan known; it sets step lengths and the stop, never a bound.
+    gap : float
+        Relative gap to stop at.
+    deadline : float
+        time.perf_counter() to stop at.
+    memory : float
+        Bytes that a rung may take.
+    lower : float
+        Best bound so far.
+    margin : float
+        Its rounding margin.
+    """
+
+    upper: float = math.inf
+    gap: float = 0.0
+    deadline: float = math.inf
+    memory: float = MEMORY
+    lower: float = -math.inf
+    margin: float = 0.0
+
+    @property
+    def left(self) -> float:
+        """Seconds left."""
+        return self.deadline - time.perf_counter()
+
+    @property
+    def reached(self) -> bool:
+        """Whether the gap is closed as far as asked, or to rounding."""
+        if not math.isfinite(self.upper):
+            return False
+        return self.upper - self.lower <= max(self.gap * abs(self.upper), 2 * self.margin)
+
+    def take(self, bounds: tuple[Bound, ...]) -> None:
+        """Keep the best of some bounds."""
+        for bound in bounds:
+            if item(bound.value) > self.lower:
+                self.lower, self.margin = item(bound.value), bound.margin
+
+
+@dataclass(frozen=True, eq=False)
+class Rung:
+    """What one rung gave: its bounds, a plan to start local search from, or none."""
+
+    name: str
+    bounds: tuple[Bound, ...]
+    plan: Plan | None = None
+
+
+def one_feature_forms(problem: Problem) -> tuple[OneFeature, OneFeature] | None:
+    """Both costs in one-feature form, or None."""
+    x = fit(problem.x)
+    if x is None:
+        return None
+    y = fit(problem.y)
+    return None if y is None else (x, y)
+
+
+def climb(problem: Problem, effort: str, aim: Aim) -> Iterator[Rung]:
+    """Yield the rungs up to `effort`, cheapest first, until the aim is reached or its limits are.
+
+    Each bound says in `seconds` what it cost.  `aim.lower` and `aim.margin` are kept up to date.
+    """
+    for make in _rungs(problem, effort, aim):
+        if aim.reached or aim.left <= 0:
+            return
+        begin = time.perf_counter()
+        for rung in make():
+            seconds = time.perf_counter() - begin
+            bounds = tuple(replace(b, seconds=seconds / max(1, len(rung.bounds))) for b in rung.bounds)
+            aim.take(bounds)
+            yield Rung(rung.name, bounds, rung.plan)
+
+
+def _rungs(problem: Problem, effort: str, aim: Aim) -> Iterator[Callable[[], Iterator[Rung]]]:
+    level = EFFORTS.index(effort)
+    yield lambda: _sorting(problem)
+    if level == 0:
+        return
+    problem = problem.detached()
+    n, m = problem.shape
+    yield lambda: iter([Rung("entries", (second_lower_bound(problem),))])
+    yield lambda: _rows(problem)
+    if level >= 2:
+        yield lambda: iter([Rung("spectral", eigenvalue_bounds(problem))])
+    if level >= 3:
+        yield lambda: _quadratic(problem)
+        if n * m <= _SPLIT:
+            upper = aim.upper if math.isfinite(aim.upper) else None
+            yield lambda: iter([Rung("split", split_bounds(problem, upper))])
+        yield lambda: _reformulation(problem, aim, 1.0 if level == 3 else 0.5)
+    if level >= 4:
+        yield lambda: _low_dimension(problem, aim)
+        if n * m <= _CONE:
+            yield lambda: _cone(problem, aim)
+        if n == m <= _TREE:
+            yield lambda: _tree(problem, aim)
+
+
+def _sorting(problem: Problem) -> Iterator[Rung]:
+    bounds = sorting_bounds(problem)
+    family = one_feature_forms(problem)
+    if family is not None:
+        bounds += (one_feature_bound(problem, *family),)
+    yield Rung("sorting", bounds)
+
+
+def _rows(problem: Problem) -> Iterator[Rung]:
+    bounds, solution = row_bounds(problem)
+    yield Rung("rows", bounds, solution.plan(problem.p))
+
+
+def _quadratic(problem: Problem) -> Iterator[Rung]:
+    bound, plan = quadratic_bound(problem)
+    yield Rung("quadratic", (bound,), plan)
+
+
+def _reformulation(problem: Problem, aim: Aim, share: float) -> Iterator[Rung]:
+    """Slices of the reformulation, each with the plan that it stands for; `share` of the time that is left."""
+    if memory(problem) > aim.memory:
+        return
+    end = time.perf_counter() + share * aim.left
+    run = Reformulation(problem, aim.upper if math.isfinite(aim.upper) else None)
+    length = 0.1
+    try:
+        while True:
+            upper = aim.upper if math.isfinite(aim.upper) else None
+            until = min(end, time.perf_counter() + length)
+            stop = drive(run, upper, aim.gap, until, 1_000_000)
+            yield Rung("reformulation", (run.best,), run.plan())
+            if stop is not Stop.TIME_LIMIT or time.perf_counter() >= end or aim.reached:
+                return
+            length = min(2 * length, _SLICE * 4)
+    finally:
+        run.close()
+
+
+def _low_dimension(problem: Problem, aim: Aim) -> Iterator[Rung]:
+    result = low_dimension_search(problem, None, max(aim.gap, 1e-9), 0.5 * aim.left)
+    if result is not None:
+        yield Rung("low dimension", (result.bound,), result.plan)
+
+
+def _cone(problem: Problem, aim: Aim) -> Iterator[Rung]:
+    upper = aim.upper if math.isfinite(aim.upper) else None
+    result = cone_bound(problem, upper, aim.gap, 0.5 * aim.left, memory_limit=aim.memory)
+    if result is not None:
+        yield Rung("cone", (result.bound,))
+
+
+def _tree(problem: Problem, aim: Aim) -> Iterator[Rung]:
+    result = permutation_search(problem, None, max(aim.gap, 1e-9), aim.left, memory_limit=aim.memory)
+    if result is not None:
+        yield Rung("branch and bound", (result.coupling_bound,), result.plan)

@@ -1,0 +1,110 @@
+"""Efforts, gaps, limits and interruptions of the anytime run."""
+
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+import reference
+from strategies import cost
+
+import gwfast
+from gwfast.ladder import EFFORTS
+
+
+def noisy_pair(n, noise, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 3))
+    return gwfast.PointCloud(x), gwfast.PointCloud(x[rng.permutation(n)] + noise * rng.normal(size=(n, 3)))
+
+
+def test_more_effort_proves_no_less():
+    rng = np.random.default_rng(1)
+    C1, C2 = cost(rng, 8, "cloud"), cost(rng, 7, "cloud")
+    lower = [gwfast.lower_bound(C1, C2, effort=e, time_limit=3).lower for e in EFFORTS]
+    assert lower == sorted(lower)
+    assert lower[-1] > 1.1 * lower[0]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_noisy_copy_is_proved(weighted):
+    x, y = noisy_pair(12, 0.1)
+    p = q = None
+    if weighted:
+        p = q = np.random.default_rng(2).dirichlet(np.full(12, 5.0))
+    result = gwfast.exact_gw(x, y, p, q, rtol=1e-2, time_limit=30)
+    assert result.stop in (gwfast.Stop.GAP_REACHED, gwfast.Stop.OPTIMAL)
+    assert result.gap <= 1e-2
+
+
+def test_small_clouds_are_solved_to_optimality():
+    rng = np.random.default_rng(3)
+    for _ in range(3):
+        C1, C2 = cost(rng, 6, "cloud"), cost(rng, 6, "cloud")
+        result = gwfast.exact_gw(C1, C2, rtol=1e-6, time_limit=30)
+        optimum = reference.best_permutation(C1, C2)
+        assert result.gap <= 1e-6
+        assert result.lower <= optimum <= result.value * (1 + 1e-12)
+
+
+def test_fused_and_asymmetric_problems_climb_too():
+    rng = np.random.default_rng(4)
+    C1, C2 = cost(rng, 6, "normal", symmetric=False), cost(rng, 5, "normal", symmetric=False)
+    M = rng.normal(size=(6, 5))
+    result = gwfast.exact_gw(C1, C2, M=M, alpha=0.6, rtol=1e-3, time_limit=8)
+    p, q = np.full(6, 1 / 6), np.full(5, 1 / 5)
+    found = reference.best_descent(C1, C2, p, q, 10, rng, M, 0.6)
+    assert result.lower <= found + 1e-12
+    assert result.value <= found + 1e-9
+
+
+def test_each_bound_says_what_it_cost():
+    x, y = noisy_pair(8, 0.3)
+    result = gwfast.exact_gw(x, y, effort="dual", time_limit=3)
+    assert all(bound.seconds >= 0 for bound in result.certificate.bounds)
+
+
+def test_the_time_limit_holds():
+    rng = np.random.default_rng(5)
+    C1, C2 = cost(rng, 40, "graph"), cost(rng, 40, "graph")
+    gwfast.exact_gw(C1, C2, rtol=1e-9, time_limit=1)  # compiled
+    begin = time.perf_counter()
+    result = gwfast.exact_gw(C1, C2, rtol=1e-9, time_limit=2)
+    assert time.perf_counter() - begin < 20  # a rung that has begun is finished; loose for slow machines
+    assert result.stop is gwfast.Stop.TIME_LIMIT
+
+
+def test_the_memory_limit_holds():
+    rng = np.random.default_rng(6)
+    certificate = gwfast.lower_bound(
+        cost(rng, 20, "cloud"), cost(rng, 20, "cloud"), effort="dual", memory_limit=1e5, time_limit=5
+    )
+    assert "reformulation" not in {b.theorem for b in certificate.bounds}
+
+
+def test_progress_lines(capsys):
+    x, y = noisy_pair(8, 0.1)
+    gwfast.exact_gw(x, y, rtol=0.05, time_limit=10, verbose=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) >= 2
+    assert all("incumbent" in line and "bound" in line and "gap" in line for line in lines)
+
+
+@pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals reach the main thread")
+def test_an_interruption_returns_the_best_so_far():
+    rng = np.random.default_rng(7)
+    C1, C2 = cost(rng, 60, "graph"), cost(rng, 60, "graph")
+    gwfast.exact_gw(C1[:10, :10], C2[:10, :10], effort="dual", time_limit=2)  # compiled
+    timer = threading.Timer(2.0, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    result = gwfast.exact_gw(C1, C2, rtol=1e-9, time_limit=60)
+    timer.cancel()
+    assert result.stop is gwfast.Stop.INTERRUPTED
+    assert 0 <= result.lower <= result.value
+
+
+@pytest.mark.parametrize("argument", [{"rtol": -1.0}, {"rtol": "small"}, {"time_limit": 0.0}, {"memory_limit": -5.0}])
+def test_bad_limits(argument):
+    with pytest.raises(gwfast.InputError, match=next(iter(argument))):
+        gwfast.exact_gw(np.eye(2), np.eye(2), **argument)

@@ -127,7 +127,7 @@ def drive(run: Reformulation, upper: float | None, gap: float, deadline: float, 
             return stop
         before = run.best.value
         group = max(1, min(pace.group, sweeps - run.sweeps))
-        if pace.sweep > 0:
+        if pace.sweep > 0 and math.isfinite(deadline):
             group = max(1, min(group, int((deadline - now - reserve - pace.certificate) / pace.sweep)))
         run.run(group)
         middle = time.perf_counter()

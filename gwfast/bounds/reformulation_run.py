@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -27,6 +28,16 @@ def centred_linear(s: Scaled) -> np.ndarray:
     """The linear cost (n, m) less what is constant on couplings."""
     rows, cols = s.linear @ s.q, s.p @ s.linear
     return s.linear - rows[:, None] - cols[None, :] + float(s.p @ rows)
+
+
+@dataclass
+class Pace:
+    """What the driver has learnt: seconds of a sweep and of a certificate, sweeps between two, groups without gain."""
+
+    sweep: float = 0.0
+    certificate: float = 0.0
+    group: int = 20
+    flat: int = 0
 
 
 class Reformulation:
@@ -78,7 +89,7 @@ class Reformulation:
         self.trivial = self.norm <= s.margin
         self.dual = ReformulationDual(np.zeros((n, n, m)), np.zeros((m, n, m)), np.zeros((n, m, m)), s.scale)
         self.best: Bound = bound_of(s, self.dual)
-        self.sweeps, self.residual = 0, math.inf
+        self.sweeps, self.residual, self.pace = 0, math.inf, Pace()
         if self.trivial:
             self.polish()
             return

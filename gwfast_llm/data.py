@@ -208,6 +208,11 @@ def encode_all(
     return rows
 
 
+def with_chat(examples: Sequence[Example]) -> list[Example]:
+    """Prompts as the one message of a user, to be put into each model's chat template."""
+    return [e if e.messages else Example("", e.response, e.task, e.log_prob, (("user", e.prompt),)) for e in examples]
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A data set under several tokenizers.
@@ -249,9 +254,7 @@ def prepare(examples: Sequence[Example], tokenizers: Sequence[Any], config: Data
         Naming the first bad example, unless they are to be dropped; when none is left.
     """
     if config.chat:
-        examples = [
-            e if e.messages else Example("", e.response, e.task, e.log_prob, (("user", e.prompt),)) for e in examples
-        ]
+        examples = with_chat(examples)
     chat = any(e.messages for e in examples)
     encoded = []
     for tokenizer in tokenizers:

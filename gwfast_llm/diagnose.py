@@ -46,8 +46,12 @@ class Agreement:
 
     @property
     def against(self) -> bool:
-        """Whether the part points against the cross-entropy."""
-        return self.cosine < AGAINST or self.cosine_text < AGAINST
+        """Whether the part points against the cross-entropy, over all held-out tokens.
+
+        The cosine over unsure tokens is shown and not judged: few tokens make it, and at the start even that of the
+        cross-entropy on other examples may be negative there.
+        """
+        return self.cosine < AGAINST
 
     def sentence(self) -> str:
         """The finding in words, with what to do about it where it is bad."""

@@ -1,7 +1,14 @@
-"""Evaluation on held-out examples: excess nats a word where the true probability is known, exact match elsewhere."""
+"""``python -m gwfast_llm.evaluate``: score models on held-out examples, and by lm-evaluation-harness where installed.
+
+Excess nats a word where the true probability of the text is known; exact match of the whole answer and nats a byte
+elsewhere.  Nats a byte can be compared across tokenizers.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +16,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from gwfast_llm.cli import config_parser, guard, parse
+from gwfast_llm.config import FuseConfig, ModelConfig
 from gwfast_llm.data import Example, encode_all, pad_right
+from gwfast_llm.errors import FusionError
 
 
 @dataclass(frozen=True)
@@ -27,16 +37,25 @@ class TaskScore:
         The score.
     count : int
         Number of examples.
+    nats_a_byte : float
+        Negative log-likelihood of the answers over their length in UTF-8.
     """
 
     task: str
     kind: str
     value: float
     count: int
+    nats_a_byte: float
 
 
 @torch.no_grad()
-def evaluate(model: Any, tokenizer: Any, examples: Sequence[Example], batch_size: int = 100) -> list[TaskScore]:
+def evaluate(
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[Example],
+    batch_size: int = 100,
+    end_token: int | None = None,
+) -> list[TaskScore]:
     """Score a model on examples, task by task.
 
     Greedy decoding reproduces an answer exactly when every answer token is the most probable one given the answer
@@ -50,6 +69,8 @@ def evaluate(model: Any, tokenizer: Any, examples: Sequence[Example], batch_size
         With `log_prob` for stochastic tasks.
     batch_size : int
         Examples a forward pass.
+    end_token : int, optional
+        Token that closes every answer, part of the score.
 
     Returns
     -------
@@ -66,19 +87,20 @@ def evaluate(model: Any, tokenizer: Any, examples: Sequence[Example], batch_size
     for task, own in tasks.items():
         nll, right, words = 0.0, 0, 0
         for start in range(0, len(own), batch_size):
-            rows = encode_all(own[start : start + batch_size], tokenizer)
+            rows = encode_all(own[start : start + batch_size], tokenizer, end_token=end_token)
             ids = pad_right([row.ids for row in rows], tokenizer.pad_token_id or 0).to(device)
             mask = pad_right([[1] * len(row.ids) for row in rows], 0).to(device)
             labels = pad_right([row.labels for row in rows], -100).to(device)[:, 1:]
             logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
             nll += F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum").item()
             right += int(((logits.argmax(-1) == labels) | (labels == -100)).all(1).sum())
+        per_byte = nll / sum(len(example.response.encode()) for example in own)
         if own[0].log_prob is not None:
             truth = sum(example.log_prob or 0.0 for example in own)
             words = sum(len(example.response.split()) for example in own)
-            scores.append(TaskScore(task, "excess", (nll + truth) / words, len(own)))
+            scores.append(TaskScore(task, "excess", (nll + truth) / words, len(own), per_byte))
         else:
-            scores.append(TaskScore(task, "exact", right / len(own), len(own)))
+            scores.append(TaskScore(task, "exact", right / len(own), len(own), per_byte))
     model.train(was_training)
     return scores
 
@@ -87,3 +109,75 @@ def mean_score(scores: Sequence[TaskScore], kind: str, tasks: str) -> float:
     """Mean score of one kind over the tasks named; NaN where there is none."""
     values = [s.value for s in scores if s.kind == kind and s.task in tasks]
     return sum(values) / len(values) if values else float("nan")
+
+
+DESCRIPTION = """Score models on held-out examples.
+
+With --config the pivot and every source are scored on data.validation; --models adds folders, for instance a run's
+model.  --tasks runs tasks of lm-evaluation-harness on the same models (pip install 'gwfast-ot[eval]')."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = config_parser("evaluate", DESCRIPTION)
+    parser.add_argument("--models", type=list[str], default=[], help="folders or hub names to score too")
+    parser.add_argument("--tasks", type=list[str], default=[], help="tasks of lm-evaluation-harness")
+    parser.add_argument("--batch", type=int, default=16, help="examples a forward pass")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    return guard(lambda: _run(*parse(parser, arguments)))
+
+
+def _run(options: Any, config: FuseConfig | None) -> int:
+    if config is None:
+        raise FusionError("--config is missing; give the configuration of a fusion")
+    if options.batch < 1:
+        raise FusionError(f"--batch is {options.batch}; expected at least 1")
+    from gwfast_llm.data import end_token_of, with_chat
+    from gwfast_llm.files import read_examples
+    from gwfast_llm.loading import load_model, load_tokenizer
+
+    if not config.data.validation and not options.tasks:
+        raise FusionError("data.validation is empty; give held-out examples, or --tasks")
+    examples = read_examples(config.data.validation, config.data) if config.data.validation else []
+    examples = with_chat(examples) if config.data.chat else examples
+    models = [config.pivot, *config.sources, *map(ModelConfig, options.models)]
+    for one in models:
+        tokenizer, model = load_tokenizer(one), load_model(one)
+        if torch.cuda.is_available():
+            model = model.to("cuda")
+        if examples:
+            chat = any(example.messages for example in examples)
+            end = end_token_of(tokenizer, chat) if config.data.end_token else None
+            for score in evaluate(model, tokenizer, examples, options.batch, end):
+                _print(one.model, score, options.json)
+        if options.tasks:
+            _harness(one.model, model, tokenizer, options)
+    return 0
+
+
+def _print(name: str, score: TaskScore, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"model": name, **dataclasses.asdict(score)}))
+    else:
+        kind = "excess nats a word" if score.kind == "excess" else "exact match"
+        task = score.task or "all"
+        print(f"{name}  {task}: {kind} {score.value:.4f}, {score.nats_a_byte:.4f} nats a byte, {score.count} examples")
+
+
+def _harness(name: str, model: Any, tokenizer: Any, options: Any) -> None:
+    try:
+        import lm_eval  # type: ignore[import-not-found]
+        from lm_eval.models.huggingface import HFLM  # type: ignore[import-not-found]
+    except ImportError:
+        raise FusionError(
+            "--tasks needs lm-evaluation-harness, which is not installed: pip install 'gwfast-ot[eval]'"
+        ) from None
+    wrapped = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=options.batch)
+    results = lm_eval.simple_evaluate(model=wrapped, tasks=options.tasks)
+    for task, values in (results or {}).get("results", {}).items():
+        numbers = {key: value for key, value in values.items() if isinstance(value, float)}
+        print(json.dumps({"model": name, "task": task, **numbers}) if options.json else f"{name}  {task}: {numbers}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

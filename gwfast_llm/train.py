@@ -25,7 +25,7 @@ from gwfast_llm.trainer import FusionTrainer, Indices
 
 Progress = Callable[[int, int], None]
 Metric = dict[str, Any]
-HELD_OUT_EXAMPLES = 56  # for the interval and the diagnosis
+HELD_OUT_EXAMPLES = 224  # for the interval and the diagnosis
 WHOLE = "whole"  # name of the mark in a finished checkpoint
 
 

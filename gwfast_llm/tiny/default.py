@@ -244,7 +244,7 @@ def _write_data(folder: Path, size: Size, repeats: range) -> tuple[Path, dict[in
     """Write fusion sets, one a seed, and held-out sets that share no text with any of them."""
     pools = {seed: draw_each(FUSED_TASKS, size.examples, POOL_SEED + seed) for seed in repeats}
     used = [problem for pool in pools.values() for problem in pool]
-    validation = draw_each(FUSED_TASKS, max(2, min(8, size.tests)), VALIDATION_SEED, avoid=used)
+    validation = draw_each(FUSED_TASKS, max(2, min(32, size.tests)), VALIDATION_SEED, avoid=used)
     tests = draw_each(ALL_TASKS, size.tests, TEST_SEED, avoid=used)
     paths = {}
     for seed, pool in pools.items():

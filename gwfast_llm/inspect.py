@@ -1,0 +1,158 @@
+"""``python -m gwfast_llm.inspect``: look at a fusion before it costs anything; changes nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from gwfast_llm.cache import spell_bytes
+from gwfast_llm.cli import config_parser, guard, parse
+from gwfast_llm.config import FuseConfig, SourceConfig
+from gwfast_llm.errors import FusionError
+
+DESCRIPTION = """Look at a fusion before it costs anything.
+
+Shows the tokenizers, how well their tokens line up on the real examples, what each model and cache will need in
+memory and on disk, and which mistakes would stop the run.  No weights are loaded and nothing is written."""
+
+SHOWN = 200  # examples that are aligned
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = config_parser("inspect", DESCRIPTION)
+    return guard(lambda: _run(*parse(parser, arguments)))
+
+
+def _run(options: Any, config: FuseConfig | None) -> int:
+    if config is None:
+        raise FusionError("--config is missing; give the configuration of a fusion")
+    from gwfast_llm.setup import prepare_run
+
+    run = prepare_run(config, config.sources)
+    print(f"objective {config.objective.preset}: {recommendation(config)}")
+    print(f"{run.size} training examples, {len(run.examples) - run.size} held out")
+    for note in run.notes:
+        print(f"note: {note}")
+    labels = ["pivot", *(f"source {source.label}" for source in config.sources)]
+    for label, tokenizer, rows in zip(labels, run.tokenizers, run.rows):
+        tokens = [len(row.ids) for row in rows]
+        answers = [len(row.ids) - row.prompt_length for row in rows]
+        print(
+            f"{label}: {len(tokenizer)} tokens in the vocabulary, chat template {yes(tokenizer.chat_template)}, "
+            f"{sum(answers) / len(answers):.1f} answer tokens an example (longest sample {max(tokens)})"
+        )
+    print(example_lines(run, labels))
+    for k, source in enumerate(config.sources, 1):
+        print(alignment(run, k, source.label))
+    for label, model in zip(labels, [config.pivot, *config.sources]):
+        print(f"{label}: {memory(model, config, model is config.pivot, run)}")
+    for source, rows, tokenizer in zip(config.sources, run.rows[1:], run.tokenizers[1:]):
+        print(cache_line(source, rows, tokenizer, config))
+    return 0
+
+
+def yes(value: Any) -> str:
+    """Write a truth value for people."""
+    return "yes" if value else "no"
+
+
+def recommendation(config: FuseConfig) -> str:
+    """Say what the chosen objective is and which one is recommended."""
+    parts = ", ".join(f"{weight:g} {name}" for name, weight in config.objective.weights.items() if weight)
+    if config.objective.preset == "path":
+        return f"{parts}; recommended: it helped most in our measurements"
+    return f"{parts}; preset path (CE + 3 path-KL) is the recommended one: it helped most in our measurements"
+
+
+def example_lines(run: Any, labels: Sequence[str]) -> str:
+    """The first answer under every tokenizer, cut into tokens."""
+    lines = ["the first answer, cut into tokens:"]
+    text = run.examples[0].response.encode()
+    for label, rows in zip(labels, run.rows):
+        cuts = [0, *rows[0].ends[:12]]
+        pieces = [text[a:b].decode(errors="replace") for a, b in pairwise(cuts) if 0 <= a <= b]
+        lines.append(f"  {label}: " + "|".join(piece.replace("\n", "\\n") for piece in pieces))
+    return "\n".join(lines)
+
+
+def alignment(run: Any, k: int, label: str) -> str:
+    """How many pivot tokens start where a token of source `k` starts, on the first examples."""
+    from gwfast_llm.align import matched_starts
+    from gwfast_llm.path import shared_tokens
+
+    matched = total = 0
+    for pivot, source in zip(run.rows[0][:SHOWN], run.rows[k][:SHOWN]):
+        matched += len(matched_starts(pivot.ends, source.ends))
+        total += len(pivot.answer)
+    shared = shared_tokens(run.tokenizers[0], run.tokenizers[k])
+    alike = float(shared.in_pivot.float().mean())
+    warning = "" if matched > 0.3 * total else "; warning: few positions can be distilled at"
+    return (
+        f"source {label}: {matched / total:.0%} of the pivot's answer tokens start where one of the source's does, "
+        f"{alike:.0%} of the pivot's vocabulary is spelled the same in the source's{warning}"
+    )
+
+
+def parameters(model: Any) -> int:
+    """Number of weights of a model, from its configuration alone."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(model.model, trust_remote_code=model.trust_remote_code)
+        with torch.device("meta"):
+            made = AutoModelForCausalLM.from_config(config, trust_remote_code=model.trust_remote_code)
+    except (OSError, ValueError) as problem:
+        first = (str(problem).strip().splitlines() or ["unknown reason"])[0]
+        raise FusionError(f"no model at {model.model!r} ({first[:160]})") from None
+    return sum(p.numel() for p in made.parameters())
+
+
+def memory(model: Any, config: FuseConfig, is_pivot: bool, run: Any) -> str:
+    """Rough memory of a model on one device."""
+    count = parameters(model)
+    width = 4 if model.dtype == "float32" else 2
+    if not is_pivot:
+        return f"{count / 1e9:.2f} G weights, {spell_bytes(width * count)} in {model.dtype}"
+    train = config.train
+    longest = max(len(row.ids) for row in run.rows[0])
+    rows = min(train.chunk or longest * train.batch_size, longest * train.batch_size)
+    logits = 4 * 3 * rows * len(run.tokenizers[0])
+    # weights, gradients and two moments; adapters are a hundredth
+    states = (width + (4 * 3 if not config.lora.rank else 0.12)) * count
+    advice = ""
+    if logits > max(states / 10, 2e9) and not train.chunk:
+        advice = "; --train.chunk 1024 would spare most of the logits"
+    return (
+        f"{count / 1e9:.2f} G weights; training needs about {spell_bytes(states)} for weights, gradients and moments "
+        f"(shared by the processes under FSDP or ZeRO-3) and {spell_bytes(logits)} for logits{advice}"
+    )
+
+
+def cache_line(source: SourceConfig, rows: Sequence[Any], tokenizer: Any, config: FuseConfig) -> str:
+    """Size of a source's cache, and whether it is there."""
+    from gwfast_llm.store import MANIFEST, bytes_per_token
+
+    keep = config.objective.source_top_k or len(tokenizer)
+    tokens = sum(len(row.ids) - row.prompt_length for row in rows)
+    size = spell_bytes(tokens * bytes_per_token(keep, "float16"))
+    if not source.cache:
+        return f"source {source.label}: runs during training; a cache of {keep} logits a token would take {size}"
+    there = (Path(source.cache).expanduser() / MANIFEST).is_file()
+    if there:
+        from gwfast_llm.setup import identity_of
+        from gwfast_llm.store import StoredSource
+
+        identity = identity_of(source, tokenizer)
+        folder = Path(source.cache).expanduser()
+        StoredSource(source.label, folder, tokenizer, rows, identity, config.objective.source_top_k)
+        return f"source {source.label}: its cache at {source.cache} fits and is whole"
+    return f"source {source.label}: no cache at {source.cache} yet; it will take {size}: python -m gwfast_llm.cache"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""inspect, evaluate, the example configurations, and data in every form."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from gwfast_llm.cli import config_parser, parse
+from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig
+from gwfast_llm.data import Example, encode_all, end_token_of, prepare
+from gwfast_llm.errors import FusionError
+from gwfast_llm.evaluate import evaluate
+from gwfast_llm.evaluate import main as evaluate_command
+from gwfast_llm.files import read_examples
+from gwfast_llm.inspect import main as inspect_command
+from gwfast_llm.loading import load_model, load_tokenizer
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+TEMPLATE = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+@pytest.fixture
+def fusion(home, tmp_path):
+    """Configuration file of a small fusion."""
+    config = FuseConfig(
+        ModelConfig(str(home / "pivot")),
+        DataConfig(str(home / "train.jsonl"), str(home / "held-out.jsonl"), max_length=96, end_token=False),
+        [SourceConfig(str(home / n), name=n) for n in "AB"],
+        ObjectiveConfig(source_top_k=20),
+    )
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(config.as_dict()))
+    return path
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_example_configurations_are_valid(path):
+    _, config = parse(config_parser("fuse", ""), ["--config", str(path)])
+    assert config is not None
+    assert config.sources
+    assert set(yaml.safe_load(path.read_text())) <= set(vars(config))
+
+
+def test_there_are_examples():
+    assert {p.name for p in EXAMPLES} == {"infigfusion_phi4.yaml", "one_gpu_lora.yaml", "same_family.yaml"}
+
+
+def test_flags_win_over_the_file(fusion):
+    flags = ["--config", str(fusion), "--train.lr", "0.5", "--objective.source_top_k", "3"]
+    _, config = parse(config_parser("fuse", ""), flags)
+    assert config is not None
+    assert config.train.lr == 0.5
+    assert config.objective.source_top_k == 3
+
+
+def test_print_config_gives_a_file_that_reads_back(fusion, capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        parse(config_parser("fuse", ""), ["--config", str(fusion), "--print_config"])
+    again = tmp_path / "again.yaml"
+    again.write_text(capsys.readouterr().out)
+    assert (
+        parse(config_parser("fuse", ""), ["--config", str(again)])[1]
+        == (parse(config_parser("fuse", ""), ["--config", str(fusion)])[1])
+    )
+
+
+def test_inspect_shows_alignment_memory_and_cache(fusion, capsys):
+    before = sorted(p.name for p in fusion.parent.iterdir())
+    assert inspect_command(["--config", str(fusion)]) == 0
+    said = capsys.readouterr().out
+    assert "recommended: it helped most in our measurements" in said
+    assert "32 training examples, 10 held out" in said
+    assert "source A: 79% of the pivot's answer tokens start where one of the source's does" in said
+    assert "mymu| ko" in said
+    assert "a cache of 20 logits a token would take" in said
+    assert sorted(p.name for p in fusion.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--config is missing"),
+        (["--pivot.model", "./nowhere"], "pivot: folder ./nowhere does not exist"),
+        (["--data.train", "nowhere.jsonl"], "nowhere.jsonl does not exist"),
+        (["--data.prompt", "question"], "column 'question' is missing or not text (found: log_prob, prompt"),
+        (["--data.max_length", "4"], "max_length is 4"),
+    ],
+)
+def test_inspect_finds_mistakes(fusion, capsys, flags, message):
+    given = ["--config", str(fusion), *flags] if flags else []
+    assert inspect_command(given) == 2
+    found = capsys.readouterr().err
+    assert found.startswith("error: ")
+    assert message in found
+    assert len(found.splitlines()) == 1
+
+
+def test_evaluate_prints_every_model_and_task(fusion, home, capsys):
+    assert evaluate_command(["--config", str(fusion), "--models", f"[{home / 'A'}]", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [Path(row["model"]).name for row in rows[::2]] == ["pivot", "A", "B", "A"]
+    assert {row["task"] for row in rows} == {"S", "L"}
+    assert all(0 <= row["value"] <= 1 and row["nats_a_byte"] > 0 for row in rows)
+
+
+def test_evaluate_without_harness_says_how_to_get_it(fusion, capsys):
+    pytest.importorskip("transformers")
+    try:
+        import lm_eval  # noqa: F401
+    except ImportError:
+        assert evaluate_command(["--config", str(fusion), "--tasks", "[arc_easy]"]) == 2
+        assert "pip install 'gwfast-ot[eval]'" in capsys.readouterr().err
+    else:
+        pytest.skip("lm-evaluation-harness is installed here")
+
+
+def test_scores_are_their_definitions(home, examples):
+    pivot = ModelConfig(str(home / "pivot"))
+    model, tokenizer = load_model(pivot), load_tokenizer(pivot)
+    own = [e for e in examples if e.task in "MS"]
+    scores = {s.task: s for s in evaluate(model, tokenizer, own, batch_size=5)}
+    for task in "MS":
+        nll = right = size = 0.0
+        chosen = [e for e in own if e.task == task]
+        for example in chosen:
+            row = encode_all([example], tokenizer)[0]
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([row.ids])).logits[0].double().log_softmax(-1)
+            at = range(row.prompt_length - 1, len(row.ids) - 1)
+            nll -= sum(float(logits[t, row.ids[t + 1]]) for t in at)
+            right += all(int(logits[t].argmax()) == row.ids[t + 1] for t in at)
+            size += len(example.response)
+        assert scores[task].nats_a_byte == pytest.approx(nll / size, rel=1e-5)
+        if task == "M":
+            words = sum(len(e.response.split()) for e in chosen)
+            truth = sum(e.log_prob or 0.0 for e in chosen)
+            assert scores[task].value == pytest.approx((nll + truth) / words, rel=1e-5)
+        else:
+            assert scores[task].value == right / len(chosen)
+
+
+# --- data in every form
+
+
+def test_parquet_and_conversations(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    turns = [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4."}]
+    pyarrow.parquet.write_table(pa.Table.from_pylist([{"talk": turns}]), tmp_path / "x.parquet")
+    found = read_examples(tmp_path / "x.parquet", DataConfig("", messages="talk"))
+    assert found == [Example("", "4.", "", None, (("user", "2+2?"),))]
+    pyarrow.parquet.write_table(
+        pa.Table.from_pylist([{"q": "a", "a": "b"}, {"q": "c", "a": "d"}]), tmp_path / "y.parquet"
+    )
+    pairs = read_examples(tmp_path / "y.parquet", DataConfig("", prompt="q", response="a"))
+    assert [(e.prompt, e.response) for e in pairs] == [("a", "b"), ("c", "d")]
+    (tmp_path / "z.parquet").write_text("not parquet")
+    with pytest.raises(FusionError, match=r"z\.parquet is not a parquet file"):
+        read_examples(tmp_path / "z.parquet")
+
+
+@pytest.mark.parametrize(
+    ("talk", "message"),
+    [
+        ("hello", "is not a conversation"),
+        ([{"role": "user", "content": "x"}], "is not a conversation"),
+        ([{"role": "user", "content": "x"}, {"role": "assistant", "content": None}], "is not a conversation"),
+        ([{"role": "assistant", "content": "x"}, {"role": "user", "content": "y"}], "last message is by 'user'"),
+    ],
+)
+def test_bad_conversations_name_the_line(tmp_path, talk, message):
+    (tmp_path / "x.jsonl").write_text(json.dumps({"talk": talk}))
+    with pytest.raises(FusionError, match=f"line 1: .*{message}"):
+        read_examples(tmp_path / "x.jsonl", DataConfig("", messages="talk"))
+
+
+@pytest.fixture
+def talkers(home, tmp_path):
+    """Two tokenizers with the same chat template, special tokens and different pieces."""
+    found = []
+    for name in ("pivot", "A"):
+        shutil.copytree(home / name, tmp_path / name)
+        tokenizer = load_tokenizer(ModelConfig(str(tmp_path / name)))
+        special = ["<user>", "<assistant>", "<end>"]
+        tokenizer.add_special_tokens({"additional_special_tokens": special, "eos_token": "<end>"})
+        tokenizer.chat_template = TEMPLATE
+        found.append(tokenizer)
+    return found
+
+
+def test_chat_templates_frame_the_answer_for_each_model(talkers):
+    data = DataConfig("", chat=True, max_length=64)
+    done = prepare([Example("S cab:", " abc."), Example("", " bc.", messages=(("user", "S cb:"),))], talkers, data)
+    for tokenizer, rows in zip(talkers, done.rows, strict=True):
+        assert end_token_of(tokenizer, chat=True) == tokenizer.convert_tokens_to_ids("<end>")
+        assert tokenizer.decode(rows[0].ids) == "<user>S cab:<end><assistant> abc.<end>"
+        assert tokenizer.decode(rows[1].ids) == "<user>S cb:<end><assistant> bc.<end>"
+        assert tokenizer.decode(rows[0].answer) == " abc.<end>"
+        assert rows[0].ends[-2:] == [5, 6]  # the closing token counts as one byte after the text
+
+
+def test_conversations_need_a_template(tokenizers):
+    data = DataConfig("", chat=True, end_token=False)
+    with pytest.raises(FusionError, match="has no chat template"):
+        prepare([Example("S cab:", " abc.")], [tokenizers[0]], data)
+
+
+def test_bad_examples_are_dropped_in_step_and_counted(tokenizers):
+    rows = [Example("S cab:", " abc."), Example("S cab:", ""), Example("S " + "cab" * 9 + ":", " abc.")]
+    data = DataConfig("", max_length=12, end_token=False, drop_bad=True)
+    done = prepare(rows, tokenizers, data)
+    assert [len(own) for own in done.rows] == [1, 1, 1]
+    assert done.examples == rows[:1]
+    assert any(note.startswith("1 examples left out: the answer is empty") for note in done.notes)
+    assert any("the prompt alone has" in note for note in done.notes)
+    with pytest.raises(FusionError, match="example 1: the answer is empty"):
+        prepare(rows, tokenizers, dataclasses.replace(data, drop_bad=False))
+    with pytest.raises(FusionError, match="no example can be used"):
+        prepare(rows[1:], tokenizers, data)
+
+
+def test_cut_answers_are_counted(tokenizers):
+    done = prepare([Example("S cab:", " abc.")], tokenizers[:1], DataConfig("", max_length=9, end_token=False))
+    assert len(done.rows[0][0].ids) == 9
+    assert "1 of 1 answers cut to 9 tokens" in done.notes[0]
+    assert done.rows[0][0].ends == [1, 2, 3]

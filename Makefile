@@ -32,7 +32,8 @@ lint: $(STAMP)
 	$(BIN)/pyright
 
 docs: $(STAMP)
-	$(BIN)/python -m sphinx -b html -n -W --keep-going docs docs/_build/html
+	$(BIN)/python -m sphinx -b html -n -W --keep-going -q docs docs/_build/html
+	$(BIN)/python -m sphinx -b doctest -W -q docs docs/_build/doctest
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -41,12 +41,12 @@ class Graph(Dense):
 
     Notes
     -----
-    O(n |E| log n) time for shortest paths, O(n^2) memory.
+    O(n (n + edges) log n) time for shortest paths, O(n^2) memory.
 
     Examples
     --------
-    >>> import networkx as nx
-    >>> Graph(nx.path_graph(3)).cost
+    >>> import gwfast, networkx as nx
+    >>> gwfast.Graph(nx.path_graph(3)).cost
     array([[0., 1., 2.],
            [1., 0., 1.],
            [2., 1., 0.]])

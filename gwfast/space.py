@@ -237,7 +237,7 @@ class PointCloud(Space):
     points : array (n, d)
         Coordinates.
     metric : {"euclidean", "sqeuclidean"}
-        Distance |x - y| or |x - y|^2.
+        The distance or its square.
     weights : array (n,), optional
         Mass of each point, summing to 1.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import sys
@@ -185,8 +184,7 @@ def _fuse(config: FuseConfig, options: Any) -> int:
     fused.model.save_pretrained(work / "model")
     fused.tokenizer.save_pretrained(work / "model")
     name = config.objective.preset
-    found = [{"step": 0, **dataclasses.asdict(agreement)} for agreement in fused.diagnosis]
-    metrics = [{"objective": name, "seed": config.train.seed, **row} for row in [*found, *fused.metrics]]
+    metrics = [{"objective": name, "seed": config.train.seed, **row} for row in fused.metrics]
     report.write_metrics(work / "metrics.jsonl", metrics)
     report.plot_losses(work / "losses.png", metrics, [name])
     if any("gw_upper" in row for row in metrics):

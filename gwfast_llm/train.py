@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import time
 from collections.abc import Callable
@@ -38,13 +39,11 @@ class Fused:
     model, tokenizer : transformers objects
         The pivot after training, adapters merged, with its tokenizer.
     metrics : list of dict
-        Losses and intervals by step.
+        Losses, intervals, and at step 0 the diagnosis of every part.
     seconds : float
         Time from loading to the end of training.
     notes : list of str
         What was left out or cut from the data.
-    diagnosis : list of Agreement
-        How every part's gradient lay to the held-out cross-entropy's before the first step; empty where not asked.
     """
 
     model: Any
@@ -52,7 +51,6 @@ class Fused:
     metrics: list[Metric]
     seconds: float
     notes: list[str]
-    diagnosis: list[Agreement]
 
 
 class _ProgressCallback(TrainerCallback):
@@ -61,6 +59,16 @@ class _ProgressCallback(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         self._progress(state.global_step, state.max_steps)
+
+
+class _DiagnosisCallback(TrainerCallback):
+    """Writes the diagnosis into the log history, where a resumed run finds it again."""
+
+    def __init__(self, diagnosis: list[Agreement]):
+        self._diagnosis = diagnosis
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        state.log_history += [{"step": 0, **dataclasses.asdict(agreement)} for agreement in self._diagnosis]
 
 
 class _MarkCallback(TrainerCallback):
@@ -198,7 +206,6 @@ def fuse(
     sharded = bool(arguments.fsdp_config and arguments.fsdp) or arguments.deepspeed is not None
     slots = desk.slots if desk and objective.distils else 0
     collator = FusionCollator(rows[0], pad, objective, desk)
-    diagnosis: list[Agreement] = []
     held_out = _spread(range(size, len(rows[0])), HELD_OUT_EXAMPLES)
     if desk and held_out and not sharded and (config.train.interval_every or config.train.diagnose):
         batch = FusionCollator(rows[0], pad, ObjectiveConfig(preset="path"), desk)(held_out)
@@ -208,6 +215,7 @@ def fuse(
         if config.train.diagnose and not resume:
             own = collator(_spread(range(size), config.train.diagnose))
             diagnosis = diagnose(model.to(arguments.device), own, batch, objective, slots)
+            callbacks.append(_DiagnosisCallback(diagnosis))
             if progress is None and arguments.should_log:
                 print("\n".join(agreement.sentence() for agreement in diagnosis))
     if config.train.gradient_checkpointing:
@@ -230,12 +238,14 @@ def fuse(
         trainer.remove_callback(PrinterCallback)
     last = last_checkpoint(checkpoints) if resume else None
     trainer.train(resume_from_checkpoint=str(last) if last else None)
-    metrics = [_plain(row) for row in trainer.state.log_history if {"loss", "gw_lower", "eval_loss"} & row.keys()]
+    metrics = [
+        _plain(row) for row in trainer.state.log_history if {"loss", "gw_lower", "eval_loss", "cosine"} & row.keys()
+    ]
     losses = [row["loss"] for row in metrics if "loss" in row]
     if losses and not np.isfinite(losses[-1]):
         raise FusionError("the loss is no longer finite; lower train.lr or the weights of the objective")
     trained = _whole_model(trainer, config)
-    return Fused(trained.eval(), tokenizer, metrics, time.perf_counter() - started, run.notes, diagnosis)
+    return Fused(trained.eval(), tokenizer, metrics, time.perf_counter() - started, run.notes)
 
 
 def _spread(numbers: range, count: int) -> list[int]:
@@ -255,4 +265,5 @@ def _whole_model(trainer: FusionTrainer, config: FuseConfig) -> Any:
 
 
 def _plain(row: Metric) -> Metric:
-    return {name: (int(value) if name == "step" else float(value)) for name, value in row.items() if name != "epoch"}
+    kept = {name: value for name, value in row.items() if name != "epoch"}
+    return {n: value if n in ("step", "part") else float(value) for n, value in kept.items()}

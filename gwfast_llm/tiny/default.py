@@ -106,11 +106,10 @@ def fusion_job(config: FuseConfig, tests: str, keep: str, progress) -> tuple[lis
 
     fused = fuse(config, progress)
     scores = [Score(s.task, s.kind, s.value) for s in evaluate(fused.model, fused.tokenizer, read_examples(tests))]
-    diagnosis = [{"step": 0, **dataclasses.asdict(agreement)} for agreement in fused.diagnosis]
     if keep:
         fused.model.save_pretrained(keep)
         fused.tokenizer.save_pretrained(keep)
-    return [*diagnosis, *fused.metrics], scores, fused.seconds
+    return fused.metrics, scores, fused.seconds
 
 
 def score_job(model: str, tests: str, progress) -> list[Score]:

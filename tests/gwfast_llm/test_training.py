@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from gwfast_llm.config import (
     TrainConfig,
 )
 from gwfast_llm.errors import FusionError
+from gwfast_llm.fuse import main as fuse_command
 from gwfast_llm.train import fuse
 
 EVERYTHING = ObjectiveConfig(
@@ -32,7 +34,7 @@ EVERYTHING = ObjectiveConfig(
 
 
 def config(home, objective=EVERYTHING, lora=None, **train):
-    train = {"steps": 3, "batch_size": 8, "lr": 1e-2, "warmup_steps": 1, "log_every": 1, **train}
+    train = {"steps": 3, "batch_size": 8, "lr": 1e-2, "warmup_steps": 1, "log_every": 1, "diagnose": 0, **train}
     return FuseConfig(
         ModelConfig(str(home / "pivot")),
         DataConfig(str(home / "train.jsonl"), str(home / "held-out.jsonl"), max_length=96, end_token=False),
@@ -263,7 +265,7 @@ def test_command_fuses_own_models(whole_run):
     }  # fmt: skip
 
 
-def test_killed_run_resumes_to_the_same_bits(home, tmp_path):
+def test_killed_run_resumes_to_the_same_bits(home, tmp_path, capsys):
     def start(name):
         path = yaml(tmp_path / "c.yaml", home, 60, save_every=4)
         line = [sys.executable, "-m", "gwfast_llm.fuse", "--config", path, "--runs", tmp_path, "--name", name]
@@ -286,12 +288,11 @@ def test_killed_run_resumes_to_the_same_bits(home, tmp_path):
     assert not (tmp_path / "killed").exists()
     path = tmp_path / "c.yaml"
 
-    refused = command("--config", path, "--runs", tmp_path, "--name", "killed")
-    assert refused.returncode == 2
-    assert "--resume goes on with it" in refused.stderr
-    other = command("--config", path, "--runs", tmp_path, "--name", "killed", "--resume", "--train.lr", "0.1")
-    assert other.returncode == 2
-    assert "another configuration (train.lr)" in other.stderr
+    flags = ["--config", str(path), "--runs", str(tmp_path), "--name", "killed"]
+    assert fuse_command(flags) == 2
+    assert "--resume goes on with it" in capsys.readouterr().err
+    assert fuse_command([*flags, "--resume", "--train.lr", "0.1"]) == 2
+    assert "another configuration (train.lr)" in capsys.readouterr().err
     done = command("--config", path, "--runs", tmp_path, "--name", "killed", "--resume")
     assert done.returncode == 0, done.stderr
     first, second = (load_file(tmp_path / n / "model" / "model.safetensors") for n in ("whole", "killed"))
@@ -299,10 +300,10 @@ def test_killed_run_resumes_to_the_same_bits(home, tmp_path):
     assert records(tmp_path / "whole") == records(tmp_path / "killed")
 
 
-def test_nothing_to_resume_is_said(home, tmp_path):
-    done = command("--config", yaml(tmp_path / "c.yaml", home, 2), "--runs", tmp_path, "--name", "x", "--resume")
-    assert done.returncode == 2
-    assert "nothing to resume" in done.stderr
+def test_nothing_to_resume_is_said(home, tmp_path, capsys):
+    path = yaml(tmp_path / "c.yaml", home, 2)
+    assert fuse_command(["--config", str(path), "--runs", str(tmp_path), "--name", "x", "--resume"]) == 2
+    assert "nothing to resume" in capsys.readouterr().err
     assert not list(tmp_path.glob(".x*"))
 
 
@@ -335,3 +336,23 @@ def test_two_processes_give_the_losses_of_one(home, tmp_path, whole_run):
     done = launched(home, tmp_path, "two")
     assert done.returncode == 0, done.stderr[-3000:]
     agrees(whole_run, tmp_path / "two")
+
+
+def test_sharded_model_gives_the_losses_of_a_whole_one(home):
+    """FSDP over two processes (gloo), whole logits and chunks, against one process."""
+    script = Path(__file__).with_name("sharded.py")
+
+    def run(shards):
+        launcher = [sys.executable]
+        if shards > 1:
+            launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(shards)]
+        line = [*launcher, str(script), str(home), str(shards)]
+        done = subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=200, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(next(text for text in done.stdout.splitlines() if text.startswith("{")))
+
+    one, two = run(1), run(2)
+    for chunk in ("0", "9"):
+        assert one[chunk]["kinds"] == ["Parameter"]
+        assert two[chunk]["kinds"] == ["DTensor"]
+        assert two[chunk]["losses"] == pytest.approx(one["0"]["losses"], rel=1e-4)

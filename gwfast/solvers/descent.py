@@ -20,8 +20,8 @@ from gwfast.solvers.solution import Solution
 from gwfast.solvers.sorting import best_sorted
 from gwfast.transport import solve_linear
 
-_SMALL = 2_500  # entries up to which many starts cost less than a millisecond each
-_RANDOM = 8
+_SMALL = 400  # entries up to which many starts cost less than a millisecond each
+_RANDOM = 6
 _SINGLE = 90_000  # entries from which plans are looked for in float32 first
 
 
@@ -51,7 +51,10 @@ class Descent:
 
 
 def descend(problem: Problem, start: Plan, name: str, options: Descent, hint: Potentials | None = None) -> Solution:
-    """Conditional gradient from one start, then exchanges and descent in turn until neither helps."""
+    """Exchanges, then conditional gradient, in turn until neither helps.
+
+    Exchanges come first because they are cheap beside a linear program, of which the descent then needs fewer.
+    """
     plan, steps = start, 0
     if problem.shape[0] * problem.shape[1] >= _SINGLE:
         rough = conditional_gradient(
@@ -59,13 +62,14 @@ def descend(problem: Problem, start: Plan, name: str, options: Descent, hint: Po
         )
         plan, steps = rough.plan, rough.iterations
     exact = Products(problem, single=False)
+    plan = two_exchange(problem, plan, options.swaps) or plan
     while True:
         solution = conditional_gradient(exact, plan, name=name, tol=options.tol, max_iter=options.max_iter, hint=hint)
         steps += solution.iterations
         solution = replace(solution, iterations=steps)
         if time.perf_counter() > options.deadline:
             return replace(solution, stop=Stop.TIME_LIMIT)
-        better = two_exchange(problem, solution.plan, options.swaps)
+        better = None if solution.plan is plan else two_exchange(problem, solution.plan, options.swaps)
         if better is None:
             return solution
         plan = better
@@ -101,17 +105,21 @@ def best_descent(problem: Problem, options: Descent) -> Solution:
     """
     problem, factor = problem.normalised()
     start, hint = annealed_start(problem, options.schedule)
-    best = descend(problem, start, "an annealed start", options, hint)
-    value = item(objective(problem, best.plan))
     small = problem.shape[0] * problem.shape[1] <= _SMALL
+    rough = replace(options, tol=max(options.tol, 1e-6)) if small else options
+    best = descend(problem, start, "an annealed start", rough, hint)
+    value = item(objective(problem, best.plan))
     for name, plan in _rivals(problem):
         if time.perf_counter() > options.deadline:
             best = replace(best, stop=Stop.TIME_LIMIT)
             break
         if not small and item(objective(problem, plan)) >= value:
             continue
-        other = descend(problem, plan, name, options, hint)
+        other = descend(problem, plan, name, rough, hint)
         reached = item(objective(problem, other.plan))
         if reached < value:
             best, value = other, reached
+    if rough is not options and time.perf_counter() <= options.deadline:
+        last = descend(problem, best.plan, best.start, options, hint)
+        best = replace(last, iterations=best.iterations + last.iterations)
     return replace(best, stationarity=best.stationarity / factor)

@@ -143,18 +143,30 @@ def reduce_rows(L, C, ints, dist, done, v):
 
 
 @njit(cache=True, nogil=True)
-def _make_child(L, C, i0, k0, L2, C2):
-    """Arrays of the problem with the pair (i0, k0) fixed."""
+def _child_leaders(L, C, i0, k0, L2):
+    """Pair costs of the problem with the pair (i0, k0) fixed."""
     r = L2.shape[0]
     for a in range(r):
         i = a + (a >= i0)
         for b in range(r):
             k = b + (b >= k0)
             L2[a, b] = min(L[i, k] + C[i0, k0, i, k] + C[i, k, i0, k0], BIG)
+
+
+@njit(cache=True, nogil=True)
+def _child_costs(C, i0, k0, C2):
+    """Costs of pairs of pairs of the problem with the pair (i0, k0) fixed."""
+    r = C2.shape[0]
+    for a in range(r):
+        i = a + (a >= i0)
+        for b in range(r):
+            k = b + (b >= k0)
             for c in range(r):
-                j = c + (c >= i0)
-                for d in range(r):
-                    C2[a, b, c, d] = C[i, k, j, d + (d >= k0)]
+                source, out = C[i, k, c + (c >= i0)], C2[a, b, c]
+                for d in range(k0):
+                    out[d] = source[d]
+                for d in range(k0, r):
+                    out[d] = source[d + 1]
 
 
 @njit(cache=True, nogil=True)
@@ -212,9 +224,15 @@ def search(
             if kid_bounds[depth, s] >= cutoff:
                 continue
             i0, k0 = kids[depth, s, 0], kids[depth, s, 1]
-            C2 = store[offset[depth + 1] : offset[depth + 2]].reshape(r - 1, r - 1, r - 1, r - 1)
-            _make_child(L, C, i0, k0, leaders[depth + 1, : (r - 1) * (r - 1)].reshape(r - 1, r - 1), C2)
-            bounds[depth + 1] = kid_bounds[depth, s]
+            L2 = leaders[depth + 1, : (r - 1) * (r - 1)].reshape(r - 1, r - 1)
+            _child_leaders(L, C, i0, k0, L2)
+            lb = kid_bounds[depth, s] + reduce_leaders(L2, target[: r - 1], ints, dist, done, v)
+            if lb >= cutoff:  # pruned before its costs are copied
+                budget -= 1
+                state[2] += 1
+                continue
+            _child_costs(C, i0, k0, store[offset[depth + 1] : offset[depth + 2]].reshape(r - 1, r - 1, r - 1, r - 1))
+            bounds[depth + 1] = lb
             for a in range(r - 1):
                 rows[depth + 1, a] = rows[depth, a + (a >= i0)]
                 cols[depth + 1, a] = cols[depth, a + (a >= k0)]

@@ -11,6 +11,7 @@ import numpy as np
 from gwfast._array import from_numpy
 from gwfast._array.branch_numba import reduce_rows, search, value_of
 from gwfast._array.gilmore_numba import cheap_search
+from gwfast._array.iterated_numba import iterated
 from gwfast.bounds.linear import minimum
 from gwfast.bounds.permutations import permutation_slack
 from gwfast.bounds.quadratic import quadratic_bound
@@ -25,7 +26,7 @@ from gwfast.transport import is_uniform
 
 PERMUTATIONS = "permutations"
 COUPLINGS = "branch-and-bound"
-_ROUNDS = 3
+_ROUNDS = 2
 _CHEAP_POINTS, _CHEAP_GAP = 17, 0.15  # small problems with a weak root go faster with many cheap nodes
 
 
@@ -80,7 +81,7 @@ def permutation_search(
     problem : Problem
         n = m and uniform weights.
     start : integer array (n,), optional
-        Permutation to start from; a rounded plan of the quadratic bound without it.
+        Permutation to improve first, besides the rounded plan of the quadratic bound.
     gap : float
         Stop when (value - bound) / value is at most this.
     time_limit : float
@@ -112,24 +113,20 @@ def permutation_search(
     return PermutationResult(plan, bound, coupling, tree.nodes, time.perf_counter() - begin, stop)
 
 
-def rounded(s: Scaled, T: np.ndarray) -> np.ndarray:
-    """Permutation nearest to a plan, improved by exchanging pairs of targets while that helps; O(n^3) a pass."""
+def good_permutation(s: Scaled, plans: list[np.ndarray], kicks: int = 100) -> np.ndarray:
+    """Round plans (n, m) to permutations, and return the best after iterated exchanges; O(n^3) a kick, seeded."""
     n = len(s.p)
-    target = minimum(-T, s.p, s.q).cols.astype(np.int64)
     M = n * s.features
-    value = value_of(s.first, s.second, M, target)
-    improved = True
-    while improved:
-        improved = False
-        for a in range(n):
-            for b in range(a):
-                target[a], target[b] = target[b], target[a]
-                found = value_of(s.first, s.second, M, target)
-                if found < value * (1 - 1e-12):
-                    value, improved = found, True
-                else:
-                    target[a], target[b] = target[b], target[a]
-    return target
+    rng = np.random.default_rng(0)
+    least = 1e-14 * n * n * s.size
+    best, least_value = np.arange(n), math.inf
+    for T in plans:
+        target = minimum(-T, s.p, s.q).cols.astype(np.int64)
+        iterated(s.first, s.second, M, target, rng.integers(0, n, (kicks, 6)), least)
+        value = value_of(s.first, s.second, M, target)
+        if value < least_value:
+            best, least_value = target, value
+    return best
 
 
 class _Tree:
@@ -138,8 +135,10 @@ class _Tree:
     def __init__(self, problem: Problem, start: np.ndarray | None, sweeps: int | None):
         self.problem, self.s = problem, scaled(problem)
         s, n = self.s, problem.shape[0]
-        if start is None:
-            start = rounded(s, np.asarray(quadratic_bound(problem, 15)[1].toarray()))
+        plans = [np.asarray(quadratic_bound(problem, 15)[1].toarray())]
+        if start is not None:
+            plans.append(np.eye(n)[start])
+        start = good_permutation(s, plans)
         M = n * s.features
         value = value_of(s.first, s.second, M, start.astype(np.int64))
         C, L, constant = _root_costs(problem, s, value / (n * n) * s.scale, sweeps)

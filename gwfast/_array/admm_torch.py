@@ -166,7 +166,7 @@ def potentials(means: Means, p: torch.Tensor, q: torch.Tensor) -> tuple[torch.Te
 def sweep(state: State, costs: Costs, rho: float, workers: Workers) -> None:
     """One Douglas-Rachford step, in place."""
     right, right2, left, left2 = potentials(state.means, costs.p, costs.q)
-    change = 0.0
+    change = torch.zeros((), device=costs.p.device)
     for part in workers.blocks:
         w, cost = state.W[part], _block_cost(costs, part, state.price)
         step = (w - cost).clamp_(min=0).sub_(w)
@@ -175,10 +175,10 @@ def sweep(state: State, costs: Costs, rho: float, workers: Workers) -> None:
         step -= left[part, None]
         step -= left2[None]
         w.add_(step, alpha=rho)
-        change += float(step.square_().sum())
+        change += step.square_().sum()
         g = torch.sub(w, cost, out=step).clamp_(min=0).mul_(2).sub_(w)
         _take_means(g, costs, part, state.means)
-    state.change = change / state.W.numel()
+    state.change = float(change) / state.W.numel()
 
 
 def to_host(W: torch.Tensor) -> np.ndarray:

@@ -24,7 +24,7 @@ __all__ = [
     "reformulation_bound",
 ]
 
-_POLISH = 25  # cost of solving all inner problems, in certificates that take their prices as they are
+_POLISH = 0.5  # cost of solving all inner problems, in certificates that take their prices as they are, per point
 _FLAT = 8  # groups of sweeps without progress after which a run has stalled
 
 
@@ -109,11 +109,12 @@ def drive(run: Reformulation, upper: float | None, gap: float, deadline: float, 
     problems of the best dual are solved at the end.
     """
     pace = run.pace
-    worth_polishing = deadline - time.perf_counter() > 4 * _POLISH * pace.certificate
+    polish = _POLISH * max(run.problem.shape)
+    worth_polishing = deadline - time.perf_counter() > 4 * polish * pace.certificate
     while True:
         stop = _reached(run, upper, gap)
         now = time.perf_counter()
-        reserve = _POLISH * pace.certificate if worth_polishing else 0.0
+        reserve = polish * pace.certificate if worth_polishing else 0.0
         if stop is None and run.sweeps >= sweeps:
             stop = Stop.ITERATIONS
         if stop is None and now + reserve >= deadline:

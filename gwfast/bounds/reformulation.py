@@ -25,7 +25,8 @@ __all__ = [
 ]
 
 _POLISH = 0.5  # cost of solving all inner problems, in certificates that take their prices as they are, per point
-_FLAT = 8  # groups of sweeps without progress after which a run has stalled
+_FLAT = 16  # groups of sweeps without progress after which a run has stalled
+_SHORTEN = 0.3  # factor of the step length after every quarter of them: shorter steps settle tight problems
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +139,8 @@ def drive(run: Reformulation, upper: float | None, gap: float, deadline: float, 
         if group >= 20:
             grown = run.best.value - before > 1e-7 * abs(run.best.value) + run.best.margin
             pace.flat = 0 if grown or run.best.value <= 0 else pace.flat + 1
+            if pace.flat and pace.flat % (_FLAT // 4) == 0 and pace.flat < _FLAT:
+                run.change_step(_SHORTEN)
 
 
 def _reached(run: Reformulation, upper: float | None, gap: float) -> Stop | None:

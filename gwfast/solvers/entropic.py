@@ -35,8 +35,8 @@ class Entropic:
         Proximal point (the temperature is a step size) instead of mirror descent (the entropy stays in the limit).
     tol : float
         Stop when the objective changes by less than `tol` of itself and the L1 marginal error is below `tol`.
-    max_iter, scalings : int
-        Outer steps, and Sinkhorn scalings in each, at most.
+    max_iter : int
+        Outer steps at most.
     deadline : float
         time.perf_counter() after which the run stops.
     """
@@ -45,8 +45,12 @@ class Entropic:
     proximal: bool = False
     tol: float = 1e-4
     max_iter: int = 1000
-    scalings: int = 1000
     deadline: float = float("inf")
+
+    @property
+    def scalings(self) -> int:
+        """Sinkhorn scalings in a step at most: mirror descent carries its potentials over, proximal steps start anew."""
+        return 500 if self.proximal else 50
 
     @property
     def fits_single(self) -> bool:
@@ -127,7 +131,7 @@ def _compiled(problem: Problem, options: Entropic) -> Solution:
         problem.size,
         options.tol,
         options.max_iter,
-        min(options.scalings, 50),
+        options.scalings,
     )
     rounded = round_to_marginals(plan.astype(np.float64), problem.p, problem.q)
     stop = Stop.MARGINALS if met else Stop.ITERATIONS

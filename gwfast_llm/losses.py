@@ -11,7 +11,7 @@ from torch import Tensor
 from gwfast_llm.errors import FusionError
 from gwfast_llm.graph import Feature, Nodes, Weights
 from gwfast_llm.graph_objective import Distance, GraphOptions, gld_part
-from gwfast_llm.logits import Selection, TopK, pack_rows, select
+from gwfast_llm.logits import Selection, TopK, largest, pack_rows, select
 from gwfast_llm.objective import uld_part
 
 
@@ -132,8 +132,8 @@ def gld_loss(
     """
     _check_pair(student_logits, teacher_logits, student_mask, teacher_mask)
     options = GraphOptions(nodes, weights, feature, distance)
-    s, s_real = _kept_answers(student_logits, student_mask, top_k)
-    t, t_real = _kept_answers(teacher_logits, teacher_mask, top_k)
+    s, s_real = answers_only(_without_sum(student_logits, top_k), student_mask)
+    t, t_real = answers_only(_without_sum(teacher_logits, top_k), teacher_mask)
     sizes = (student_logits.shape[-1], teacher_logits.shape[-1])
     return gld_part(s, t, s_real, t_real, sizes, options).mean
 
@@ -159,6 +159,14 @@ def _check_pair(student_logits: Tensor, teacher_logits: Tensor, student_mask: Te
             f"student_logits has {len(student_logits)} examples, teacher_logits {len(teacher_logits)}; "
             "the same examples are needed in the same order"
         )
+
+
+def _without_sum(logits: Tensor, k: int) -> TopK:
+    """Kept logits without their log-sum-exp, which graphs do not use and which costs as much as the selection."""
+    size = logits.shape[-1]
+    _, ids = largest(logits.detach().flatten(0, 1), size if k <= 0 else min(k, size))
+    ids = ids.unflatten(0, logits.shape[:2])
+    return TopK(logits.gather(-1, ids), ids, logits.detach()[..., 0])
 
 
 def _kept_answers(logits: Tensor, mask: Tensor, k: int) -> tuple[TopK, Tensor]:

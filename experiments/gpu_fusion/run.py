@@ -23,6 +23,9 @@ from gwfast_llm.chunked import ChunkedHead, ChunkedStudent
 from gwfast_llm.combine import DenseStudent, batch_counts, batch_parts, part_names, request_of
 from gwfast_llm.config import LoraConfig, ObjectiveConfig
 from gwfast_llm.data import Encoded
+from gwfast_llm.graph_objective import GraphOptions, gld_part
+from gwfast_llm.logits import Selection, select
+from gwfast_llm.objective import uld_part
 from gwfast_llm.signal import OnlineSource
 from gwfast_llm.train import with_adapters
 
@@ -112,6 +115,13 @@ def gold_uld(student: torch.Tensor, teacher: torch.Tensor) -> Callable[[], torch
     return lambda: loss(student, teacher, labels, labels, labels, labels)
 
 
+def both_losses(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """ULD + GLD from one selection a model, as the trainer computes them."""
+    s, t = (select(z, Selection(10)) for z in (student, teacher))
+    sizes = (student.shape[-1], teacher.shape[-1])
+    return uld_part(s.probs, t.probs, mask).mean + gld_part(s, t, mask, mask, sizes, GraphOptions()).mean
+
+
 def losses_alone(record: Callable[..., None]) -> None:
     """Cost of the loss alone on a CPU with one thread."""
     threads = torch.get_num_threads()
@@ -124,10 +134,7 @@ def losses_alone(record: Callable[..., None]) -> None:
     contenders: dict[str, Callable[[], torch.Tensor] | None] = {
         "uld, top 10": lambda: uld_loss(student, teacher, mask, mask, top_k=10),
         "gld, ranks, top 10": lambda: gld_loss(student, teacher, mask, mask, top_k=10, nodes="rank", weights="logits"),
-        "uld + gld, top 10": lambda: (
-            uld_loss(student, teacher, mask, mask, top_k=10)
-            + gld_loss(student, teacher, mask, mask, top_k=10, nodes="rank", weights="logits")
-        ),
+        "uld + gld, top 10": lambda: both_losses(student, teacher, mask),
         "TRL GOLD's uld": gold_uld(student, teacher),
     }
     for name, loss in contenders.items():

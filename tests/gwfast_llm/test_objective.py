@@ -8,6 +8,7 @@ import torch
 
 import gwfast_llm
 from gwfast_llm.errors import FusionError
+from gwfast_llm.logits import top_k
 from gwfast_llm.objective import kl_part, sft_part
 
 
@@ -198,3 +199,53 @@ def test_unknown_option_is_named():
     z = torch.zeros(2, 7, 12), torch.zeros(2, 6, 12)
     with pytest.raises(FusionError, match="nodes is 'tokens'"):
         gwfast_llm.gld_loss(*z, sm, tm, nodes="tokens")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(3, 7), (2, 4, 1000), (5, 3001)])
+def test_top_k_and_sum_agree_with_the_plain_operations(shape):
+    z = torch.randn(*shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    plain = z.detach().clone().requires_grad_()
+    for k in (1, 5):
+        kept = top_k(z, k)
+        found = plain.topk(k, dim=-1)
+        assert torch.equal(kept.values, found.values)
+        assert torch.equal(kept.ids, found.indices)
+        torch.testing.assert_close(kept.logsumexp, plain.logsumexp(-1))
+        weights = torch.randn(*shape[:-1], k, generator=torch.Generator().manual_seed(1))
+        (own,) = torch.autograd.grad((kept.probs * weights).sum() + kept.logsumexp.pow(2).sum(), z)
+        probs = (found.values - plain.logsumexp(-1, keepdim=True)).exp()
+        (other,) = torch.autograd.grad((probs * weights).sum() + plain.logsumexp(-1).pow(2).sum(), plain)
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
+
+
+def test_top_k_with_impossible_tokens():
+    z = torch.randn(2, 600, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    z[:, 0] = -torch.inf
+    z[1, 5:] = -torch.inf
+    kept = top_k(z, 3)
+    torch.testing.assert_close(kept.logsumexp, z.logsumexp(-1))
+    assert torch.equal(kept.values, z.topk(3).values)
+
+
+def test_half_precision_logits_have_sums_in_single():
+    z = torch.randn(2, 5000, generator=torch.Generator().manual_seed(0)).bfloat16()
+    kept = top_k(z, 4)
+    assert kept.values.dtype == torch.bfloat16
+    assert kept.logsumexp.dtype == torch.float32
+    torch.testing.assert_close(kept.logsumexp, z.float().logsumexp(-1))
+
+
+def test_the_losses_keep_almost_nothing_for_the_backward_pass():
+    """At least 100 times less than sorting the vocabulary would (four tensors of the logits' size)."""
+    z = logits(0, 1, 32, 5000).float().requires_grad_()
+    t = logits(1, 1, 32, 5000).float()
+    m = torch.ones(1, 32, dtype=torch.bool)
+    kept = {z.untyped_storage().data_ptr(): 0, t.untyped_storage().data_ptr(): 0}
+
+    def pack(tensor):
+        kept.setdefault(tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        gwfast_llm.uld_loss(z, t, m, m) + gwfast_llm.gld_loss(z, t, m, m, nodes="rank", weights="logits")
+    assert sum(kept.values()) < 4 * z.numel() * 4 / 100

@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
-import gwfast
 import numpy as np
 import pytest
+
+import gwfast
 
 ROOT = Path(__file__).parent.parent
 THEORY = "\n".join(page.read_text() for page in (ROOT / "docs" / "theory").glob("*.md"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,7 @@ def first_gradient(problem: Problem) -> Array:
     return linearised(problem, a.mean[:, None] * b.mean[None, :], a.comean[:, None] * b.comean[None, :])
 
 
-def single_arguments(products: Products) -> tuple:
+def single_arguments(products: Products) -> tuple[Any, Any, bool, Any, Any, Any, Any, Any]:
     """What the compiled runs need, in float32: costs, symmetry, weights, (1 - alpha) M, alpha, first gradient."""
     problem = products.problem
     c1, c2 = products.costs

@@ -49,7 +49,7 @@ class Entropic:
 
     @property
     def scalings(self) -> int:
-        """Sinkhorn scalings in a step at most: mirror descent carries its potentials over, proximal steps start anew."""
+        """Sinkhorn scalings in a step at most: mirror descent carries its potentials over, proximal steps do not."""
         return 500 if self.proximal else 50
 
     @property

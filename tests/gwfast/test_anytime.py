@@ -6,11 +6,11 @@ import time
 
 import numpy as np
 import pytest
-import reference
-from strategies import cost
 
 import gwfast
+import reference
 from gwfast.ladder import EFFORTS
+from strategies import cost
 
 
 def noisy_pair(n, noise, seed=0):

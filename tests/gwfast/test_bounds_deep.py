@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import KINDS, Case, cases, cost, weights
 
+import reference
 from gwfast._array import admm_numba, admm_torch
 from gwfast.bounds.quadratic import dual_weights, quadratic_bound
 from gwfast.bounds.reformulation import Reformulation, memory, reformulation_bound
@@ -18,6 +17,7 @@ from gwfast.plan import Plan
 from gwfast.problem import objective
 from gwfast.request import make_request
 from gwfast.transport import solve_linear
+from strategies import KINDS, Case, cases, cost, weights
 
 SCALES = (1e-90, 1e-30, 1.0, 1e90)
 

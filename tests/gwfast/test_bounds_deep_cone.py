@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import Case, cases, cost, weights
 
+import reference
 from gwfast.bounds.cone import Cone, ConeDual, cone_bound, cone_memory
 from gwfast.bounds.cone_dual import Face
 from gwfast.bounds.reformulation import Reformulation
@@ -15,6 +14,7 @@ from gwfast.problem import objective
 from gwfast.request import make_request
 from gwfast.result import Stop
 from gwfast.transport import solve_linear
+from strategies import Case, cases, cost, weights
 
 
 def problem_of(case):

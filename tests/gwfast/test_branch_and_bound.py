@@ -5,11 +5,10 @@ import math
 import networkx as nx
 import numpy as np
 import pytest
-import reference
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import KINDS, Case, cost
 
+import reference
 from gwfast.bounds.permutations import permutation_slack
 from gwfast.bounds.scaled import scaled
 from gwfast.problem import objective
@@ -17,6 +16,7 @@ from gwfast.request import make_request
 from gwfast.result import Stop
 from gwfast.solvers import branch_and_bound
 from gwfast.solvers.branch_and_bound import permutation_search, search_memory
+from strategies import KINDS, Case, cost
 
 
 def problem_of(C1, C2, M=None, alpha=None, p=None):

@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
-from strategies import cost
 
 import gwfast
+from strategies import cost
 
 KINDS = ("normal", "cloud", "graph", "gram", "ties", "low-rank", "scaled")
 CHUNKS, PROBLEMS = 20, 500

@@ -5,8 +5,8 @@ import json
 import networkx as nx
 import numpy as np
 import pytest
-import reference
 
+import reference
 from gwfast.__main__ import main
 
 

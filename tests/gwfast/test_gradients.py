@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from strategies import cost
 
 import gwfast
+from strategies import cost
 
 torch = pytest.importorskip("torch", reason="torch is an extra")
 

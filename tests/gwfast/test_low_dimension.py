@@ -2,18 +2,18 @@
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import weights
 
 import gwfast
+import reference
 from gwfast.bounds.scaled import scaled
 from gwfast.plan import Plan
 from gwfast.problem import objective
 from gwfast.request import make_request
 from gwfast.result import Stop
 from gwfast.solvers.low_dimension import low_dimension_search, moment_form
+from strategies import weights
 
 
 def problem_of(x, y, metric, p=None, q=None, M=None, alpha=None):

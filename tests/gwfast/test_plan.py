@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import weights
 
 import gwfast
 from gwfast.transport import monotone_atoms, round_to_marginals
+from strategies import weights
 
 
 def test_atoms_and_matrix_agree(xp):

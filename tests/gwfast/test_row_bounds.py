@@ -1,15 +1,16 @@
 """Second and third lower bounds: against their definitions, their orders, both libraries."""
 
-import gwfast
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import gwfast
 import reference
 from gwfast._array import sorted_row_products
 from gwfast.bounds.entries import second_lower_bound
 from gwfast.bounds.rows import row_bounds
 from gwfast.request import make_request
-from hypothesis import given
-from hypothesis import strategies as st
 from strategies import cases, cost, weights
 
 

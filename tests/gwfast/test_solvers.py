@@ -3,14 +3,14 @@
 import numpy as np
 import ot
 import pytest
-import reference
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import cost, weights
 
 import gwfast
+import reference
 from gwfast.request import make_request
 from gwfast.transport import solve_linear
+from strategies import cost, weights
 
 
 def pairs(count, n, m, kind="cloud", seed=0):

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import cases, cost
 
 import gwfast
+import reference
+from strategies import cases, cost
 
 PROVED_TO_ROUNDING = 1e-9
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gwfast_llm.combine import Batch, DenseStudent, batch_parts, part_names
+from gwfast_llm.combine import Batch, DenseStudent, batch_counts, batch_parts, part_names
 from gwfast_llm.config import PARTS, ObjectiveConfig
 
 SURE = 0.9  # a source that gives one token more than this is following the layout, not choosing a word
@@ -62,16 +62,18 @@ class Agreement:
         return f"warning: {text}; it points against it: {INSTEAD}" if self.against else text
 
 
-def diagnose(model: Any, batch: Batch, held_out: Batch, objective: ObjectiveConfig, slots: int) -> list[Agreement]:
+def diagnose(
+    model: Any, batches: Sequence[Batch], held_out: Sequence[Batch], objective: ObjectiveConfig, slots: int
+) -> list[Agreement]:
     """Compare the gradient of every weighted part with the cross-entropy's on held-out text.
 
     Parameters
     ----------
     model : transformers.PreTrainedModel or peft.PeftModel
         The pivot; its weights and gradients are left as they are.
-    batch : dict
-        Training examples, from `gwfast_llm.collate.FusionCollator`.
-    held_out : dict
+    batches : sequence of dict
+        Training examples, from `gwfast_llm.collate.FusionCollator`, in batches small enough for one backward pass.
+    held_out : sequence of dict
         Other examples, collated with `path` targets.
     objective : ObjectiveConfig
         Its parts with a weight are measured.
@@ -85,20 +87,21 @@ def diagnose(model: Any, batch: Batch, held_out: Batch, objective: ObjectiveConf
 
     Notes
     -----
-    Cost: one forward and backward pass a part, and memory for three gradients.
+    Cost: one forward and backward pass a part and batch, and memory for three gradients.
     """
     was_training = model.training
     model.eval()
     weights = [p for p in model.parameters() if p.requires_grad]
-    every = _gradient(model, held_out, ["sft"], weights, 0)["sft"]
-    unsure = dict(held_out, labels=_unsure_labels(held_out))
-    has_text = bool((unsure["labels"] != -100).any())
-    text = _gradient(model, unsure, ["sft"], weights, 0)["sft"] if has_text else None
+    plain = ObjectiveConfig(preset="sft")
+    every = _gradient(model, held_out, weights, 0, plain)
+    unsure = [dict(batch, labels=_unsure_labels(batch)) for batch in held_out]
+    unsure = [batch for batch in unsure if (batch["labels"] != -100).any()]
+    text = _gradient(model, unsure, weights, 0, plain) if unsure else None
     names = ["sft", *(name for name, weight in objective.weights.items() if weight and name != "sft")]
     found, size = [], 1.0
     for name in names:
         only = dataclasses.replace(objective, preset="custom", **{part: float(part == name) for part in PARTS})
-        own = _gradient(model, batch, [name], weights, slots, only)[name]
+        own = _gradient(model, batches, weights, slots, only)
         length = _dot(own, own) ** 0.5
         if name == "sft":
             size = max(length, 1e-30)
@@ -108,28 +111,23 @@ def diagnose(model: Any, batch: Batch, held_out: Batch, objective: ObjectiveConf
 
 
 def _gradient(
-    model: Any,
-    batch: Batch,
-    names: Sequence[str],
-    weights: Sequence[Tensor],
-    slots: int,
-    objective: ObjectiveConfig | None = None,
-) -> dict[str, list[Tensor]]:
-    """Gradient of each named part, summed over source slots."""
-    objective = objective or ObjectiveConfig(preset="sft")
+    model: Any, batches: Sequence[Batch], weights: Sequence[Tensor], slots: int, objective: ObjectiveConfig
+) -> list[Tensor]:
+    """Gradient of an objective of one part over all batches, summed over source slots."""
     device = next(model.parameters()).device
-    batch = {name: value.to(device) for name, value in batch.items()}
-    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
-    parts = batch_parts(DenseStudent(logits), batch, objective, slots)
-    found = {}
-    for name in names:
-        own = [part.mean for (n, _), part in zip(part_names(objective, slots), parts) if n == name]
-        total = torch.stack(own).sum()
-        if not total.requires_grad:  # a part without any matched position
-            found[name] = [torch.zeros_like(w) for w in weights]
+    names = part_names(objective, slots)
+    counts = torch.stack([batch_counts(batch, names) for batch in batches]).sum(0).clamp_min(1)
+    found = [torch.zeros_like(w) for w in weights]
+    for batch in batches:
+        here = {name: value.to(device) for name, value in batch.items()}
+        logits = model(input_ids=here["input_ids"], attention_mask=here["attention_mask"], use_cache=False).logits
+        parts = batch_parts(DenseStudent(logits), here, objective, slots)
+        total = torch.stack([part.total.float() / count for part, count in zip(parts, counts.to(device))]).sum()
+        if not total.requires_grad:  # nothing in this batch that the part looks at
             continue
-        gradients = torch.autograd.grad(total, weights, allow_unused=True)
-        found[name] = [torch.zeros_like(w) if g is None else g for g, w in zip(gradients, weights)]
+        for kept, own in zip(found, torch.autograd.grad(total, weights, allow_unused=True)):
+            if own is not None:
+                kept += own
     return found
 
 

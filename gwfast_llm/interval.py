@@ -12,6 +12,7 @@ from gwfast_llm.combine import Batch
 from gwfast_llm.graph import Interval, certified_interval
 
 INTERVAL_NODES = 256
+LOGITS_AT_ONCE = 2**28
 
 
 class IntervalMeter:
@@ -32,6 +33,7 @@ class IntervalMeter:
 
     def __init__(self, batch: Batch, vocab_size: int):
         self._batch = batch
+        self._vocab_size = vocab_size
         mask = batch["pair_mask"][:, 0]
         ids, probs = batch["path_ids"][:, 0][mask], batch["path_probs"][:, 0][mask]
         used, column = ids.unique(return_inverse=True)
@@ -52,12 +54,13 @@ class IntervalMeter:
         device = next(model.parameters()).device
         found = []
         with torch.no_grad():
-            for k in range(0, len(batch["input_ids"]), 16):
-                part = {name: batch[name][k : k + 16].to(device) for name in ("input_ids", "attention_mask")}
+            step = max(1, LOGITS_AT_ONCE // (batch["input_ids"].shape[1] * self._vocab_size))
+            for k in range(0, len(batch["input_ids"]), step):
+                part = {name: batch[name][k : k + step].to(device) for name in ("input_ids", "attention_mask")}
                 logits = model(**part, use_cache=False).logits
                 rows = torch.arange(len(logits), device=device)[:, None]
-                at = batch["pair_index"][k : k + 16, 0].to(device)
-                picked = logits[rows, at][batch["pair_mask"][k : k + 16, 0].to(device)]
+                at = batch["pair_index"][k : k + step, 0].to(device)
+                picked = logits[rows, at][batch["pair_mask"][k : k + step, 0].to(device)]
                 found.append(picked.float().softmax(-1)[:, self._nodes.to(device)].cpu())
         model.train(training)
         return certified_interval(torch.cat(found).numpy().astype(np.float64), self._target)

@@ -212,7 +212,7 @@ def plot_scores(path: Path, contenders: Sequence[Contender]) -> None:
         axis.set_xticks([i + 0.4 for i in range(len(tasks))], tasks)
         axis.set_title(title)
         axis.grid(alpha=0.3, axis="y")
-    axes[1].legend(fontsize=8)
+    axes[1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     _save(figure, path)
 
 

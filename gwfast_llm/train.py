@@ -26,7 +26,7 @@ from gwfast_llm.trainer import FusionTrainer, Indices
 
 Progress = Callable[[int, int], None]
 Metric = dict[str, Any]
-HELD_OUT_EXAMPLES = 224  # for the interval and the diagnosis
+HELD_OUT_EXAMPLES = 56  # at least so many for the interval; twice train.diagnose for the diagnosis
 WHOLE = "whole"  # name of the mark in a finished checkpoint
 
 
@@ -206,15 +206,22 @@ def fuse(
     sharded = bool(arguments.fsdp_config and arguments.fsdp) or arguments.deepspeed is not None
     slots = desk.slots if desk and objective.distils else 0
     collator = FusionCollator(rows[0], pad, objective, desk)
-    held_out = _spread(range(size, len(rows[0])), HELD_OUT_EXAMPLES)
+    held_out = _spread(range(size, len(rows[0])), max(HELD_OUT_EXAMPLES, 2 * config.train.diagnose))
     if desk and held_out and not sharded and (config.train.interval_every or config.train.diagnose):
         batch = FusionCollator(rows[0], pad, ObjectiveConfig(preset="path"), desk)(held_out)
         if config.train.interval_every:
             meter = IntervalMeter(batch, model.get_input_embeddings().num_embeddings)
             callbacks.append(IntervalCallback(meter, config.train.interval_every))
         if config.train.diagnose and not resume:
-            own = collator(_spread(range(size), config.train.diagnose))
-            diagnosis = diagnose(model.to(arguments.device), own, batch, objective, slots)
+            step = 1 if config.train.chunk else config.train.batch_size
+            carried = FusionCollator(rows[0], pad, ObjectiveConfig(preset="path"), desk)
+            diagnosis = diagnose(
+                model.to(arguments.device),
+                [collator(part) for part in _runs(_spread(range(size), config.train.diagnose), step)],
+                [carried(part) for part in _runs(held_out, step)],
+                objective,
+                slots,
+            )
             callbacks.append(_DiagnosisCallback(diagnosis))
             if progress is None and arguments.should_log:
                 print("\n".join(agreement.sentence() for agreement in diagnosis))
@@ -251,6 +258,11 @@ def fuse(
 def _spread(numbers: range, count: int) -> list[int]:
     """At most `count` of the numbers, evenly spread: data sets are often sorted by kind."""
     return list(numbers[:: max(1, len(numbers) // count)][:count])
+
+
+def _runs(numbers: list[int], step: int) -> list[list[int]]:
+    """The numbers in batches of at most `step`."""
+    return [numbers[start : start + step] for start in range(0, len(numbers), step)]
 
 
 def _whole_model(trainer: FusionTrainer, config: FuseConfig) -> Any:

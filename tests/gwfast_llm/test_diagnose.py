@@ -40,7 +40,7 @@ def test_cross_entropy_agrees_with_itself(parts):
     model, batch = parts
     own = batch(range(12), OBJECTIVE)
     held_out = batch(range(12), ObjectiveConfig(preset="path"))
-    found = {a.part: a for a in diagnose(model, own, held_out, OBJECTIVE, 1)}
+    found = {a.part: a for a in diagnose(model, [own], [held_out], OBJECTIVE, 1)}
     assert list(found) == ["sft", "path", "uld", "gld"]
     assert found["sft"].cosine == pytest.approx(1.0, abs=1e-6)
     assert found["sft"].size == pytest.approx(1.0, abs=1e-9)
@@ -52,7 +52,7 @@ def test_cosine_is_that_of_the_two_gradients(parts):
     model, batch = parts
     objective = ObjectiveConfig(preset="custom", uld=1.0, source_top_k=0)
     own, held_out = batch(range(8), objective), batch(range(20, 30), ObjectiveConfig(preset="path"))
-    found = diagnose(model, own, held_out, objective, 1)[1]
+    found = diagnose(model, [own], [held_out], objective, 1)[1]
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
 
     from gwfast_llm.losses import uld_loss
@@ -79,6 +79,22 @@ def test_cosine_is_that_of_the_two_gradients(parts):
     expected = torch.nn.functional.cosine_similarity(truth.double(), part.double(), dim=0).item()
     assert found.cosine == pytest.approx(expected, abs=1e-5)
     assert all(torch.equal(before[n], p) for n, p in model.named_parameters())
+
+
+def test_batches_are_one_large_batch(parts):
+    model, batch = parts
+    path = ObjectiveConfig(preset="path")
+    whole = diagnose(model, [batch(range(12), OBJECTIVE)], [batch(range(20, 30), path)], OBJECTIVE, 1)
+    cut = diagnose(
+        model,
+        [batch(range(5), OBJECTIVE), batch(range(5, 12), OBJECTIVE)],
+        [batch([k], path) for k in range(20, 30)],
+        OBJECTIVE,
+        1,
+    )
+    for a, b in zip(whole, cut, strict=True):
+        assert a.part == b.part
+        assert (a.cosine, a.cosine_text, a.size) == pytest.approx((b.cosine, b.cosine_text, b.size), abs=1e-4)
 
 
 def test_warning_names_what_to_use_instead():

@@ -169,8 +169,8 @@ class Result:
 
     @property
     def distance(self) -> Any:
-        """Square root of `value`, the distance GW_2 where no feature cost is given."""
-        return self.value**0.5
+        """Square root of `value`, the distance GW_2 where no feature cost is given; NaN where features make it < 0."""
+        return self.value**0.5 if item(self.value) >= 0 else math.nan
 
     def __str__(self) -> str:
         n, m = self.plan.shape

@@ -131,6 +131,14 @@ def test_copies_of_one_space_with_distinct_rows_are_recognised(solver, symmetric
         assert result.gap == 0
 
 
+def test_a_negative_objective_has_no_distance(solver):
+    result = SOLVERS[solver](np.eye(3), np.eye(3), M=-np.ones((3, 3)), alpha=0.5)
+    assert result.value < 0
+    assert np.isnan(result.distance)
+    assert "interval" in str(result)
+    assert result.lower <= result.value
+
+
 def test_result_speaks(solver):
     rng = np.random.default_rng(1)
     result = SOLVERS[solver](cost(rng, 6, "cloud"), cost(rng, 8, "cloud"))

@@ -207,7 +207,8 @@ def steps(shape: Shape, device: str, record: Callable[..., None]) -> None:
     """Cost of a training step with every objective."""
     model = with_adapters(model_of(shape, device, 0), LoraConfig(rank=16))
     if device == "cuda":
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable()
         model.enable_input_require_grads()
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]

@@ -1,0 +1,46 @@
+"""The cost experiment runs through all its measurements, at a size that takes seconds."""
+
+import importlib.util
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    path = Path(__file__).parents[2] / "experiments" / "gpu_fusion" / "run.py"
+    spec = importlib.util.spec_from_file_location("gpu_fusion_run", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+# peft 0.21 asks transformers 5.23 by a name that is going to change
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_every_step_is_measured(experiment):
+    shape = experiment.Shape(16, 16, 1, 2, 2, 300, 24, 6, 1, 7)
+    rows = []
+    experiment.steps(shape, "cpu", lambda kind, name, **values: rows.append((kind, name, values)))
+    steps = [(name, v["chunked"], v["source"]) for kind, name, v in rows if kind == "step"]
+    cached = [(name, chunked, "cached") for name in experiment.OBJECTIVES for chunked in (False, True)]
+    assert steps == [*cached, ("path", False, "online"), ("path", True, "online")]
+    assert [name for kind, name, _ in rows if kind == "caching"] == ["forward alone", "forward and top 10"]
+    assert all(v["seconds"] > 0 for _, _, v in rows)
+    assert all(math.isnan(v["peak_bytes"]) for _, _, v in rows)  # missing on a CPU, never 0
+
+
+def test_one_selection_for_both_losses_is_their_sum(experiment):
+    import gwfast_llm
+
+    draw = torch.Generator().manual_seed(0)
+    s, t = (torch.randn(2, 5, 40, generator=draw) for _ in range(2))
+    m = torch.ones(2, 5, dtype=torch.bool)
+    apart = gwfast_llm.uld_loss(s, t, m, m) + gwfast_llm.gld_loss(s, t, m, m, nodes="rank", weights="logits")
+    assert experiment.both_losses(s, t, m).item() == pytest.approx(apart.item(), rel=1e-6)

@@ -3,6 +3,7 @@
 from gwfast.errors import GWFastError, InputError, MissingPackageError
 from gwfast.graph import Graph
 from gwfast.ladder import EFFORTS
+from gwfast.pairwise import Neighbours, Pairwise, nearest, pairwise_gw
 from gwfast.plan import Plan
 from gwfast.result import Bound, Certificate, Estimate, Result, Stop
 from gwfast.solve import certify, entropic_gw, exact_gw, lower_bound, sorted_gw
@@ -21,6 +22,8 @@ __all__ = [
     "Graph",
     "InputError",
     "MissingPackageError",
+    "Neighbours",
+    "Pairwise",
     "Plan",
     "PointCloud",
     "Result",
@@ -30,5 +33,7 @@ __all__ = [
     "entropic_gw",
     "exact_gw",
     "lower_bound",
+    "nearest",
+    "pairwise_gw",
     "sorted_gw",
 ]

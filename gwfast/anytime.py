@@ -43,10 +43,10 @@ def prove(
     """
     best, bounds = best_sorted(problem), {}
     stop = Stop.EXHAUSTED
-    aim.upper = item(objective(problem, best.plan))
+    aim.upper, aim.plan = item(objective(problem, best.plan)), best.plan
     try:
         best = best_descent(problem, options)
-        aim.upper = item(objective(problem, best.plan))
+        aim.upper, aim.plan = item(objective(problem, best.plan)), best.plan
         progress.line(aim, best.start)
         tried = 0
         for rung in climb(problem, effort, aim):
@@ -79,5 +79,5 @@ def _improved(problem: Problem, best: Solution, rung: Rung, aim: Aim, options: D
     value = item(objective(problem, found.plan))
     if value >= aim.upper:
         return best
-    aim.upper = value
+    aim.upper, aim.plan = value, found.plan
     return replace(found, stationarity=found.stationarity / factor)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from gwfast._array import item
+from gwfast._array import item, to_numpy
 from gwfast.bounds.cone import cone_bound
 from gwfast.bounds.entries import second_lower_bound
 from gwfast.bounds.one_feature import OneFeature, fit, one_feature_bound
@@ -27,7 +27,8 @@ EFFORTS = ("sort", "rows", "spectral", "dual", "prove")
 SECONDS = {"sort": math.inf, "rows": math.inf, "spectral": math.inf, "dual": 10.0, "prove": 60.0}
 MEMORY = 4 * 2**30
 
-_SPLIT, _CONE, _TREE = 40_000, 1_000, 40  # sizes nm, nm and n up to which a rung is worth its time
+_SPLIT, _TREE = 40_000, 40  # sizes nm and n up to which a rung is worth its time
+_CONE, _LARGE_CONE, _PATIENT = 1_000, 2_500, 40.0  # sizes nm of the cone, the larger one with this many seconds left
 _SLICE = 1.0  # seconds of the reformulation between two looks at its plan
 
 
@@ -39,6 +40,8 @@ class Aim:
     ----------
     upper : float
         Objective of the best plan known; it sets step lengths and the stop, never a bound.
+    plan : Plan or None
+        That plan, where searches may start.
     gap : float
         Relative gap to stop at.
     deadline : float
@@ -57,6 +60,7 @@ class Aim:
     memory: float = MEMORY
     lower: float = -math.inf
     margin: float = 0.0
+    plan: Plan | None = None
 
     @property
     def left(self) -> float:
@@ -130,10 +134,10 @@ def _rungs(problem: Problem, effort: str, aim: Aim) -> Iterator[Callable[[], Ite
         yield lambda: _reformulation(problem, aim, 1.0 if level == 3 else 0.5)
     if level >= 4:
         yield lambda: _low_dimension(problem, aim)
-        if n * m <= _CONE:
-            yield lambda: _cone(problem, aim)
         if n == m <= _TREE:
             yield lambda: _tree(problem, aim)
+        if n * m <= (_LARGE_CONE if aim.left >= _PATIENT else _CONE):
+            yield lambda: _cone(problem, aim)
 
 
 def _sorting(problem: Problem) -> Iterator[Rung]:
@@ -175,19 +179,22 @@ def _reformulation(problem: Problem, aim: Aim, share: float) -> Iterator[Rung]:
 
 
 def _low_dimension(problem: Problem, aim: Aim) -> Iterator[Rung]:
-    result = low_dimension_search(problem, None, max(aim.gap, 1e-9), 0.5 * aim.left)
+    result = low_dimension_search(problem, aim.plan, max(aim.gap, 1e-9), 0.5 * aim.left)
     if result is not None:
         yield Rung("low dimension", (result.bound,), result.plan)
 
 
 def _cone(problem: Problem, aim: Aim) -> Iterator[Rung]:
     upper = aim.upper if math.isfinite(aim.upper) else None
-    result = cone_bound(problem, upper, aim.gap, 0.5 * aim.left, memory_limit=aim.memory)
+    result = cone_bound(problem, upper, aim.gap, aim.left, memory_limit=aim.memory)
     if result is not None:
         yield Rung("cone", (result.bound,))
 
 
 def _tree(problem: Problem, aim: Aim) -> Iterator[Rung]:
-    result = permutation_search(problem, None, max(aim.gap, 1e-9), aim.left, memory_limit=aim.memory)
+    start = None if aim.plan is None else aim.plan.permutation
+    start = None if start is None else to_numpy(start)
+    limit = 0.5 * aim.left if problem.shape[0] ** 2 <= _CONE else aim.left
+    result = permutation_search(problem, start, max(aim.gap, 1e-9), limit, memory_limit=aim.memory)
     if result is not None:
         yield Rung("branch and bound", (result.coupling_bound,), result.plan)

@@ -208,7 +208,9 @@ def _keys(columns: np.ndarray, m: int, turned: bool = False) -> np.ndarray:
 
 
 def _clean(rows: np.ndarray, cols: np.ndarray, mass: np.ndarray, p: np.ndarray, q: np.ndarray) -> Atoms:
-    """Drop atoms without mass; a vertex of uniform problems is a permutation, so give it exact masses."""
+    """Drop atoms without mass, and give the others the masses that a vertex must have."""
+    from gwfast._array.forest_numba import forest_masses
+
     keep = mass > 0
     rows, cols, mass = rows[keep], cols[keep], mass[keep]
     if is_uniform(p, q):
@@ -216,4 +218,6 @@ def _clean(rows: np.ndarray, cols: np.ndarray, mass: np.ndarray, p: np.ndarray, 
         if len(np.unique(rows[heavy])) == len(np.unique(cols[heavy])) == np.count_nonzero(heavy) == len(p):
             order = np.argsort(rows[heavy])
             return np.arange(len(p)), cols[heavy][order], p
-    return rows, cols, mass
+    mass = forest_masses(rows, cols, mass, p, q)
+    keep = mass > 0
+    return rows[keep], cols[keep], mass[keep]

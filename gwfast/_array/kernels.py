@@ -21,6 +21,8 @@ def row_block(columns: int) -> int:
 
 def safe_sqrt(x: Array) -> Array:
     """Square root of max(x, 0) whose derivative at 0 is 0 instead of infinity."""
+    if not is_torch(x):
+        return np.sqrt(np.maximum(x, 0.0))
     xp = namespace(x)
     positive = x > 0
     return xp.where(positive, xp.sqrt(xp.where(positive, x, xp.ones_like(x))), xp.zeros_like(x))

@@ -8,6 +8,8 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+_NUMPY = array_api_compat.array_namespace(np.zeros(1))
+
 Array = Any
 """A numpy array or a torch tensor."""
 
@@ -32,6 +34,8 @@ def library_and_device(x: Array) -> tuple[str, str]:
 
 def namespace(x: Array) -> Any:
     """Return the array-API namespace of `x`."""
+    if type(x) is np.ndarray:  # the common case, at a tenth of the cost of looking it up
+        return _NUMPY
     return array_api_compat.array_namespace(x)
 
 

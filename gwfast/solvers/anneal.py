@@ -30,7 +30,9 @@ class Schedule:
 
 def schedule_for(n: int, m: int) -> Schedule:
     """Many steps where they are cheap, fewer as the products grow: the run costs about as much as the descent."""
-    return Schedule(steps=min(48, max(12, round(48 * 40_000 / (n * m)))))
+    if n * m <= 64**2:
+        return Schedule(steps=120)
+    return Schedule(steps=min(56, max(12, round(48 * 40_000 / (n * m)))))
 
 
 @dataclass(frozen=True, eq=False)

@@ -128,6 +128,8 @@ def test_linear_programs_are_certified(kind, scale, seed, n, m):
     np.add.at(T, (solution.rows, solution.cols), solution.mass)
     np.testing.assert_allclose(T.sum(1), p, atol=1e-14)
     np.testing.assert_allclose(T.sum(0), q, atol=1e-14)
+    if kind == "decades":  # light points keep their mass to an accuracy of their own
+        np.testing.assert_allclose(T.sum(1)[p < p.max()], p[p < p.max()], rtol=1e-5)
     assert solution.lower <= np.sum(M * T) * (1 + 1e-15 * np.sign(scale))
     assert np.sum(M * T) - solution.lower <= 1e-11 * abs(scale)
 

@@ -10,7 +10,7 @@ from benchmarks import record
 from benchmarks.inputs import KINDS, pair
 from benchmarks.record import timed
 
-CELLS = [(n, kind) for n in (100, 200, 500, 1000) for kind in KINDS] + [(2000, "cloud"), (2000, "ba")]
+CELLS = [(n, kind) for n in (100, 200, 500, 1000) for kind in KINDS] + [(2000, "cloud")]
 SEEDS = 5
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -85,7 +87,9 @@ def parse(parser: ArgumentParser, arguments: Sequence[str] | None) -> tuple[Any,
 
 
 def guard(work: Callable[[], int]) -> int:
-    """Run a command's work; a user's mistake becomes one line and exit code 2, Ctrl-C one line and 130."""
+    """Run a command's work; a user's mistake becomes one line and exit code 2, Ctrl-C or a plain kill one and 130."""
+    main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _interrupt) if main_thread else None
     try:
         return work()
     except FusionError as mistake:
@@ -94,3 +98,11 @@ def guard(work: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("\nstopped; no run folder was written (built models, caches and checkpoints are kept)", file=sys.stderr)
         return INTERRUPTED
+    finally:
+        if main_thread:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """Make a plain kill clean up as Ctrl-C does."""
+    raise KeyboardInterrupt

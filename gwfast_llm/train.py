@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from gwfast_llm.trainer import FusionTrainer, Indices
 
 Progress = Callable[[int, int], None]
 Metric = dict[str, Any]
-HELD_OUT_EXAMPLES = 56  # at least so many for the interval; twice train.diagnose for the diagnosis
+INTERVAL_EXAMPLES = 56  # at most, of those held out; the diagnosis takes twice train.diagnose
 WHOLE = "whole"  # name of the mark in a finished checkpoint
 
 
@@ -202,21 +203,31 @@ def fuse(
     if progress is not None:
         callbacks.append(_ProgressCallback(progress))
     arguments = training_arguments(config.train, checkpoints, quiet=progress is not None)
-    # a sharded model cannot be run by one callback on its own
-    sharded = bool(arguments.fsdp_config and arguments.fsdp) or arguments.deepspeed is not None
+    held_out = _spread(range(size, len(rows[0])), max(INTERVAL_EXAMPLES, 2 * config.train.diagnose))
+    # neither before nor after sharding can one process run the whole model on its own
+    sharded = any(os.environ.get(f"ACCELERATE_USE_{kind}", "").lower() == "true" for kind in ("FSDP", "DEEPSPEED"))
+    notes = list(run.notes)
+    if sharded and held_out and (config.train.interval_every or config.train.diagnose):
+        notes.append("the model is sharded: no diagnosis and no GW interval; run them on one GPU with fewer steps")
+    if config.train.gradient_checkpointing:
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable()
+        if config.lora.rank:
+            model.enable_input_require_grads()
+    adapted = with_adapters(model, config.lora)
     slots = desk.slots if desk and objective.distils else 0
     collator = FusionCollator(rows[0], pad, objective, desk)
-    held_out = _spread(range(size, len(rows[0])), max(HELD_OUT_EXAMPLES, 2 * config.train.diagnose))
     if desk and held_out and not sharded and (config.train.interval_every or config.train.diagnose):
-        batch = FusionCollator(rows[0], pad, ObjectiveConfig(preset="path"), desk)(held_out)
+        carried = FusionCollator(rows[0], pad, ObjectiveConfig(preset="path"), desk)
         if config.train.interval_every:
+            stride = -(-len(held_out) // INTERVAL_EXAMPLES)
+            batch = carried(held_out[::stride])
             meter = IntervalMeter(batch, model.get_input_embeddings().num_embeddings)
             callbacks.append(IntervalCallback(meter, config.train.interval_every))
         if config.train.diagnose and not resume:
             step = 1 if config.train.chunk else config.train.batch_size
-            carried = FusionCollator(rows[0], pad, ObjectiveConfig(preset="path"), desk)
             diagnosis = diagnose(
-                model.to(arguments.device),
+                adapted.to(arguments.device),
                 [collator(part) for part in _runs(_spread(range(size), config.train.diagnose), step)],
                 [carried(part) for part in _runs(held_out, step)],
                 objective,
@@ -225,13 +236,8 @@ def fuse(
             callbacks.append(_DiagnosisCallback(diagnosis))
             if progress is None and arguments.should_log:
                 print("\n".join(agreement.sentence() for agreement in diagnosis))
-    if config.train.gradient_checkpointing:
-        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-        enable()
-        if config.lora.rank:
-            model.enable_input_require_grads()
     trainer = FusionTrainer(
-        with_adapters(model, config.lora),
+        adapted,
         arguments,
         objective,
         collator,
@@ -252,7 +258,7 @@ def fuse(
     if losses and not np.isfinite(losses[-1]):
         raise FusionError("the loss is no longer finite; lower train.lr or the weights of the objective")
     trained = _whole_model(trainer, config)
-    return Fused(trained.eval(), tokenizer, metrics, time.perf_counter() - started, run.notes)
+    return Fused(trained.eval(), tokenizer, metrics, time.perf_counter() - started, notes)
 
 
 def _spread(numbers: range, count: int) -> list[int]:

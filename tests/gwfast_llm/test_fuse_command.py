@@ -99,14 +99,15 @@ def test_existing_run_folder_is_refused_and_left_alone(smoke):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
-def test_interrupt_leaves_nothing_half_written(tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_leaves_nothing_half_written(tmp_path, how):
     line, env = command("--runs", tmp_path / "runs", cache=tmp_path / "cache")
     process = subprocess.Popen(line, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     first = process.stderr.readline()
     assert "building" in first
     time.sleep(1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     _, rest = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in rest

@@ -32,7 +32,7 @@ def schedule_for(n: int, m: int) -> Schedule:
     """Many steps where they are cheap, fewer as the products grow: the run costs about as much as the descent."""
     if n * m <= 64**2:
         return Schedule(steps=120)
-    return Schedule(steps=min(56, max(12, round(48 * 40_000 / (n * m)))))
+    return Schedule(steps=min(56, max(12, round(56 * 40_000 / (n * m)))))
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from gwfast.solvers.solution import Solution
 from gwfast.solvers.sorting import best_sorted
 from gwfast.transport import solve_linear
 
-_SMALL = 400  # entries up to which many starts cost less than a millisecond each
+_SMALL = 2_500  # entries up to which many starts cost little
 _RANDOM = 6
 _SINGLE = 90_000  # entries from which plans are looked for in float32 first
 

@@ -1,6 +1,7 @@
 """Contracts of every front door: right objective, feasible plan, valid interval, the laws of the problem."""
 
 import numpy as np
+import ot
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,6 +81,29 @@ def test_scaling_by_a_power_of_two_is_exact(solver, case, power):
     plain = call(solver, case)
     assert float(scaled.value) == pytest.approx(s * s * float(plain.value), rel=1e-9, abs=1e-12 * s * s * case.size)
     assert float(scaled.lower) == pytest.approx(s * s * float(plain.lower), rel=1e-9, abs=1e-12 * s * s * case.size)
+
+
+@given(case=cases())
+def test_value_is_what_pot_says_of_the_plan(solver, case):
+    result = call(solver, case)
+    T, (p, q) = np.asarray(result.plan), case.weights
+    constant, first, second = ot.gromov.init_matrix(case.C1, case.C2, p, q)
+    expected = ot.gromov.gwloss(constant, first, second, T)
+    if case.M is not None:
+        expected = (1 - case.alpha) * np.sum(case.M * T) + case.alpha * expected
+    scale = case.size + (0 if case.M is None else np.abs(case.M).max())
+    assert abs(float(result.value) - expected) <= ROUNDING * scale
+
+
+@given(case=cases(), seed=st.integers(0, 100))
+def test_relabelling_the_points_keeps_the_bounds(solver, case, seed):
+    order = np.random.default_rng(seed).permutation(len(case.C1))
+    p, q = case.weights
+    M = None if case.M is None else case.M[order]
+    moved = SOLVERS[solver](case.C1[np.ix_(order, order)], case.C2, p[order], q, M=M, alpha=case.alpha)
+    plain = SOLVERS[solver](case.C1, case.C2, p, q, M=case.M, alpha=case.alpha)
+    scale = case.size + (0 if case.M is None else np.abs(case.M).max())
+    assert abs(float(moved.lower) - float(plain.lower)) <= 1e-8 * scale
 
 
 @given(case=cases(fused=False))

@@ -1,13 +1,15 @@
 """Gromov-Wasserstein that tells the truth about its answers: every result with a certified interval."""
 
 from gwfast.errors import GWFastError, InputError, MissingPackageError
+from gwfast.gram import Gram
 from gwfast.graph import Graph
 from gwfast.ladder import EFFORTS
 from gwfast.pairwise import Neighbours, Pairwise, nearest, pairwise_gw
 from gwfast.plan import Plan
+from gwfast.point_cloud import PointCloud
 from gwfast.result import Bound, Certificate, Estimate, Result, Stop
 from gwfast.solve import certify, entropic_gw, exact_gw, lower_bound, sorted_gw
-from gwfast.space import Dense, Gram, PointCloud, Space
+from gwfast.space import Dense, Space
 
 __version__ = "0.1.0"
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from gwfast._array import to_numpy
 from gwfast.errors import MissingPackageError
+from gwfast.point_cloud import PointCloud
 from gwfast.result import Result
-from gwfast.space import PointCloud, Space
+from gwfast.space import Space
 
 
 def pyplot() -> Any:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from gwfast._array import Array, detach, item, namespace, row_block, to_numpy
+from gwfast.gram import Gram
 from gwfast.plan import Plan
-from gwfast.space import Gram, Space
+from gwfast.space import Space
 
 _DIRECT = 30_000  # atoms up to which the sum over pairs of atoms is taken even where a factored form exists
 

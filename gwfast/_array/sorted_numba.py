@@ -1,40 +1,8 @@
-"""Compiled sorted products of rows: the inner problems of the bounds by rows, and their minimisers."""
+"""Compiled gradient of the sorted products of rows: where the bounds by rows move their costs."""
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
-
-
-@njit(cache=True, nogil=True)
-def merged_products(x, wx, y, wy):
-    """G_ik = sum of x_i y_k along the monotone coupling of their weights; rows of x (n, n), y (m, m) sorted.
-
-    wx (n, n) and wy (m, m) are the weights in the order of the sorted rows.  O(n m (n + m)).
-    """
-    n, N = x.shape
-    m, M = y.shape
-    G = np.empty((n, m))
-    for i in range(n):
-        for k in range(m):
-            a, b, left, right, total = 0, 0, wx[i, 0], wy[k, 0], 0.0
-            while True:
-                if left < right:
-                    total += left * x[i, a] * y[k, b]
-                    right -= left
-                    a += 1
-                    if a == N:
-                        break
-                    left = wx[i, a]
-                else:
-                    total += right * x[i, a] * y[k, b]
-                    left -= right
-                    b += 1
-                    if b == M:
-                        break
-                    right = wy[k, b]
-            G[i, k] = total
-    return G
 
 
 @njit(cache=True, nogil=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gwfast._array.sorted_numba import merged_products, rearranged
+from gwfast._array.row_products_numba import merge_products
+from gwfast._array.sorted_numba import rearranged
 from gwfast.bounds.linear import minimum
 from gwfast.bounds.quadratic import frank_wolfe, quadratic_model
 from gwfast.bounds.scaled import Scaled, scaled, split
@@ -37,7 +38,7 @@ class _SortedRows:
         if self.uniform:
             G = self.p[0] * (rows @ self.sorted.T)
         else:
-            G = merged_products(rows, self.p[order], self.sorted, self.weights)
+            G = merge_products(rows, self.p[order], self.sorted, self.weights)
         doubt = 4 * (len(self.p) + len(self.q) + 8) * EPS * np.abs(Z).max(axis=1)[:, None] * self.largest[None, :]
         return G + doubt, order
 

@@ -11,10 +11,12 @@ import numpy as np
 from gwfast._array import from_numpy, to_numpy
 from gwfast._array.boxes_numba import box_bound, cut, explore
 from gwfast.bounds.scaled import Scaled, scaled
+from gwfast.gram import Gram
 from gwfast.plan import Plan
+from gwfast.point_cloud import PointCloud
 from gwfast.problem import Problem
 from gwfast.result import Bound, Stop
-from gwfast.space import Gram, PointCloud, Space
+from gwfast.space import Space
 from gwfast.transport import is_uniform, sorted_atoms
 
 LOW_DIMENSION = "low-dimension"

@@ -1,0 +1,113 @@
+"""Point clouds as spaces: distances that are never stored as a matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Self
+
+from gwfast import _check
+from gwfast._array import Array, namespace, safe_sqrt
+from gwfast.space import EPS, Moments, Space, std_with_error
+
+
+@dataclass(frozen=True, eq=False)
+class PointCloud(Space):
+    """Points of R^d with their Euclidean or squared Euclidean distance, never stored as a matrix.
+
+    Parameters
+    ----------
+    points : array (n, d)
+        Coordinates.
+    metric : {"euclidean", "sqeuclidean"}
+        The distance or its square.
+    weights : array (n,), optional
+        Mass of each point, summing to 1.
+    """
+
+    points: Array
+    metric: str = "euclidean"
+    weights: Array = None
+    symmetric: bool = field(init=False, default=True, repr=False)
+
+    def __post_init__(self) -> None:
+        points = _check.matrix(self.points, "points", "coordinates of shape (n, d)")
+        _check.choice(self.metric, ("euclidean", "sqeuclidean"), "metric")
+        object.__setattr__(self, "points", points)
+
+    @property
+    def n(self) -> int:
+        return self.points.shape[0]
+
+    @property
+    def like(self) -> Array:
+        return self.points
+
+    @property
+    def factored(self) -> bool:
+        return self.metric == "sqeuclidean" and 4 * self.points.shape[1] < self.n
+
+    def _distances(self, x: Array, y: Array) -> Array:
+        # one coordinate at a time: no cancellation, and no (n, n, d) array
+        square = (x[:, None, 0] - y[None, :, 0]) ** 2
+        for k in range(1, x.shape[1]):
+            square = square + (x[:, None, k] - y[None, :, k]) ** 2
+        return square if self.metric == "sqeuclidean" else safe_sqrt(square)
+
+    def rows(self, start: int, stop: int) -> Array:
+        return self._distances(self.points[start:stop], self.points)
+
+    def gather(self, i: Array, j: Array) -> Array:
+        xp = namespace(self.points)
+        return self._distances(xp.take(self.points, i, axis=0), xp.take(self.points, j, axis=0))
+
+    def restricted(self, index: Array) -> Self:
+        xp = namespace(self.points)
+        weights = None if self.weights is None else xp.take(self.weights, index, axis=0)
+        return self._with(points=xp.take(self.points, index, axis=0), weights=weights)
+
+    def scaled(self, root: float) -> Self:
+        return self._with(points=self.points * (root if self.metric == "sqeuclidean" else root**2))
+
+    @cached_property
+    def _centred(self) -> tuple[Array, Array, Array]:
+        """Centred points, their squared norms, and a bound on what is left of their mean."""
+        p = 1.0 / self.n if self.weights is None else self.weights[:, None]
+        xp = namespace(self.points)
+        x = self.points - xp.sum(p * self.points, axis=0)
+        left = 4 * (self.n + 4) * EPS * xp.sqrt(xp.max(xp.sum(x * x, axis=1)))
+        x = x - xp.sum(p * x, axis=0)  # twice: the rounding of the first mean is of the size of the points
+        return x, xp.sum(x * x, axis=1), left
+
+    def times(self, x: Array) -> Array:
+        """C @ x in O(n k d) for the squared distance, O(n^2 k) for the distance."""
+        if self.metric == "euclidean":
+            return self.dense() @ x
+        xp = namespace(x)
+        points, norms, _ = self._centred
+        return norms[:, None] * xp.sum(x, axis=0) + norms @ x - 2 * (points @ (xp.matrix_transpose(points) @ x))
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Row statistics, O(n d^2) for the squared distance, O(n^2 d) otherwise."""
+        if self.metric == "euclidean":
+            return Space.moments.func(self)  # pyright: ignore
+        xp, p = namespace(self.points), self.weights
+        x, norms, left = self._centred
+        xt = xp.matrix_transpose(x)
+        spread = p @ norms
+        covariance = (xt * p) @ x
+        skew = xt @ (p * (norms - spread))
+        quadratic = xp.sum((x @ covariance) * x, axis=1)
+        fourth = p @ ((norms - spread) ** 2)
+        mean, total = norms + spread, 2 * spread
+        variance = fourth + 4 * quadratic - 4 * (x @ skew)
+        second = p @ (variance + mean * mean)
+        rounding = 8 * (self.n + x.shape[1] + 16) * EPS
+        doubt = rounding * (fourth + 8 * norms * spread + 4 * xp.sqrt(norms * spread * (fourth + spread**2)))
+        std, std_error = std_with_error(p, variance, doubt)
+        centred, centred_error = std_with_error(p, 4 * quadratic, doubt)
+        # the formulas take the mean of the points for 0; it is at most `left`
+        error = rounding * xp.sqrt(second) + 8 * left * (xp.sqrt(spread) + left)
+        std_error = xp.maximum(std_error, centred_error)
+        return Moments(mean, mean, total, second, std, centred, error, error + std_error)

@@ -1,0 +1,1 @@
+"""What the experiments share: records, jobs, statistics, and the small fusion benchmark."""

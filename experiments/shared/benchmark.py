@@ -1,0 +1,111 @@
+"""Data, sources and scores of the small fusion benchmark, prepared once a process."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import transformers
+
+from experiments.shared.models import built
+from gwfast_llm.collate import SourceDesk, path_maps
+from gwfast_llm.config import ModelConfig
+from gwfast_llm.data import Encoded, Example, encode_all
+from gwfast_llm.evaluate import evaluate
+from gwfast_llm.loading import load_model, load_tokenizer
+from gwfast_llm.signal import OnlineSource, Remembered
+from gwfast_llm.tiny.tasks import ALL_TASKS, EXACT_TASKS, Problem, draw_each
+
+FUSED_TASKS, FUSED_TEXTS = "MNABDSL", "MN"
+EXAMPLES, REPLAYED = 50, 50  # a task
+SELECTION_SEED = 100  # pool on which weights are chosen; seeds 0, 1, ... are for testing
+POOL_SEED, TEST_SEED, VALIDATION_SEED, HELD_OUT_SEED = 1000, 999, 301, 300
+TESTS, VALIDATIONS, HELD_OUT = 200, 100, 32  # a task
+SEEDS = 5
+
+
+def _examples(problems: list[Problem]) -> list[Example]:
+    return [Example(p.prompt, p.response, p.task, p.log_prob) for p in problems]
+
+
+@functools.cache
+def pool(seed: int, replay: bool = False) -> tuple[Example, ...]:
+    """Fusion examples of a seed, with examples of the pivot's own dialect where `replay`."""
+    problems = draw_each(FUSED_TASKS, EXAMPLES, POOL_SEED + seed)
+    if replay:
+        problems = problems + draw_each("O", REPLAYED, POOL_SEED + 500 + seed)
+    return tuple(_examples(problems))
+
+
+@functools.cache
+def _used() -> frozenset[Problem]:
+    seeds = [*range(SEEDS), SELECTION_SEED]
+    drawn = [p for s in seeds for p in draw_each(FUSED_TASKS, EXAMPLES, POOL_SEED + s)]
+    return frozenset(drawn + [p for s in seeds for p in draw_each("O", REPLAYED, POOL_SEED + 500 + s)])
+
+
+@functools.cache
+def tests(selection: bool) -> tuple[Example, ...]:
+    """Problems of every task that are in no pool; other ones for choosing weights than for testing."""
+    if not selection:
+        return tuple(_examples(draw_each(ALL_TASKS, TESTS, TEST_SEED, avoid=_used())))
+    kept = draw_each(ALL_TASKS, TESTS, TEST_SEED, avoid=_used())
+    return tuple(_examples(draw_each(ALL_TASKS, VALIDATIONS, VALIDATION_SEED, avoid=[*_used(), *kept])))
+
+
+@functools.cache
+def held_out() -> tuple[Example, ...]:
+    """Problems of the fused tasks for diagnostics along training."""
+    return tuple(_examples(draw_each(FUSED_TASKS, HELD_OUT, HELD_OUT_SEED, avoid=_used())))
+
+
+@functools.cache
+def opened(name: str) -> tuple[Any, Any]:
+    """Model and tokenizer by name, to be copied before training."""
+    transformers.utils.logging.disable_progress_bar()
+    config = ModelConfig(str(built(name)))
+    return load_model(config), load_tokenizer(config)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A pool under the pivot's tokenizer, with the sources ready to answer on it.
+
+    Attributes
+    ----------
+    rows : list of Encoded
+        Training examples, then held-out ones.
+    tasks : list of str
+        Task of every training example.
+    desk : SourceDesk
+        The sources; their answers are remembered.
+    """
+
+    rows: list[Encoded]
+    tasks: list[str]
+    desk: SourceDesk
+
+
+@functools.cache
+def table(seed: int, sources: tuple[str, ...], replay: bool = False, routing: str = "mince") -> Table:
+    """Lay out a pool for these sources; maps are counted on the training examples alone."""
+    own = list(pool(seed, replay))
+    examples = own + list(held_out())
+    tokenizer = opened("pivot")[1]
+    rows = encode_all(examples, tokenizer)
+    speakers = []
+    for name in sources:
+        model, its = opened(name)
+        speakers.append(Remembered(OnlineSource(name, model, its, encode_all(examples, its), 0)))
+    maps = path_maps(tokenizer, rows[: len(own)], speakers, own)
+    desk = SourceDesk(rows, speakers, [1.0] * len(speakers), maps, routing, 0)
+    return Table(rows, [e.task for e in own], desk)
+
+
+def scores(model: Any, tokenizer: Any, selection: bool = False) -> dict[str, float]:
+    """Score of every task, with `excess` (mean over M and N, nats a word) and `exact` (mean share of right answers)."""
+    found = {s.task: float(s.value) for s in evaluate(model, tokenizer, tests(selection))}
+    found["excess"] = sum(found[t] for t in FUSED_TEXTS) / len(FUSED_TEXTS)
+    found["exact"] = sum(found[t] for t in EXACT_TASKS) / len(EXACT_TASKS)
+    return found

@@ -1,0 +1,62 @@
+"""The models of the fusion experiments: those of the embedded default and the ones its claims need for comparison."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from gwfast_llm.tiny import recipes
+from gwfast_llm.tiny.build import build_model
+from gwfast_llm.tiny.recipes import ModelRecipe, Phase
+from gwfast_llm.tiny.tasks import ALL_TASKS
+
+
+def all_recipes() -> dict[str, ModelRecipe]:
+    """Recipes by name.
+
+    Returns
+    -------
+    dict
+        `A`, `B` the two experts; `C` a third one, whose tasks overlap with theirs; `Ap`, `Bp` the experts with the
+        pivot's tokenizer and the same training, for the ceiling; `pivot`, and `strong`, the pivot trained on.
+    """
+    first, second = recipes.sources()
+    weak = recipes.pivot()
+    third = ModelRecipe(
+        name="C",
+        architecture="qwen2",
+        hidden_size=96,
+        layers=3,
+        tokenizer=recipes.WHOLE_WORDS,
+        phases=(Phase("MNDS", 700, 3e-3, 5),),
+        seed=5,
+        expert_of="MNDS",
+    )
+    strong = dataclasses.replace(
+        weak, name="strong", phases=(*weak.phases, Phase(ALL_TASKS, 500, 2e-3, 33)), expert_of=ALL_TASKS
+    )
+    return {
+        "pivot": weak,
+        "A": first,
+        "B": second,
+        "Ap": dataclasses.replace(first, name="Ap", tokenizer=recipes.PIVOT_PIECES),
+        "Bp": dataclasses.replace(second, name="Bp", tokenizer=recipes.PIVOT_PIECES),
+        "strong": strong,
+        "C": third,
+    }
+
+
+def built(name: str) -> Path:
+    """Folder of a model, trained now where the cache does not hold it (up to two minutes)."""
+    return build_model(all_recipes()[name])
+
+
+def main(names: Sequence[str] = ()) -> None:
+    """Build all models, or those named."""
+    for name in names or all_recipes():
+        print(name, built(name), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""One training run of the benchmark: the losses of `gwfast_llm`, a plain loop, equal budgets for every objective."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from experiments.shared.benchmark import SELECTION_SEED, opened, pool, scores, table
+from experiments.shared.controls import ShuffledDesk, aligned_control, sorted_control
+from experiments.shared.methods import Method
+from gwfast_llm.collate import FusionCollator
+from gwfast_llm.combine import Batch, DenseStudent, batch_counts, batch_parts, part_names
+from gwfast_llm.config import ObjectiveConfig
+
+BATCH, WARM_UP, WEIGHT_DECAY, LARGEST_GRADIENT = 16, 20, 0.01, 1.0
+LEARNING_RATES = {200: 2e-3, 400: 1e-3}
+SHORT_RATE = 5e-4
+
+
+@dataclass(frozen=True)
+class Run:
+    """What defines a training run.
+
+    Attributes
+    ----------
+    method : Method
+        The objective.
+    weight, path_weight : float
+        Weights of its parts, and of path-KL where it stands on that.
+    steps : int
+        Optimiser steps; a short method takes a quarter of them.
+    seed : int
+        Seed of examples and order.
+    pivot : str
+        Model to train.
+    replay : bool
+        Add examples of the pivot's own dialect.
+    lr : float
+        Largest learning rate; 0 for that of the number of steps.
+    routing : {"mince", "all"}
+        See `gwfast_llm.config.ObjectiveConfig`.
+    """
+
+    method: Method
+    weight: float
+    path_weight: float
+    steps: int
+    seed: int
+    pivot: str = "pivot"
+    replay: bool = False
+    lr: float = 0.0
+    routing: str = "mince"
+
+    @property
+    def optimiser_steps(self) -> int:
+        """Steps that are really taken."""
+        return self.steps // 4 if self.method.short else self.steps
+
+    @property
+    def learning_rate(self) -> float:
+        """Largest learning rate."""
+        return self.lr or (SHORT_RATE if self.method.short else LEARNING_RATES[self.steps])
+
+
+def loss_of(model: Any, batch: Batch, objective: ObjectiveConfig, method: Method, slots: int) -> Tensor:
+    """The objective on a batch: every part divided by its number of items, weighted and summed."""
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
+    student = DenseStudent(logits)
+    plain = objective
+    total = logits.new_zeros(())
+    if method.edges != "coactivation":
+        plain = dataclasses.replace(objective, gld=0.0, gld_aligned=0.0)
+        if objective.gld_aligned:
+            total = total + objective.gld_aligned * aligned_control(student, batch).mean
+        else:
+            total = total + objective.gld * sorted_control(student, batch, objective, method.edges).mean
+    names = part_names(plain, slots)
+    counts = batch_counts(batch, names)
+    for (name, _), part, count in zip(names, batch_parts(student, batch, plain, slots), counts, strict=True):
+        total = total + plain.weights[name] * part.total / count.clamp_min(1)
+    return total
+
+
+def train(run: Run, look: Callable[[int, Any], None] = lambda step, model: None) -> Any:
+    """Train a copy of the pivot.
+
+    Parameters
+    ----------
+    run : Run
+        What to train.
+    look : callable
+        Called with (step, model) before the first step and after every one.
+
+    Returns
+    -------
+    transformers.PreTrainedModel
+    """
+    torch.manual_seed(run.seed)
+    random.seed(run.seed)
+    model = copy.deepcopy(opened(run.pivot)[0])
+    objective = run.method.objective(run.weight, run.path_weight)
+    objective = dataclasses.replace(objective, routing=run.routing)
+    laid = table(run.seed, run.method.sources, run.replay, run.routing)
+    desk = laid.desk
+    if run.method.teacher != "own":
+        desk = ShuffledDesk(desk, laid.tasks, run.method.teacher == "shuffled in task", run.seed)
+    collator = FusionCollator(laid.rows, opened("pivot")[1].pad_token_id, objective, desk)
+    slots = desk.slots if objective.distils else 0
+    steps, size = run.optimiser_steps, len(pool(run.seed, run.replay))
+    optimiser = torch.optim.AdamW(model.parameters(), lr=run.learning_rate, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda i: min((i + 1) / WARM_UP, (steps - i) / max(1, steps - WARM_UP))
+    )
+    draw, order = random.Random(run.seed), []
+    model.train()
+    look(0, model)
+    for step in range(1, steps + 1):
+        if len(order) < BATCH:  # the rest of an epoch that fills no batch is dropped
+            order = draw.sample(range(size), size)
+        batch, order = collator(order[:BATCH]), order[BATCH:]
+        loss = loss_of(model, batch, objective, run.method, slots)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
+        optimiser.step()
+        schedule.step()
+        look(step, model)
+    return model.eval()
+
+
+def scored(run: Run) -> dict[str, float]:
+    """Train and score; weights are chosen on problems of their own."""
+    table(run.seed, run.method.sources, run.replay, run.routing)  # laid out once a process, not part of the time
+    started = time.perf_counter()
+    model = train(run)
+    seconds = time.perf_counter() - started
+    found = scores(model, opened("pivot")[1], selection=run.seed == SELECTION_SEED)
+    return {**found, "train_seconds": seconds}

@@ -46,7 +46,7 @@ def jobs() -> list[Job]:
 
     def before(name: str) -> Job:
         def work() -> Row:
-            return dict(scores(*opened(name)))
+            return dict(scores(*opened(name), 0))
 
         return Job(f"before {name}", work, {"stage": "before", "method": name, "seed": 0, "steps": 0})
 

@@ -39,25 +39,21 @@ def pool(seed: int, replay: bool = False) -> tuple[Example, ...]:
 
 
 @functools.cache
-def _used() -> frozenset[Problem]:
-    seeds = [*range(SEEDS), SELECTION_SEED]
-    drawn = [p for s in seeds for p in draw_each(FUSED_TASKS, EXAMPLES, POOL_SEED + s)]
-    return frozenset(drawn + [p for s in seeds for p in draw_each("O", REPLAYED, POOL_SEED + 500 + s)])
+def tests(seed: int) -> tuple[Example, ...]:
+    """Problems of every task outside the pool of a seed: other draws for choosing weights than for testing.
 
-
-@functools.cache
-def tests(selection: bool) -> tuple[Example, ...]:
-    """Problems of every task that are in no pool; other ones for choosing weights than for testing."""
-    if not selection:
-        return tuple(_examples(draw_each(ALL_TASKS, TESTS, TEST_SEED, avoid=_used())))
-    kept = draw_each(ALL_TASKS, TESTS, TEST_SEED, avoid=_used())
-    return tuple(_examples(draw_each(ALL_TASKS, VALIDATIONS, VALIDATION_SEED, avoid=[*_used(), *kept])))
+    Task L has 112 problems in all, so that no set of them could avoid the pools of every seed.
+    """
+    used = draw_each(FUSED_TASKS, EXAMPLES, POOL_SEED + seed) + draw_each("O", REPLAYED, POOL_SEED + 500 + seed)
+    if seed == SELECTION_SEED:
+        return tuple(_examples(draw_each(ALL_TASKS, VALIDATIONS, VALIDATION_SEED, avoid=used)))
+    return tuple(_examples(draw_each(ALL_TASKS, TESTS, TEST_SEED + seed, avoid=used)))
 
 
 @functools.cache
 def held_out() -> tuple[Example, ...]:
-    """Problems of the fused tasks for diagnostics along training."""
-    return tuple(_examples(draw_each(FUSED_TASKS, HELD_OUT, HELD_OUT_SEED, avoid=_used())))
+    """Problems of the fused tasks for diagnostics along training; the exact tasks' may be in a pool."""
+    return tuple(_examples(draw_each(FUSED_TASKS, HELD_OUT, HELD_OUT_SEED)))
 
 
 @functools.cache
@@ -103,9 +99,9 @@ def table(seed: int, sources: tuple[str, ...], replay: bool = False, routing: st
     return Table(rows, [e.task for e in own], desk)
 
 
-def scores(model: Any, tokenizer: Any, selection: bool = False) -> dict[str, float]:
-    """Score of every task, with `excess` (mean over M and N, nats a word) and `exact` (mean share of right answers)."""
-    found = {s.task: float(s.value) for s in evaluate(model, tokenizer, tests(selection))}
+def scores(model: Any, tokenizer: Any, seed: int) -> dict[str, float]:
+    """Score of every task on the tests of a seed, with `excess` (mean over M and N, nats a word) and `exact` (mean share of right answers)."""
+    found = {s.task: float(s.value) for s in evaluate(model, tokenizer, tests(seed))}
     found["excess"] = sum(found[t] for t in FUSED_TEXTS) / len(FUSED_TEXTS)
     found["exact"] = sum(found[t] for t in EXACT_TASKS) / len(EXACT_TASKS)
     return found

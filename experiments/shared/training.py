@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.shared.benchmark import SELECTION_SEED, opened, pool, scores, table
+from experiments.shared.benchmark import opened, pool, scores, table
 from experiments.shared.controls import ShuffledDesk, aligned_control, sorted_control
 from experiments.shared.methods import Method
 from gwfast_llm.collate import FusionCollator
@@ -137,10 +137,10 @@ def train(run: Run, look: Callable[[int, Any], None] = lambda step, model: None)
 
 
 def scored(run: Run) -> dict[str, float]:
-    """Train and score; weights are chosen on problems of their own."""
+    """Train and score."""
     table(run.seed, run.method.sources, run.replay, run.routing)  # laid out once a process, not part of the time
     started = time.perf_counter()
     model = train(run)
     seconds = time.perf_counter() - started
-    found = scores(model, opened("pivot")[1], selection=run.seed == SELECTION_SEED)
+    found = scores(model, opened("pivot")[1], run.seed)
     return {**found, "train_seconds": seconds}

@@ -21,7 +21,7 @@ FUSED_TASKS, FUSED_TEXTS = "MNABDSL", "MN"
 EXAMPLES, REPLAYED = 50, 50  # a task
 SELECTION_SEED = 100  # pool on which weights are chosen; seeds 0, 1, ... are for testing
 POOL_SEED, TEST_SEED, VALIDATION_SEED, HELD_OUT_SEED = 1000, 999, 301, 300
-TESTS, VALIDATIONS, HELD_OUT = 200, 100, 32  # a task
+TESTS, VALIDATIONS, HELD_OUT = 200, 100, 64  # a task
 SEEDS = 5
 
 
@@ -100,7 +100,7 @@ def table(seed: int, sources: tuple[str, ...], replay: bool = False, routing: st
 
 
 def scores(model: Any, tokenizer: Any, seed: int) -> dict[str, float]:
-    """Score of every task on the tests of a seed, with `excess` (mean over M and N, nats a word) and `exact` (mean share of right answers)."""
+    """Score of every task on the tests of a seed, with the means `excess` (M and N, nats a word) and `exact`."""
     found = {s.task: float(s.value) for s in evaluate(model, tokenizer, tests(seed))}
     found["excess"] = sum(found[t] for t in FUSED_TEXTS) / len(FUSED_TEXTS)
     found["exact"] = sum(found[t] for t in EXACT_TASKS) / len(EXACT_TASKS)

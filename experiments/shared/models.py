@@ -19,7 +19,7 @@ def all_recipes() -> dict[str, ModelRecipe]:
     -------
     dict
         `A`, `B` the two experts; `C` a third one, whose tasks overlap with theirs; `Ap`, `Bp` the experts with the
-        pivot's tokenizer and the same training, for the ceiling; `pivot`, and `strong`, the pivot trained on.
+        pivot's tokenizer and the same training, for the ceiling; `pivot`; `middle` and `strong`, the pivot trained on.
     """
     first, second = recipes.sources()
     weak = recipes.pivot()
@@ -33,16 +33,19 @@ def all_recipes() -> dict[str, ModelRecipe]:
         seed=5,
         expert_of="MNDS",
     )
-    strong = dataclasses.replace(
-        weak, name="strong", phases=(*weak.phases, Phase(ALL_TASKS, 500, 2e-3, 33)), expert_of=ALL_TASKS
-    )
+
+    def longer(name: str, steps: int) -> ModelRecipe:
+        more = Phase(ALL_TASKS, steps, 2e-3, 33)
+        return dataclasses.replace(weak, name=name, phases=(*weak.phases, more), expert_of=ALL_TASKS)
+
     return {
         "pivot": weak,
         "A": first,
         "B": second,
         "Ap": dataclasses.replace(first, name="Ap", tokenizer=recipes.PIVOT_PIECES),
         "Bp": dataclasses.replace(second, name="Bp", tokenizer=recipes.PIVOT_PIECES),
-        "strong": strong,
+        "middle": longer("middle", 150),
+        "strong": longer("strong", 500),
         "C": third,
     }
 

@@ -54,7 +54,7 @@ def sorted_gw(C1: Any, C2: Any, p: Any = None, q: Any = None, *, M: Any = None, 
     Notes
     -----
     O(n^2 + m^2) time and O(n + m) memory beyond the costs; O(nnz + n log n) for sparse `Gram` spaces of bounded
-    row counts.  Theory: docs/theory/sorting.
+    row counts.  Theory: docs/theory, the bounds by sorting.
 
     References
     ----------

@@ -63,7 +63,7 @@ def row_bounds(problem: Problem) -> tuple[tuple[Bound, ...], LinearSolution]:
 
     References
     ----------
-    F. Memoli 2011, section 6 (third lower bound); docs/theory/rows for the ANOVA form.
+    F. Memoli 2011, section 6 (third lower bound); docs/theory/anova_rows.md for the ANOVA form.
     """
     plain = [_finish(problem, 0.0, cost) for cost in _both_sides(problem, problem.x.dense(), problem.y.dense())]
     constant, linear = linear_part(problem)

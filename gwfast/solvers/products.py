@@ -55,6 +55,7 @@ class Products:
     def _image(self, plan: Array | Plan, transposed: bool) -> Array:
         if self.factored:
             dense = plan.toarray() if isinstance(plan, Plan) else plan
+            dense = namespace(dense).astype(dense, self.problem.p.dtype)  # the factors are float64, single or not
             return product(self.problem.T if transposed else self.problem, dense)
         c1, c2 = self.costs
         turn = namespace(c1).matrix_transpose

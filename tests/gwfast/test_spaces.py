@@ -83,6 +83,16 @@ def test_torch_spaces():
         assert float(there.lower) == pytest.approx(here.lower, rel=1e-9)
 
 
+@pytest.mark.parametrize("make", [lambda x: gwfast.PointCloud(x, "sqeuclidean"), lambda x: gwfast.Gram(x.T)])
+def test_factored_torch_spaces_of_many_points(make):
+    torch = pytest.importorskip("torch", reason="torch is an extra")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 2)), rng.normal(size=(45, 2))
+    result = gwfast.exact_gw(make(torch.tensor(x)), make(torch.tensor(y)))
+    assert result.value.dtype is torch.float64
+    assert float(result.value) <= 1.2 * gwfast.exact_gw(make(x), make(y)).value
+
+
 def test_large_sparse_gram_in_little_memory():
     rng = np.random.default_rng(0)
     n, rows, per_row = 200_000, 2_000, 10

@@ -12,7 +12,7 @@ import numpy as np
 import gwfast
 from benchmarks.inputs import KINDS, pair
 from experiments.shared.jobs import Job, run_jobs
-from experiments.shared.records import Record, Row
+from experiments.shared.records import Record, Row, where
 from experiments.solvers.data import molecules, neurons
 from experiments.solvers.peers import compared, solvers
 
@@ -21,6 +21,7 @@ SIZES, SEEDS = (50, 100, 200), 5
 GROWTH, GROWTH_SEEDS = (50, 100, 200, 400, 800), 3
 BATCHES, PAIRS = 5, 20  # of real pairs
 QUERIES, NEIGHBOURS = 10, 5
+EFFORTS = ("sort", "rows", "spectral")
 STATED_MINUTES = 6
 
 
@@ -78,30 +79,39 @@ def pruning(spaces: Sequence[np.ndarray], seed: int, effort: str) -> Row:
 def jobs(data: Path | None) -> list[Job]:
     """Synthetic cells, cost growth, and real data where a folder is given."""
     every, few = solvers(), solvers(entropic=False)
-    compared(*pair("cloud", 20, 0), every)  # kernels are compiled before anything is timed
     found = []
     for seed in range(SEEDS):
         for n in SIZES:
             for kind in KINDS:
-                fields = {"stage": "cells", "class": kind, "n": n, "seed": seed}
+                fields = {"stage": "cells", "kind": kind, "n": n, "seed": seed}
                 work = lambda k=kind, n=n, s=seed: compared(*pair(k, n, s), every)
                 found.append(Job(f"cells {kind} {n} seed {seed}", work, fields))
     for seed in range(GROWTH_SEEDS):
         for n in GROWTH:
-            fields = {"stage": "growth", "class": "cloud", "n": n, "seed": seed}
+            fields = {"stage": "growth", "kind": "cloud", "n": n, "seed": seed}
             work = lambda n=n, s=seed: compared(*pair("cloud", n, s), few)
             found.append(Job(f"growth {n} seed {seed}", work, fields))
     if data is None:
         return found
     for name, spaces in (("molecules", molecules(data)), ("neurons", neurons(data))):
         for batch in range(BATCHES):
-            fields = {"stage": "real", "class": name, "seed": batch}
+            fields = {"stage": "real", "kind": name, "seed": batch}
             found.append(Job(f"real {name} batch {batch}", lambda x=spaces, b=batch: real_pairs(x, b), fields))
         for query in range(QUERIES):
-            for effort in ("sort", "rows", "spectral"):
-                fields = {"stage": "nearest", "class": name, "effort": effort, "seed": query}
+            for effort in EFFORTS:
+                fields = {"stage": "nearest", "kind": name, "effort": effort, "seed": query}
                 work = lambda x=spaces, q=query, e=effort: pruning(x, q, e)
                 found.append(Job(f"nearest {name} {effort} query {query}", work, fields))
+    return found
+
+
+def names() -> list[str]:
+    """Names of the jobs that the last start asked for; real data are not needed to list them."""
+    found = [job.name for job in jobs(None)]
+    if RECORD.about["config"]["real_data"]:
+        for name in ("molecules", "neurons"):
+            found += [f"real {name} batch {b}" for b in range(BATCHES)]
+            found += [f"nearest {name} {e} query {q}" for q in range(QUERIES) for e in EFFORTS]
     return found
 
 
@@ -110,7 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=None, help="folder with MUTAG/ and neurons/; left out without")
     options = parser.parse_args(arguments)
-    RECORD.start(config(options.data is not None))
+    RECORD.start(config(options.data is not None or bool(where(RECORD.rows, stage="real"))))
+    compared(*pair("cloud", 20, 0), solvers())  # kernels are compiled before anything is timed
     run_jobs(RECORD, jobs(options.data))
 
 

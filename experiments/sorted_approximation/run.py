@@ -74,7 +74,7 @@ def correlation(kind: str, seed: int, related: bool) -> Row:
 def jobs() -> list[Job]:
     """Plans, correlations, then the fusion loss."""
     found = [
-        Job(f"plans {kind} seed {s}", lambda k=kind, s=s: plans(k, s), {"stage": "plans", "class": kind, "seed": s})
+        Job(f"plans {kind} seed {s}", lambda k=kind, s=s: plans(k, s), {"stage": "plans", "kind": kind, "seed": s})
         for s in range(SEEDS)
         for kind in CLASSES
     ]
@@ -82,13 +82,13 @@ def jobs() -> list[Job]:
         for kind in KINDS:
             for related in (True, False):
                 name = "related" if related else "unrelated"
-                fields = {"stage": "correlation", "class": kind, "pairs": name, "seed": s}
+                fields = {"stage": "correlation", "kind": kind, "pairs": name, "seed": s}
                 work = lambda k=kind, s=s, r=related: correlation(k, s, r)
                 found.append(Job(f"correlation {kind} {name} seed {s}", work, fields))
     for s in range(FUSION_SEEDS):
         for pivot in PIVOTS:
             for graph in GRAPHS:
-                fields = {"stage": "fusion", "class": graph, "pivot": pivot, "seed": s}
+                fields = {"stage": "fusion", "kind": graph, "pivot": pivot, "seed": s}
                 work = lambda g=graph, p=pivot, s=s: errors(g, p, s)
                 found.append(Job(f"fusion {graph} {pivot} seed {s}", work, fields))
     return found

@@ -1,0 +1,43 @@
+"""python -m experiments: run what the records lack of the experiments on a CPU, draw, and write the READMEs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def main() -> int:
+    """Run the experiments named, or all; one core, one after another."""
+    if any(os.environ.get(name) != "1" for name in THREADS):
+        own = dict.fromkeys(THREADS, "1") | {"TOKENIZERS_PARALLELISM": "false"}
+        os.environ.update(own)
+        os.execv(sys.executable, [sys.executable, "-m", "experiments", *sys.argv[1:]])
+    from experiments import readme
+    from experiments.catalogue import EXPERIMENTS
+
+    parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
+    known = [e.name for e in EXPERIMENTS]
+    parser.add_argument("--only", nargs="+", choices=known, default=known, metavar="NAME", help=", ".join(known))
+    parser.add_argument("--list", action="store_true", help="name the experiments with their stated times and stop")
+    options = parser.parse_args()
+    chosen = [e for e in EXPERIMENTS if e.name in options.only]
+    if options.list:
+        for e in chosen:
+            print(f"{e.name:22} {e.minutes:3} min  {e.claim}")
+        print(
+            f"{'together':22} {sum(e.minutes for e in chosen):3} min on one core, on first use 4 more to build models"
+        )
+        return 0
+    for e in chosen:
+        print(f"{e.name}: {e.claim}, stated {e.minutes} minutes", flush=True)
+        e.run()
+        e.plot()
+    readme.write()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

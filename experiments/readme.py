@@ -1,0 +1,71 @@
+"""python -m experiments.readme: write the READMEs of the experiments, and the results in README and docs, from records.
+
+A page takes part by holding a pair of comments, ``<!-- results: NAME -->`` and ``<!-- end of results -->``, where NAME
+is an experiment (its answer) or ``all`` (the answers of every experiment).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from experiments.catalogue import EXPERIMENTS, Experiment
+from experiments.shared.records import REPOSITORY
+
+BLOCK = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
+
+
+def answer_of(experiment: Experiment) -> str:
+    """Answer from the record, or that there is none yet."""
+    if not experiment.record.rows:
+        return f"Not yet run: `python -m experiments --only {experiment.name}`."
+    missing = set(experiment.job_names()) - experiment.record.done()
+    note = f" *({len(missing)} jobs not yet run.)*" if missing else ""
+    return experiment.answer() + note
+
+
+def results(name: str) -> str:
+    """Text of a block.
+
+    Raises
+    ------
+    ValueError
+        When there is no such experiment.
+    """
+    if name == "all":
+        parts = [f"**{e.claim}** ([{e.name}](experiments/{e.name}/README.md)). {answer_of(e)}" for e in EXPERIMENTS]
+        return "\n\n".join(parts)
+    for e in EXPERIMENTS:
+        if e.name == name:
+            return answer_of(e)
+    raise ValueError(f"no experiment {name!r}; there are {', '.join(e.name for e in EXPERIMENTS)}")
+
+
+def filled(text: str) -> str:
+    """A page with its blocks as the records say."""
+    return BLOCK.sub(lambda m: f"{m[1]}{results(m[2])}\n{m[3]}", text)
+
+
+def pages() -> list[Path]:
+    """Pages that hold blocks."""
+    found = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("**/*.md"))]
+    return [p for p in found if "_build" not in p.parts and BLOCK.search(p.read_text())]
+
+
+def folder_readme(experiment: Experiment) -> str:
+    """README of an experiment's folder."""
+    if experiment.record.rows:
+        return experiment.readme()
+    return f"# {experiment.claim}\n\nNot yet run: `python -m experiments --only {experiment.name}`.\n"
+
+
+def write() -> None:
+    """Write them all."""
+    for e in EXPERIMENTS:
+        (e.folder / "README.md").write_text(folder_readme(e))
+    for page in pages():
+        page.write_text(filled(page.read_text()))
+
+
+if __name__ == "__main__":
+    write()

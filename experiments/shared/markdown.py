@@ -1,0 +1,81 @@
+"""Markdown from records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments.shared.records import Record, Row, column
+from experiments.shared.statistics import Paired, spread
+
+LEVEL = 0.05
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def cell(rows: Sequence[Row], name: str, digits: int = 3) -> str:
+    """Mean and standard deviation of a field over rows; a dash where nothing was run."""
+    values = [row[name] for row in rows if name in row]
+    return spread(values).text(digits) if values else "–"
+
+
+def mean(rows: Sequence[Row], name: str, digits: int = 2) -> str:
+    """Mean of a field alone; a dash where nothing was run."""
+    values = [row[name] for row in rows if name in row]
+    return f"{sum(values) / len(values):.{digits}f}" if values else "–"
+
+
+def p_text(p: float) -> str:
+    """A p value, shortened."""
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def verdict(test: Paired) -> str:
+    """What a corrected test says of first less second."""
+    if test.p_corrected >= LEVEL:
+        return "not told apart"
+    return "lower" if test.mean < 0 else "higher"
+
+
+def comparison_table(tests: Sequence[Paired], digits: int = 3) -> str:
+    """Paired comparisons with every difference."""
+    lines = []
+    for t in tests:
+        each = " ".join(f"{d:+.{digits}f}" for d in t.differences)
+        lines.append([t.name, f"{t.mean:+.{digits}f}", each, p_text(t.p), p_text(t.p_corrected), verdict(t)])
+    return table(["comparison", "mean difference", "seed by seed", "p", "p, corrected", "verdict"], lines)
+
+
+def values(rows: Sequence[Row], name: str) -> dict[int, float]:
+    """A field by seed."""
+    return dict(zip(column(rows, "seed"), column(rows, name), strict=True))
+
+
+def common(first: Sequence[Row], second: Sequence[Row], name: str) -> tuple[list[float], list[float]]:
+    """A field of two methods on the seeds that both have."""
+    a, b = values(first, name), values(second, name)
+    seeds = sorted(a.keys() & b.keys())
+    return [a[s] for s in seeds], [b[s] for s in seeds]
+
+
+def provenance(record: Record, jobs: Sequence[str], command: str, minutes: int) -> str:
+    """How the record came about: command, stated time, commit, machine, and what is missing."""
+    rows = record.rows
+    about = record.about["environment"]
+    commits = ", ".join(sorted({row["commit"] for row in rows}))
+    spent = sum(row["seconds"] for row in rows) / 60
+    missing = [name for name in jobs if name not in record.done()]
+    text = (
+        f"Run again: `{command}` (stated time {minutes} minutes on one core; the record took {spent:.0f}). "
+        f"Finished jobs are kept, so it may be stopped and started; delete `records/` to begin anew. "
+        f"Record: {len(rows)} jobs, commit {commits}, {about['date']}, {about['processor']}, one thread of "
+        f"{about['cores']} cores, Python {about['python']}, "
+        + ", ".join(f"{n} {v}" for n, v in about["versions"].items() if v)
+        + "."
+    )
+    if missing:
+        text += f" **Not yet run: {len(missing)} of {len(jobs)} jobs** ({', '.join(missing[:6])}, …)."
+    return text

@@ -12,12 +12,12 @@ from experiments.shared.figures import COLOURS, MARKERS, canvas, save
 def main() -> None:
     """Draw controls.png."""
     names: list[tuple[str, int]] = []
-    for full, control, without in PAIRS:
+    for full, control, lacks in sorted(PAIRS, key=lambda pair: pair[0]):
         if (full, 0) not in names:
             names.append((full, 0))
-        names.append((control, 1 if without else 2))
+        names.append((control, 2 if lacks == "source" else 1))
     figure, axes = canvas(1, len(STEPS), 5.5, 5.0)
-    kinds = ("full loss", "no co-activation", "source outputs shuffled")
+    kinds = ("full loss", "without co-activation or graph", "source outputs shuffled")
     for axis, steps in zip(axes[0], STEPS, strict=True):
         for y, (name, kind) in enumerate(names):
             values = [row["excess"] for row in runs(name, steps)]

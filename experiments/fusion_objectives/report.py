@@ -72,12 +72,12 @@ def answer() -> str:
             return spread([r["excess"] for r in runs(rows, name, steps)]).text()
 
         short = tests["gld less sft_short"], tests["infigfusion less sft_short"]
-        worse = "and" if all(t.mean > 0 and t.p_corrected < 0.05 for t in short) else "which is not both told from"
+        both_worse = all(t.mean > 0 and t.p_corrected < 0.05 for t in short)
         sentences.append(
             f"At {steps} steps path-KL leaves {text('path')} excess nats a word on the sources' dialects, SFT "
             f"{text('sft')}, short SFT {text('sft_short')}, the ceiling with equal tokenizers {text('oracle')}. "
-            f"GLD as published gives {text('gld')} and InfiGFusion {text('infigfusion')}, {worse} "
-            f"{'both worse than ' if worse == 'and' else ''}the shorter SFT "
+            f"GLD as published gives {text('gld')} and InfiGFusion {text('infigfusion')}, "
+            f"{'both worse than' if both_worse else 'not both told apart from'} the shorter SFT "
             f"(corrected p {p_text(short[0].p_corrected)} and {p_text(short[1].p_corrected)}). Adding a graph to path: "
             + ", ".join(f"{n} {tests[f'{n} less path'].mean:+.3f}" for n in ON_PATH)
             + f" ({_path_verdict(tests)}). On exact match "

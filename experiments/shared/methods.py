@@ -9,7 +9,13 @@ from experiments.shared.controls import Edges, Teacher
 from gwfast_llm.config import ObjectiveConfig
 
 SPREADS = ObjectiveConfig(gld_feature="mean_std")
-SORTED_GRID = (0.001, 0.003, 0.01, 0.03)  # raw-logit graphs have gradients 10 to 20 times those of the cross-entropy
+SORTED_GRID = (
+    0.001,
+    0.003,
+    0.01,
+    0.03,
+    0.1,
+)  # raw-logit graphs have gradients 10 to 20 times those of the cross-entropy
 UNIT_GRID = (0.1, 0.3, 1.0, 3.0)
 WIDE_GRID = (1.0, 3.0, 10.0, 30.0)
 
@@ -100,8 +106,12 @@ def variant(base: str, name: str, what: str, edges: Edges = "coactivation", teac
 CONTROLS = (
     variant("gld", "gld constant", "every edge is the mean edge of its graph", "constant"),
     variant("gld", "gld independent", "edges m_i m_j of the mean logits", "independent"),
-    variant("gld", "gld no graph", "mean sorted top-k logits, no edges", "none"),
+    dataclasses.replace(
+        variant("gld", "gld mean logits", "mean sorted top-k logits, no edges", "none"),
+        grid=(0.01, 0.03, 0.1, 0.3, 1.0),  # a smaller loss: the mean logits are not multiplied by their sum
+    ),
     variant("gld", "gld shuffled", "source outputs of other examples", teacher="shuffled"),
+    variant("infigfusion", "infigfusion constant", "ULD + GLD with every edge the mean edge", "constant"),
     variant("gld_ms", "gld_ms null", "edges s_i s_j / sum(s) with the graph's node strengths", "null"),
     variant("gld_ms", "gld_ms shuffled", "source outputs of other examples", teacher="shuffled"),
     variant("gld_aligned", "gld_aligned null", "edges m_i m_j: same node strengths, no co-activation", "null"),

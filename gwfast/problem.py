@@ -97,7 +97,7 @@ def objective(problem: Problem, plan: Plan) -> Array:
 
     Sums squared differences over pairs of atoms, which cannot cancel: O(N^2) time for N atoms, O(N) memory
     beyond blocks.  Dense plans use c - 2 <T, C1 T C2'>, O(n m (n + m)); two Gram spaces with very many atoms
-    use |H1 T H2'|^2.
+    use ``|H1 T H2'|^2``.
 
     Parameters
     ----------

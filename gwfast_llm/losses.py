@@ -25,7 +25,7 @@ def uld_loss(
 ) -> Tensor:
     """Universal logit distillation: mean over positions of the L1 distance of sorted probabilities.
 
-    L = (1/P) sum_t sum_{i <= K} |p_t(i) - q_t(i)|, with p_t(i) the i-th largest probability at the t-th answer
+    ``L = (1/P) sum_t sum_{i <= K} |p_t(i) - q_t(i)|`` with p_t(i) the i-th largest probability at the t-th answer
     position.  The t-th answer position of one model is compared with the t-th of the other, up to the shorter answer.
 
     Parameters
@@ -83,8 +83,8 @@ def gld_loss(
 ) -> Tensor:
     """Graph-on-logits distillation: distance of sorted node features of two co-activation graphs.
 
-    L = (1/B) sum_b sum_i |f_(i) - g_(i)|, f the row means of C = (1/L) sum_t h_t h_t' over answer positions, sorted.
-    The graphs are never formed.
+    ``L = (1/B) sum_b sum_i |f_(i) - g_(i)|``, f the sorted row means of ``C = (1/L) sum_t h_t h_t'`` over answer
+    positions.  The graphs are never formed.
 
     Parameters
     ----------

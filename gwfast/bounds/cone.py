@@ -165,7 +165,8 @@ def cone_bound(
 
     References
     ----------
-    Zhao, Karisch, Rendl, Wolkowicz 1998 for permutations; Chen, Nguyen, Koh, Soh 2024 study another relaxation for couplings.
+    Zhao, Karisch, Rendl, Wolkowicz 1998 for permutations; Chen, Nguyen, Koh, Soh 2024 study another relaxation for
+    couplings.
     """
     if cone_memory(problem) > memory_limit:
         return None

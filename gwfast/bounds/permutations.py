@@ -15,8 +15,8 @@ def permutation_slack(s: Scaled) -> float:
 
     Uniform weights, n = m.  Split the doubly centred costs A = A+ - A-, B = B+ - B- into semidefinite parts.  With
     A+ and B+ in their place the objective is concave, so that a permutation is optimal; putting them there changes
-    it by at most 2 r at any coupling, r = |A-| |B| + |A+| |B-|.  Hence at most 4 r; the same with signs exchanged.
-    Zero, up to the rounding of eigenvalues, for two distances of negative type or two Gram matrices.
+    it by at most 2 r at any coupling, ``r = |A-| |B| + |A+| |B-|``.  Hence at most 4 r; the same with
+    signs exchanged.  Zero, up to the rounding of eigenvalues, for two distances of negative type or two Gram matrices.
     """
     x, y = s.effects
     parts = []

@@ -135,7 +135,7 @@ def quadratic_bound(problem: Problem, iterations: int = 40) -> tuple[Bound, Plan
     r"""Lower bound of the objective by a convex quadratic program, and the plan that minimises it.
 
     In the eigenbases of the doubly centred costs A = U diag(x) U*, B = W diag(y) W* (Hermitian lifts), with
-    Y = U* D_p^-1/2 (T - p q') D_q^-1/2 W and the dual s, t of the projected eigenvalue bound,
+    Y = U* D_p^-1/2 (T - p q') D_q^-1/2 W and the dual s, t of the projected eigenvalue bound::
 
         (total1 - total2)^2 + <linear, T> + |A|^2 + |B|^2
             - 2 [sum s + sum t + sum_ik (x_i y_k - s_i - t_k) |Y_ik|^2]

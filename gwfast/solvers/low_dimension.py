@@ -220,8 +220,8 @@ def low_dimension_search(
 ) -> LowDimensionResult | None:
     r"""Minimise the objective over couplings of points of low dimension, with a proof.
 
-    For squared Euclidean distances or inner products the objective is constant - 2 [<linear, T> + c |M|^2] with the
-    cross moment M = X' T Y of few entries.  For every slope theta and every box that holds M,
+    For squared Euclidean distances or inner products the objective is ``constant - 2 [<linear, T> + c |M|^2]`` with
+    the cross moment M = X' T Y of few entries.  For every slope theta and every box that holds M::
 
         <linear, T> + c |M|^2 <= max_T <linear + X theta Y', T> + max_{M in box} (c |M|^2 - theta . M),
 

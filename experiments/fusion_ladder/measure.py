@@ -82,7 +82,6 @@ def _interval(h: Tensor, q: Tensor) -> tuple[float, float]:
     return float(lower) * n**2, float(upper) * n**2
 
 
-@torch.no_grad()
 def measure(model: Any, seed: int, sources: tuple[str, ...] = ("A", "B")) -> dict[str, float]:
     """Ladder, and quantiles over single answers of WD and of both ends of GW.
 
@@ -101,7 +100,11 @@ def measure(model: Any, seed: int, sources: tuple[str, ...] = ("A", "B")) -> dic
         Fields of `Rungs`; ``wd_q05`` ... ``gw_upper_q95`` over single answers: WD is the mean over positions of the
         distance of sorted probabilities, the GW ends are divided by the energy of the source's graph.
     """
-    batch = _held(seed, sources)
+    return _measured(model, _held(seed, sources))  # laying out may build models, which needs gradients
+
+
+@torch.no_grad()
+def _measured(model: Any, batch: Batch) -> dict[str, float]:
     model.eval()
     logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
     model.train()

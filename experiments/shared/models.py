@@ -12,8 +12,13 @@ from gwfast_llm.tiny.recipes import ModelRecipe, Phase
 from gwfast_llm.tiny.tasks import ALL_TASKS
 
 
-def all_recipes() -> dict[str, ModelRecipe]:
+def all_recipes(scale: float = 1.0) -> dict[str, ModelRecipe]:
     """Recipes by name.
+
+    Parameters
+    ----------
+    scale : float
+        Share of the full training, for tests.
 
     Returns
     -------
@@ -21,21 +26,21 @@ def all_recipes() -> dict[str, ModelRecipe]:
         `A`, `B` the two experts; `C` a third one, whose tasks overlap with theirs; `Ap`, `Bp` the experts with the
         pivot's tokenizer and the same training, for the ceiling; `pivot`; `middle` and `strong`, the pivot trained on.
     """
-    first, second = recipes.sources()
-    weak = recipes.pivot()
+    first, second = recipes.sources(scale)
+    weak = recipes.pivot(scale)
     third = ModelRecipe(
         name="C",
         architecture="qwen2",
         hidden_size=96,
         layers=3,
         tokenizer=recipes.WHOLE_WORDS,
-        phases=(Phase("MNDS", 700, 3e-3, 5),),
+        phases=(Phase("MNDS", max(1, round(700 * scale)), 3e-3, 5),),
         seed=5,
         expert_of="MNDS",
     )
 
     def longer(name: str, steps: int) -> ModelRecipe:
-        more = Phase(ALL_TASKS, steps, 2e-3, 33)
+        more = Phase(ALL_TASKS, max(1, round(steps * scale)), 2e-3, 33)
         return dataclasses.replace(weak, name=name, phases=(*weak.phases, more), expert_of=ALL_TASKS)
 
     return {

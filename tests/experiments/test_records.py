@@ -1,0 +1,87 @@
+"""Records are whole, and every quoted figure comes from them."""
+
+import importlib
+import math
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _root():
+    sys.path.insert(0, str(ROOT))
+    yield
+    sys.path.remove(str(ROOT))
+
+
+@pytest.fixture(scope="module")
+def catalogue():
+    return importlib.import_module("experiments.catalogue").EXPERIMENTS
+
+
+@pytest.fixture(scope="module")
+def readme():
+    return importlib.import_module("experiments.readme")
+
+
+def test_readmes_say_what_the_records_say(catalogue, readme):
+    for experiment in catalogue:
+        assert (experiment.folder / "README.md").read_text() == readme.folder_readme(experiment), experiment.name
+
+
+def test_results_on_pages_say_what_the_records_say(readme):
+    assert readme.pages()
+    for page in readme.pages():
+        assert page.read_text() == readme.filled(page.read_text()), page.name
+
+
+def test_rows_are_finite_and_of_known_jobs(catalogue):
+    for experiment in catalogue:
+        rows = experiment.record.rows
+        names = set(experiment.job_names()) if rows else set()
+        assert len({row["job"] for row in rows}) == len(rows), experiment.name
+        for row in rows:
+            assert row["job"] in names
+            assert re.fullmatch(r"[0-9a-f]{7,}", row["commit"])
+            assert row["seconds"] > 0
+            assert all(math.isfinite(v) for v in row.values() if isinstance(v, float))
+
+
+def test_what_is_missing_is_said(catalogue):
+    for experiment in catalogue:
+        missing = not experiment.record.rows or set(experiment.job_names()) - experiment.record.done()
+        assert ("ot yet run:" in (experiment.folder / "README.md").read_text()) == bool(missing), experiment.name
+
+
+def test_about_names_versions_and_hardware(catalogue):
+    for experiment in catalogue:
+        if experiment.record.rows:
+            about = experiment.record.about
+            assert about["config"]
+            assert {"processor", "cores", "versions", "date"} <= about["environment"].keys()
+
+
+def test_files_are_small(catalogue):
+    for experiment in catalogue:
+        for path in experiment.folder.rglob("*"):
+            assert path.stat().st_size < 120_000, path.name
+        if experiment.record.rows:
+            assert list(experiment.folder.glob("*.png")), experiment.name
+
+
+def test_runs_use_the_weights_that_were_chosen(catalogue):
+    selection = importlib.import_module("experiments.shared.selection")
+    methods = importlib.import_module("experiments.shared.methods")
+    for experiment in catalogue[:2]:
+        rows = experiment.record.rows
+        for row in rows:
+            if row["stage"] in ("test", "replay"):
+                assert row["weight"] == selection.chosen_weight(rows, methods.by_name(row["method"])), row["job"]
+
+
+def test_stated_times_fit_into_two_hours(catalogue):
+    assert sum(e.minutes for e in catalogue) <= 116  # and 4 to build the models

@@ -32,11 +32,13 @@ lint: $(STAMP)
 	$(BIN)/pyright
 
 docs: $(STAMP)
+	rm -rf docs/_build
 	$(BIN)/python -m sphinx -b html -n -W --keep-going -q docs docs/_build/html
+	$(BIN)/python docs/check_links.py docs/_build/html
 	$(BIN)/python -m sphinx -b doctest -W -q docs docs/_build/doctest
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache docs/_build
+	rm -rf $(VENV) .pytest_cache .ruff_cache docs/_build docs/gallery

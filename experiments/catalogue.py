@@ -51,8 +51,8 @@ class Experiment:
         Do what is missing; draw.
     job_names : callable
         Names of all jobs.
-    answer, readme : callable
-        Text from the record alone.
+    answer, headline, readme : callable
+        Text from the record alone: the finding, the finding for the front page, and the README of the folder.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Experiment:
     plot: Callable[[], None]
     job_names: Callable[[], list[str]]
     answer: Callable[[], str]
+    headline: Callable[[], str]
     readme: Callable[[], str]
 
     @property
@@ -81,6 +82,7 @@ EXPERIMENTS = (
         objectives_plot.main,
         lambda: [j.name for j in objectives.jobs()],
         objectives_report.answer,
+        objectives_report.headline,
         objectives_report.readme,
     ),
     Experiment(
@@ -92,6 +94,7 @@ EXPERIMENTS = (
         ablation_plot.main,
         lambda: [j.name for j in ablation.jobs()],
         ablation_report.answer,
+        ablation_report.headline,
         ablation_report.readme,
     ),
     Experiment(
@@ -103,6 +106,7 @@ EXPERIMENTS = (
         ladder_plot.main,
         lambda: [j.name for j in ladder.jobs()],
         ladder_report.answer,
+        ladder_report.headline,
         ladder_report.readme,
     ),
     Experiment(
@@ -114,6 +118,7 @@ EXPERIMENTS = (
         sweeps_plot.main,
         lambda: [j.name for j in sweeps.jobs()],
         sweeps_report.answer,
+        sweeps_report.headline,
         sweeps_report.readme,
     ),
     Experiment(
@@ -125,6 +130,7 @@ EXPERIMENTS = (
         recovery_plot.main,
         lambda: [j.name for j in recovery.jobs()],
         recovery_report.answer,
+        recovery_report.headline,
         recovery_report.readme,
     ),
     Experiment(
@@ -136,6 +142,7 @@ EXPERIMENTS = (
         bounds_plot.main,
         lambda: [j.name for j in bounds.jobs()],
         bounds_report.answer,
+        bounds_report.headline,
         bounds_report.readme,
     ),
     Experiment(
@@ -147,6 +154,7 @@ EXPERIMENTS = (
         sorted_plot.main,
         lambda: [j.name for j in sorted_run.jobs()],
         sorted_report.answer,
+        sorted_report.headline,
         sorted_report.readme,
     ),
     Experiment(
@@ -158,6 +166,7 @@ EXPERIMENTS = (
         solvers_plot.main,
         solvers.names,
         solvers_report.answer,
+        solvers_report.headline,
         solvers_report.readme,
     ),
 )

@@ -1,12 +1,13 @@
 """python -m experiments.readme: write the READMEs of the experiments, and the results in README and docs, from records.
 
 A page takes part by holding a pair of comments, ``<!-- results: NAME -->`` and ``<!-- end of results -->``, where NAME
-is an experiment (its answer) or ``all`` (the answers of every experiment).
+is an experiment (its answer) or ``all`` (the headlines of every experiment).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from experiments.catalogue import EXPERIMENTS, Experiment
@@ -15,13 +16,13 @@ from experiments.shared.records import REPOSITORY
 BLOCK = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
 
-def answer_of(experiment: Experiment) -> str:
-    """Answer from the record, or that there is none yet."""
+def text_of(experiment: Experiment, say: Callable[[], str]) -> str:
+    """Text from the record, or that there is none yet."""
     if not experiment.record.rows:
         return f"Not yet run: `python -m experiments --only {experiment.name}`."
     missing = set(experiment.job_names()) - experiment.record.done()
-    note = f" *({len(missing)} jobs not yet run.)*" if missing else ""
-    return experiment.answer() + note
+    note = f"\n\n*{len(missing)} jobs not yet run.*" if missing else ""
+    return say() + note
 
 
 def results(name: str) -> str:
@@ -33,11 +34,13 @@ def results(name: str) -> str:
         When there is no such experiment.
     """
     if name == "all":
-        parts = [f"**{e.claim}** ([{e.name}](experiments/{e.name}/README.md)). {answer_of(e)}" for e in EXPERIMENTS]
+        parts = [
+            f"**{e.claim}** ([{e.name}](experiments/{e.name}/README.md)). {text_of(e, e.headline)}" for e in EXPERIMENTS
+        ]
         return "\n\n".join(parts)
     for e in EXPERIMENTS:
         if e.name == name:
-            return answer_of(e)
+            return text_of(e, e.answer)
     raise ValueError(f"no experiment {name!r}; there are {', '.join(e.name for e in EXPERIMENTS)}")
 
 

@@ -48,6 +48,16 @@ def answer() -> str:
     )
 
 
+def headline() -> str:
+    """For the README of the repository."""
+    lines = [[kind, *(share(MIDDLE, kind, e) for e in ("sort", "rows", "dual"))] for kind in CLASSES]
+    seconds = ["seconds", *(mean(where(RECORD.rows, n=MIDDLE), f"{e}_s", 3) for e in ("sort", "rows", "dual"))]
+    return (
+        f"Proved share of the best plan's objective, {MIDDLE} points (1 is proved optimal); cheap bounds are loose.\n\n"
+        + table(["class", "`sort`", "`rows`", "`dual`"], [*lines, seconds])
+    )
+
+
 def readme() -> str:
     """README of the folder."""
     rows = RECORD.rows

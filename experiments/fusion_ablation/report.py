@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from experiments.fusion_ablation.run import RECORD, STATED_MINUTES, STEPS, jobs
 from experiments.fusion_objectives.run import RECORD as OBJECTIVES
+from experiments.shared.benchmark import SEEDS
 from experiments.shared.markdown import cell, common, comparison_table, mean, provenance, table
 from experiments.shared.methods import by_name
 from experiments.shared.records import Row, where
@@ -54,8 +55,8 @@ def told(steps: int, lacks: str) -> tuple[list[str], list[str]]:
 
 
 def budgets() -> list[int]:
-    """Budgets of which the record has runs."""
-    return [steps for steps in STEPS if runs("gld_aligned null", steps)]
+    """Budgets at which every loss and control has all its seeds."""
+    return [steps for steps in STEPS if all(len(runs(n, steps)) == SEEDS for pair in PAIRS for n in pair[:2])]
 
 
 def listed(lacks: str) -> str:
@@ -107,6 +108,11 @@ def scores_table(steps: int) -> str:
                 weight += " (edge)"
             lines.append([name, weight, cell(own, "excess"), cell(own, "exact"), mean(own, "O")])
     return table(["loss", "w", "excess M, N", "exact match", "O"], lines)
+
+
+def headline() -> str:
+    """For the README of the repository."""
+    return answer()
 
 
 def readme() -> str:

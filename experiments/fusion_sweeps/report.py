@@ -95,6 +95,20 @@ def answer() -> str:
     return text
 
 
+def headline() -> str:
+    """For the README of the repository."""
+    rows = RECORD.rows
+    strong = where(rows, stage="before", method="strong")
+    each = ", ".join(
+        f"{n} {cell(where(rows, stage='strong', method=n), 'excess', 2)}" for n in ("sft", "gld", "path", "oracle")
+    )
+    aligned = ", ".join(f"{m.name} {cell(where(rows, stage='window', method=m.name), 'excess', 2)}" for m in windows())
+    return (
+        f"A strong pivot that starts at {strong[0]['excess']:.2f} nats a word ends at: {each}. Shrinking the graph "
+        f"until none is left: {aligned}."
+    )
+
+
 def readme() -> str:
     """README of the folder."""
     before = [

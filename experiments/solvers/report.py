@@ -61,6 +61,11 @@ def answer() -> str:
     return f"{text} {slower}."
 
 
+def headline() -> str:
+    """For the README of the repository."""
+    return answer()
+
+
 def readme() -> str:
     """README of the folder."""
     rows = RECORD.rows

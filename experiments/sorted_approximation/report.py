@@ -32,6 +32,11 @@ def answer() -> str:
     )
 
 
+def headline() -> str:
+    """For the README of the repository."""
+    return answer()
+
+
 def readme() -> str:
     """README of the folder."""
     rows = RECORD.rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from experiments.fusion_ablation.run import RECORD, STATED_MINUTES, STEPS, jobs
 from experiments.fusion_objectives.run import RECORD as OBJECTIVES
 from experiments.shared.benchmark import SEEDS
-from experiments.shared.markdown import cell, common, comparison_table, mean, provenance, table
+from experiments.shared.markdown import cell, common, comparison_table, grid_table, mean, provenance, table
 from experiments.shared.methods import by_name
 from experiments.shared.records import Row, where
 from experiments.shared.statistics import Paired, paired_tests
@@ -141,6 +141,9 @@ def readme() -> str:
         "strengths s are *equal*, so GLD as published is identical to its own null model; and constant edges make "
         "the aligned loss identically zero, because edges of probability graphs always sum to one. `uld` is "
         "InfiGFusion without the GW term on the top-k; `hellinger` is the aligned comparison position by position.",
+        "## Weights",
+        "On the selection pool, 200 steps, one seed; chosen: largest exact match less excess.",
+        grid_table(RECORD.rows, list(controls)),
         "## What this does not show",
         "* That graphs cannot help elsewhere: one small benchmark, a weak pivot, one teacher an example.\n"
         "* With 5 seeds differences below about twice the spread of a method go unseen; *not told apart* does not "

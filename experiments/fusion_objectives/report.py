@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from experiments.fusion_objectives.run import RECORD, REPLAYED, STATED_MINUTES, STEPS, jobs
 from experiments.shared.benchmark import SEEDS
-from experiments.shared.markdown import cell, common, comparison_table, mean, p_text, provenance, table
+from experiments.shared.markdown import cell, common, comparison_table, grid_table, mean, p_text, provenance, table
 from experiments.shared.methods import METHODS
 from experiments.shared.records import Row, where
 from experiments.shared.statistics import Paired, paired_tests, spread
@@ -140,6 +140,9 @@ def readme() -> str:
         comparison_table(comparisons(rows, 400, "exact")),
         "## Forgetting, 400 steps, with 50 replayed examples of O",
         replay_table(rows),
+        "## Weights",
+        "On the selection pool, 200 steps, one seed; chosen: largest exact match less excess.",
+        grid_table(rows, [m.name for m in METHODS]),
         "## What this does not show",
         "* It neither reproduces nor refutes InfiGFusion: models are some 10^5 times smaller, the pivot is weak, one "
         "source speaks on each example, and the published description leaves choices open.\n"

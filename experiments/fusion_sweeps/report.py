@@ -141,7 +141,7 @@ def readme() -> str:
         "## What this does not show",
         "* Three seeds: differences of a spread or two are noise.\n"
         "* A good cosine at the start is not enough for a good fusion; predictable layout tokens dominate it.\n"
-        "* Weights along the whole grid, one seed, are in the record of fusion_objectives (rows with stage select).",
+        "* Weights along the whole grid, one seed, are in the README of fusion_objectives.",
         "## How",
         provenance(RECORD, [j.name for j in jobs()], "python -m experiments --only fusion_sweeps", STATED_MINUTES),
         "![gradient cosines](cosines.png)",

@@ -49,6 +49,22 @@ def comparison_table(tests: Sequence[Paired], digits: int = 3) -> str:
     return table(["comparison", "mean difference", "seed by seed", "p", "p, corrected", "verdict"], lines)
 
 
+def grid_table(rows: Sequence[Row], names: Sequence[str]) -> str:
+    """Excess and exact match along every grid on the selection pool, one seed; the chosen weight is bold."""
+    lines = []
+    for name in names:
+        own = [r for r in rows if r["stage"] == "select" and r["method"] == name]
+        if not own:
+            continue
+        most = max(own, key=lambda r: r["exact"] - r["excess"])["weight"]
+        cells = []
+        for row in sorted(own, key=lambda r: r["weight"]):
+            weight = f"**{row['weight']:g}**" if row["weight"] == most else f"{row['weight']:g}"
+            cells.append(f"{weight}: {row['excess']:.3f} / {row['exact']:.3f}")
+        lines.append([name, ", ".join(cells)])
+    return table(["method", "w: excess / exact match"], lines)
+
+
 def values(rows: Sequence[Row], name: str) -> dict[int, float]:
     """A field by seed."""
     return dict(zip(column(rows, "seed"), column(rows, name), strict=True))

@@ -57,8 +57,9 @@ def answer() -> str:
             f" Looking for nearest neighbours with the rows bounds solves a share of {', '.join(shares)} of the pairs, "
             f"with the same neighbours as solving all in {sum(r['same'] for r in same)} of {len(same)} queries."
         )
-    slower = "gwfast's exact solver buys its better plans with time: see the seconds below"
-    return f"{text} {slower}."
+    largest = where(rows, stage="cells", n=SIZES[-1])
+    times = ", ".join(f"{n} {mean(largest, f'{n} s', 3)}" for n in solved_by(largest))
+    return f"{text} Mean seconds with {SIZES[-1]} points: {times}."
 
 
 def headline() -> str:

@@ -27,8 +27,8 @@ def answer() -> str:
         )
     return (
         f"The sorted plan costs {means[low]:.1f} ({low}) to {means[high]:.0f} ({high}) times the best plan found, "
-        f"n = {POINTS}. In the fusion loss, weak pivot: " + "; ".join(each) + ". So sorting is a lower bound, not an "
-        "approximation: on vocabulary graphs hardly any of GW is left in it."
+        f"n = {POINTS}. In the fusion loss, weak pivot: " + "; ".join(each) + ". Sorting gives a lower bound; these "
+        "shares say how far it is from an approximation."
     )
 
 

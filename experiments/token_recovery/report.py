@@ -55,7 +55,7 @@ def answer() -> str:
     return (
         f"One vocabulary under a hidden renaming, disjoint texts, share of tokens found by the best method: {renamed}. "
         f"Really different tokenizers, disjoint texts: A {best('different A', 800)}, B {best('different B', 800)} of "
-        "the tokens that both spell alike: not usable. Graphs of model co-activation, the graphs of GLD, find "
+        "the tokens that both spell alike. Graphs of model co-activation, the graphs of GLD, find "
         f"{cell(where(rows, case='models Ap'), 'co-activation, GW', 2)} (A) and "
         f"{cell(where(rows, case='models Bp'), 'co-activation, GW', 2)} (B) even with the same tokenizer, where bigram "
         f"counts of the same texts give {cell(where(rows, case='models Ap'), 'bigram information, GW', 2)} and "

@@ -1,6 +1,6 @@
 """Check the built pages: every link inside the site leads somewhere, and nothing is loaded from elsewhere.
 
-    python docs/check_links.py docs/_build/html
+python docs/check_links.py docs/_build/html
 """
 
 import sys

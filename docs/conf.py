@@ -28,6 +28,7 @@ extensions = [
     "sphinxcontrib.bibtex",
     "sphinx_copybutton",
     "config_fields",
+    "layers",
     "offline_mathjax",
 ]
 exclude_patterns = ["_build", "_ext", "gallery/*.ipynb", "gallery/*.py", "gallery/*.zip"]
@@ -43,6 +44,7 @@ html_theme = "furo"
 html_title = "gwfast"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
+html_js_files = ["custom.js"]
 html_copy_source = False
 html_show_sphinx = False
 

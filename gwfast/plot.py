@@ -123,7 +123,7 @@ def _interval(axis: Any, result: Result) -> None:
     axis.plot([-0.3, 0.3], [float(result.lower)] * 2, color="tab:blue", lw=2.5)
     axis.plot([-0.3, 0.3], [upper] * 2, color="tab:red", lw=2.5)
     axis.text(0, upper, f"value {upper:.4g}\n", ha="center", va="bottom", color="tab:red")
-    axis.text(0, float(result.lower), f"proved {float(result.lower):.4g}\n", ha="center", va="bottom", color="tab:blue")
+    axis.text(0, float(result.lower), f"\nproved {float(result.lower):.4g}", ha="center", va="top", color="tab:blue")
     axis.set_xlim(-0.7, 0.7)
     axis.set_ylim(0, 1.15 * upper if upper > 0 else 1)
     axis.set_xticks([])

@@ -62,8 +62,8 @@ class ConfigFields(SphinxDirective):
                 lines.append(f"`{prefix}{one}`")
                 lines.append("")
             shown = ", ".join(dict.fromkeys(default(fields[one]) for one in names))
-            body = " ".join(text).replace("`", "``")
-            lines[-1:] = [f": {body} *({kind.replace('*', '')}; default {shown})*", ""]
+            body = re.sub(r"(?<![`\w-])(--[a-z.]+)", r"`\1`", " ".join(text))
+            lines[-1:] = [f": {body} (`{kind}`; default `{shown}`)", ""]
         missing = sorted(set(fields) - seen)
         if missing:
             raise self.error(f"{name}: fields without a description: {', '.join(missing)}")

@@ -35,7 +35,7 @@ def train(seed, steps):
         loss = torch.nn.functional.cross_entropy(model(inputs), IDS[SPAN:])
         loss.backward()
         optimiser.step()
-    return model(inputs).softmax(-1).detach().numpy(), float(loss)
+    return model(inputs).softmax(-1).detach().numpy(), loss.item()
 
 
 strong, strong_loss = train(0, 150)

@@ -32,11 +32,16 @@ for step in range(1, 41):
 print(f"from {history[0]:.4f} to {history[-1]:.6f}")
 
 # %%
-# Distances do not see turns and mirror images, so the heart comes out in a position of its own.
+# Distances do not see turns and mirror images, so the heart comes out in a position of its own.  The grey line joins
+# the points in the order of the heart, as the last plan says it.
+
+partner = np.argsort(result.plan.permutation)  # point of the cloud for each point of the heart
+loop = np.r_[partner, partner[0]]
 
 figure, axes = plt.subplots(1, 4, figsize=(11, 3), layout="constrained")
 for axis, (step, cloud) in zip(axes, snapshots.items()):
-    axis.scatter(*cloud.numpy().T, c=np.arange(28), cmap="hsv", s=22)
+    axis.plot(*cloud.numpy()[loop].T, color="0.8", zorder=0)
+    axis.scatter(*cloud.numpy().T, c=np.argsort(partner), cmap="hsv", s=22)
     axis.set_title(f"step {step}")
     axis.set_aspect("equal")
     axis.set_axis_off()

@@ -70,7 +70,7 @@ def answer() -> str:
     for steps in budgets(rows):
         tests = {t.name: t for t in comparisons(rows, steps, "excess")}
         exact = comparisons(rows, steps, "exact")
-        told = [t.name for t in exact if t.p_corrected < 0.05]
+        told = [f"{t.name} {t.mean:+.2f}" for t in exact if t.p_corrected < 0.05]
 
         def text(name: str, steps: int = steps) -> str:
             return spread([r["excess"] for r in runs(rows, name, steps)]).text()

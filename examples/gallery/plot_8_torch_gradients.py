@@ -38,7 +38,8 @@ print(f"from {history[0]:.4f} to {history[-1]:.6f}")
 partner = np.argsort(result.plan.permutation)  # point of the cloud for each point of the heart
 loop = np.r_[partner, partner[0]]
 
-figure, axes = plt.subplots(1, 4, figsize=(11, 3), layout="constrained")
+figure, axes = plt.subplots(2, 2, figsize=(7.5, 6.5), layout="constrained")
+axes = axes.ravel()
 for axis, (step, cloud) in zip(axes, snapshots.items()):
     axis.plot(*cloud.numpy()[loop].T, color="0.8", zorder=0)
     axis.scatter(*cloud.numpy().T, c=np.argsort(partner), cmap="hsv", s=22)

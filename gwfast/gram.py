@@ -25,6 +25,22 @@ class Gram(Space):
         H, one column a point.  A sparse factor is used without ever forming an (n, n) or (r, n) dense array.
     weights : array (n,), optional
         Mass of each point, summing to 1.
+
+    Raises
+    ------
+    InputError
+        `factor` is empty or no finite matrix.
+
+    Notes
+    -----
+    Products with k columns in O(n r k), or O(nnz k) for a sparse factor; the cost itself is never formed for them.
+
+    Examples
+    --------
+    >>> import numpy as np, gwfast
+    >>> gwfast.Gram(np.array([[1.0, 2.0]])).dense()
+    array([[1., 2.],
+           [2., 4.]])
     """
 
     factor: Any

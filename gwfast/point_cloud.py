@@ -23,6 +23,23 @@ class PointCloud(Space):
         The distance or its square.
     weights : array (n,), optional
         Mass of each point, summing to 1.
+
+    Raises
+    ------
+    InputError
+        `points` is no finite matrix, or the metric is another one.
+
+    Notes
+    -----
+    Squared distances: products with k columns in O(n k d), row statistics in O(n d^2), O(n d) memory.  Distances:
+    O(n^2) time for both, in blocks of rows.
+
+    Examples
+    --------
+    >>> import numpy as np, gwfast
+    >>> space = gwfast.PointCloud(np.array([[0.0, 0.0], [3.0, 4.0]]), metric="sqeuclidean")
+    >>> space.n, float(space.dense()[0, 1])
+    (2, 25.0)
     """
 
     points: Array

@@ -259,7 +259,6 @@ def lower_bound(
         As in `sorted_gw`.
     effort : str
         How far to climb the ladder of bounds, one of `gwfast.EFFORTS`.
-
     time_limit, memory_limit : float, optional
         As in `exact_gw`.
 
@@ -276,7 +275,7 @@ def lower_bound(
     Notes
     -----
     "sort": O(n^2); "rows" and "spectral": O(n^3) and a few linear programs, O(n^2) memory; "dual": quadratic and
-    Lagrangian bounds and the level-1 reformulation, O((nm)^2) a sweep; "prove": cones, boxes and trees besides.
+    Lagrangian bounds and the level-1 reformulation, O((nm)^2) a sweep; "prove": cones, boxes and trees.  Sources: docs/theory.
 
     Examples
     --------
@@ -330,6 +329,7 @@ def certify(
     Notes
     -----
     The cost of `lower_bound`, and O(nm (n + m)) for the objective of a dense plan, O(N^2) for one of N atoms.
+    Rounding to the marginals: J. Altschuler, J. Weed, P. Rigollet, 2017.
 
     Examples
     --------

@@ -174,6 +174,21 @@ class Dense(Space):
         Cost between points, symmetric or not, of any sign and unit.
     weights : array (n,), optional
         Mass of each point, summing to 1.
+
+    Raises
+    ------
+    InputError
+        `cost` is not square, not finite, or outside the range that can be squared.
+
+    Notes
+    -----
+    O(n^2) memory; whether the cost is symmetric is found out in one pass.
+
+    Examples
+    --------
+    >>> import numpy as np, gwfast
+    >>> gwfast.Dense(np.array([[0.0, 1.0], [2.0, 0.0]])).symmetric
+    False
     """
 
     cost: Array

@@ -275,7 +275,7 @@ def lower_bound(
     Notes
     -----
     "sort": O(n^2); "rows" and "spectral": O(n^3) and a few linear programs, O(n^2) memory; "dual": quadratic and
-    Lagrangian bounds and the level-1 reformulation, O((nm)^2) a sweep; "prove": cones, boxes and trees.  Sources: docs/theory.
+    Lagrangian bounds and the level-1 reformulation, O((nm)^2) a sweep; "prove": cones, boxes, trees.  See docs/theory.
 
     Examples
     --------

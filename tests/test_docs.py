@@ -80,6 +80,17 @@ def test_every_code_block_runs(page):
         assert kind != "text" or ">>>" not in body
 
 
+def test_the_printed_result_reads_as_the_start_page_says():
+    page = (DOCS / "start.md").read_text()
+    shown = next(body for kind, body in fences(DOCS / "start.md") if kind == "text")
+    result = gwfast.exact_gw(np.ones((3, 3)) - np.eye(3), np.zeros((2, 2)), effort="rows")
+    words = [line.split("  ")[1].strip() for line in shown.splitlines()[1:]]
+    printed = [line.split("  ")[1].strip() for line in str(result).splitlines()[1:]]
+    assert words == printed[: len(words)]
+    rows = {line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")}
+    assert {"value", "distance", "interval", "gap", "lower from", "marginals", "stopped"} <= rows
+
+
 def check_commands(body):
     """Modules and files that shell lines name exist; their flags are known."""
     for line in body.splitlines():

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from experiments.fusion_objectives.run import RECORD as OBJECTIVES
 from experiments.shared import benchmark
 from experiments.shared.benchmark import SEEDS
 from experiments.shared.jobs import Job, run_jobs
-from experiments.shared.methods import CONTROLS
-from experiments.shared.records import Record, Row
+from experiments.shared.methods import CONTROLS, by_name
+from experiments.shared.records import Record, Row, where
 from experiments.shared.selection import final_jobs, selection_jobs
+from experiments.shared.training import Run, scored
 
 RECORD = Record(Path(__file__).parent / "records")
 STEPS = (200, 400)
-STATED_MINUTES = 20
+# full loss, control, weights: each side at both weights, where the chosen ones differ
+EQUAL = (("gld", "gld constant", (0.01, 0.03)), ("gld_aligned", "gld_aligned null", (1.0, 3.0)))
+EQUAL_STEPS = 400
+STATED_MINUTES = 24
 
 
 def config() -> Row:
@@ -22,6 +27,7 @@ def config() -> Row:
         "controls": {
             m.name: {"what": m.what, "edges": m.edges, "teacher": m.teacher, "grid": list(m.grid)} for m in CONTROLS
         },
+        "equal": [{"full": a, "control": b, "weights": list(w), "steps": EQUAL_STEPS} for a, b, w in EQUAL],
         "steps": list(STEPS),
         "seeds": list(range(SEEDS)),
         "selection_seed": benchmark.SELECTION_SEED,
@@ -34,7 +40,25 @@ def jobs() -> list[Job]:
     found = selection_jobs(RECORD, CONTROLS)
     for steps in STEPS:
         found += final_jobs(RECORD, CONTROLS, steps, range(SEEDS))
-    return found
+    return found + equal_jobs()
+
+
+def equal_jobs() -> list[Job]:
+    """Runs at equal weights: a loss with a smaller weight also trains more like plain SFT."""
+
+    def job(name: str, weight: float, seed: int) -> Job:
+        fields = {"stage": "equal", "method": name, "seed": seed, "steps": EQUAL_STEPS, "weight": weight}
+        work = lambda: dict(scored(Run(by_name(name), weight, 0.0, EQUAL_STEPS, seed)))
+        return Job(f"equal {name} {weight:g} seed {seed}", work, fields)
+
+    cells = [(name, weight) for full, control, weights in EQUAL for weight in weights for name in (full, control)]
+    return [job(name, weight, seed) for seed in range(SEEDS) for name, weight in cells if not known(name, weight, seed)]
+
+
+def known(name: str, weight: float, seed: int) -> bool:
+    """Whether a test run of this very kind is in a record."""
+    same = {"stage": "test", "method": name, "seed": seed, "steps": EQUAL_STEPS, "weight": weight}
+    return bool(where(RECORD.rows + OBJECTIVES.rows, **same))
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from experiments.shared.selection import chosen_weight
 from experiments.shared.training import Run, train
 
 RECORD = Record(Path(__file__).parent / "records")
-METHODS = ("sft", "uld", "gld", "infigfusion", "gld_ms", "gld_aligned", "hellinger", "path")
+METHODS = ("sft", "gld", "infigfusion", "gld_aligned", "hellinger", "path")
 STEPS, SEEDS = 200, 3
 LOOKS = (0, STEPS // 2, STEPS)
 STATED_MINUTES = 5

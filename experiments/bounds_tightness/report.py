@@ -30,7 +30,7 @@ def answer() -> str:
     def span(n: int, effort: str) -> str:
         cells = [[r[f"{effort}_share"] for r in where(rows, n=n, kind=kind)] for kind in CLASSES]
         means = [sum(c) / len(c) for c in cells if c]
-        return f"{min(means):.2f} to {max(means):.2f}"
+        return f"{min(means):.2f} to {max(means):.2f}" if means else "not yet run"
 
     def seconds(n: int, effort: str) -> str:
         return mean(where(rows, n=n), f"{effort}_s", 3)

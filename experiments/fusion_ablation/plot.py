@@ -27,7 +27,7 @@ def main() -> None:
         axis.invert_yaxis()
         axis.set(xlabel="excess nats a word on M and N", title=f"{steps} steps")
         axis.grid(axis="x", alpha=0.3)
-    axes[0][1].legend(fontsize=7, loc="upper right")
+    axes[0][0].legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.13), ncols=3)
     save(figure, Path(__file__).parent / "controls.png")
 
 

@@ -97,8 +97,8 @@ def answer() -> str:
     count, pairs = len(equal_tests("excess")), sum(kind == "edges" for *_, kind in PAIRS)
     lead = (
         f"{'Not consistently' if better and worse else 'Partly' if better else 'No'}: at equal weights co-activation "
-        f"edges are told apart as better in {len(better)} and as worse in {len(worse)} of {count} comparisons with edges "
-        "without co-activation"
+        f"edges are told apart as better in {len(better)} and as worse in {len(worse)} of {count} comparisons "
+        "with edges without co-activation"
     )
     return (
         f"**{lead}.** Text excess, full less control, paired over {SEEDS} seeds, Holm-corrected. At equal weights, "

@@ -20,7 +20,7 @@ RECORD = Record(Path(__file__).parent / "records")
 SIZES, SEEDS = (50, 100, 200), 5
 GROWTH, GROWTH_SEEDS = (50, 100, 200, 400, 800), 3
 BATCHES, PAIRS = 5, 20  # of real pairs
-QUERIES, NEIGHBOURS = 10, 5
+QUERIES, NEIGHBOURS = 6, 5
 EFFORTS = ("sort", "rows", "spectral")
 STATED_MINUTES = 6
 

@@ -53,7 +53,8 @@ def answer() -> str:
 
     renamed = ", ".join(f"{best('hidden', a)} from {a} texts" for a in AMOUNTS)
     return (
-        f"One vocabulary under a hidden renaming, disjoint texts, share of tokens found by the best method: {renamed}. "
+        f"One vocabulary under a hidden renaming, disjoint texts, share of tokens found by the best method, "
+        f"picked in hindsight: {renamed}. "
         f"Really different tokenizers, disjoint texts: A {best('different A', 800)}, B {best('different B', 800)} of "
         "the tokens that both spell alike. Graphs of model co-activation, the graphs of GLD, find "
         f"{cell(where(rows, case='models Ap'), 'co-activation, GW', 2)} (A) and "

@@ -26,7 +26,7 @@ def main() -> None:
         axis.set_xticks(range(len(PARTS)), names, rotation=60, fontsize=8)
         axis.set(title=title, ylim=(-1, 1))
     axes[0][0].set_ylabel("cosine with the held-out cross-entropy")
-    axes[0][1].legend(fontsize=7, title="pivot", title_fontsize=7)
+    axes[0][1].legend(fontsize=7, title="pivot", title_fontsize=7, loc="upper left", ncols=3)
     save(figure, Path(__file__).parent / "cosines.png")
 
 

@@ -140,6 +140,8 @@ def readme() -> str:
         gradients_table("text"),
         "## What this does not show",
         "* Three seeds: differences of a spread or two are noise.\n"
+        "* All seeds share one held-out set, so the spread of the cosines is that of the pools alone; pivots after SFT "
+        "and after path were trained on the very pool on which their losses are measured.\n"
         "* A good cosine at the start is not enough for a good fusion; predictable layout tokens dominate it.\n"
         "* Weights along the whole grid, one seed, are in the README of fusion_objectives.",
         "## How",

@@ -22,7 +22,7 @@ GRAPHS = {
     "rank, softmax": "their softmax",
     "vocab, softmax": "probabilities of the whole vocabulary: nodes are tokens",
 }
-EACH = 16  # of the held-out answers
+EACH, STRIDE = 16, 5  # every so many held-out answers, other ones for every seed
 
 
 @functools.cache
@@ -30,7 +30,7 @@ def _answers(pivot: str, seed: int) -> list[tuple[Tensor, Tensor, Tensor]]:
     """(pivot's logits, source's sorted logits, carried source probabilities) of every `EACH`-th held-out answer."""
     laid = table(seed, ("A", "B"))
     start = len(pool(seed))
-    indices = list(range(start, start + 7 * HELD_OUT, EACH))
+    indices = list(range(start + STRIDE * seed, start + 7 * HELD_OUT, EACH))
     collator = FusionCollator(laid.rows, 0, ObjectiveConfig(preset="custom", path=1.0, source_top_k=0), laid.desk)
     batch = collator(indices)
     with torch.no_grad():

@@ -25,7 +25,7 @@ def main() -> None:
     left.axvline(1, c="0.5", lw=0.8)
     left.set_yticks(range(len(CLASSES)), CLASSES, fontsize=8)
     left.set(xscale="log", xlabel="over the best plan's objective")
-    left.legend(fontsize=7)
+    left.legend(fontsize=7, loc="upper left")
     for k, graph in enumerate(GRAPHS):
         for j, pivot in enumerate(PIVOTS):
             own = where(rows, stage="fusion", pivot=pivot, kind=graph)

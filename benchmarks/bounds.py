@@ -181,6 +181,17 @@ def atlas(pairs: int) -> dict:
     return {"class": "graph atlas", "n": 7, "pairs": pairs, "solved": solved, "search_s": time.perf_counter() - begin}
 
 
+def cheap(kind: str, n: int, seed: int) -> dict:
+    """Time of the rungs by rows and eigenvalues, the best of three."""
+    problem = problem_of(*pair(kind, n, seed))
+    times = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        row_bounds(problem), eigenvalue_bounds(problem)
+        times.append(time.perf_counter() - begin)
+    return {"class": kind, "n": n, "seed": seed, "cheap_s": min(times)}
+
+
 def run(seconds: float = 10.0) -> None:
     """Measure all tables and write the record; compiled kernels are warmed up first."""
     ladder("cloud", 12, 0, 0.5), small("normal", 6, 0), searched("cloud", 8, 0), planar(8, 2, 0)
@@ -199,6 +210,10 @@ def run(seconds: float = 10.0) -> None:
             keep({"suite": "permutations", "asked_s": asked, **searched(kind, n, seed)})
         for n, dimension, asked in ((50, 2, 0.05), (300, 2, 2.0), (1000, 1, 1.0)):
             keep({"suite": "low dimension", "asked_s": asked, **planar(n, dimension, seed)})
+        for kind in ("cloud", "ba paths", "sbm", "co-activation"):
+            for n, asked in ((200, 0.03), (1000, 1.0)):
+                if n == 200 or seed == 0:
+                    keep({"suite": "cheap", "asked_s": asked, **cheap(kind, n, seed)})
     keep({"suite": "permutations", "asked_s": 60.0, **atlas(300)})
     record.write("bounds", {"seeds": SEEDS, "seconds": seconds, "asked": CLOSING}, rows)
 

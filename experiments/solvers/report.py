@@ -43,13 +43,12 @@ def answer() -> str:
     real = where(rows, stage="real")
     if real:
         each = [
-            f"{data}: "
-            + ", ".join(f"{n} {cell(where(real, **{'class': data}), f'{n} ratio', 2)}" for n in solved_by(real))
+            f"{data}: " + ", ".join(f"{n} {cell(where(real, kind=data), f'{n} ratio', 2)}" for n in solved_by(real))
             for data in ("molecules", "neurons")
         ]
         text += " Real pairs: " + "; ".join(each) + "."
         shares = [
-            f"{data} {cell(where(rows, stage='nearest', effort='rows', **{'class': data}), 'solved_share', 2)}"
+            f"{data} {cell(where(rows, stage='nearest', effort='rows', kind=data), 'solved_share', 2)}"
             for data in ("molecules", "neurons")
         ]
         same = where(rows, stage="nearest")

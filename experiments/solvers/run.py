@@ -22,7 +22,7 @@ GROWTH, GROWTH_SEEDS = (50, 100, 200, 400, 800), 3
 BATCHES, PAIRS = 5, 20  # of real pairs
 QUERIES, NEIGHBOURS = 6, 5
 EFFORTS = ("sort", "rows", "spectral")
-STATED_MINUTES = 6
+STATED_MINUTES = 8
 
 
 def config(data: bool) -> Row:

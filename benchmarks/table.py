@@ -20,13 +20,18 @@ def _cells(rows: list[dict]) -> dict[tuple, list[dict]]:
 
 
 def _bounds(line: Line) -> None:
-    """The lines of the deep bounds."""
+    """The lines of the deep bounds at n = 50."""
     content = record.read("bounds")
     rows = content["rows"]
     for kind, asked in content["config"]["asked"].items():
         cell = [r for r in rows if r["suite"] == "closing" and r["class"] == kind]
         gap, cheap = (record.median([r[k] for r in cell]) for k in ("gap", "cheap_gap"))
         line(f"gap in 10 s, {kind} n = 50", f"at most {asked:g}", f"{gap:.2g} (cheap rungs {cheap:.2g})", gap <= asked)
+
+
+def _searches(line: Line) -> None:
+    """The lines of small problems, exact searches and cheap rungs."""
+    rows = record.read("searches")["rows"]
     for kind in sorted({r["class"] for r in rows if r["suite"] == "small"}):
         cell = [r for r in rows if r["suite"] == "small" and r["class"] == kind]
         gap, asked = record.median([r["gap"] for r in cell]), 0.1 if kind in ("er", "sbm") else 0.02
@@ -38,6 +43,11 @@ def _bounds(line: Line) -> None:
             seconds, worst = record.median([r["search_s"] for r in cell]), max(r["search_s"] for r in cell)
             what = f"{suite}, {kind} n = {n}"
             line(what, f"{asked:g} s", f"{seconds:.2g} s (worst {worst:.2g} s)", seconds <= asked)
+    for kind, n, asked in sorted({(r["class"], r["n"], r["asked_s"]) for r in rows if r["suite"] == "cheap"}):
+        seconds = record.median(
+            [r["cheap_s"] for r in rows if r["suite"] == "cheap" and (r["class"], r["n"]) == (kind, n)]
+        )
+        line(f"cheap rungs, {kind} n = {n}", f"{asked:g} s", f"{seconds:.2g} s", seconds <= asked)
 
 
 def lines() -> list[str]:
@@ -47,7 +57,14 @@ def lines() -> list[str]:
     def line(what: str, asked: str, measured: str, met: bool) -> None:
         out.append(f"| {what} | {asked} | {measured} | {'yes' if met else '**no**'} |")
 
-    suites = {"quality": _quality, "speed": _speed, "entropic": _entropic, "sorting": _sorting, "bounds": _bounds}
+    suites = {
+        "quality": _quality,
+        "speed": _speed,
+        "entropic": _entropic,
+        "sorting": _sorting,
+        "bounds": _bounds,
+        "searches": _searches,
+    }
     for name, table in suites.items():
         if (record.FOLDER / f"{name}.json").exists():
             table(line)

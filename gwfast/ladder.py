@@ -19,7 +19,7 @@ from gwfast.bounds.spectral import eigenvalue_bounds
 from gwfast.bounds.split import split_bounds
 from gwfast.plan import Plan
 from gwfast.problem import Problem
-from gwfast.result import Bound, Stop
+from gwfast.result import Bound
 from gwfast.solvers.branch_and_bound import permutation_search
 from gwfast.solvers.low_dimension import low_dimension_search
 
@@ -168,10 +168,9 @@ def _reformulation(problem: Problem, aim: Aim, share: float) -> Iterator[Rung]:
     try:
         while True:
             upper = aim.upper if math.isfinite(aim.upper) else None
-            until = min(end, time.perf_counter() + length)
-            stop = drive(run, upper, aim.gap, until, 1_000_000)
+            stop = drive(run, upper, aim.gap, end, 1_000_000, pause=time.perf_counter() + length)
             yield Rung("reformulation", (run.best,), run.plan())
-            if stop is not Stop.TIME_LIMIT or time.perf_counter() >= end or aim.reached:
+            if stop is not None or aim.reached:
                 return
             length = min(2 * length, _SLICE * 4)
     finally:

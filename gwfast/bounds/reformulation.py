@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _POLISH = 0.5  # cost of solving all inner problems, in certificates that take their prices as they are, per point
+_FIRST, _GROUP = 20, 40  # sweeps between two certificates, which cost as much as 3 to 5 of them; fixed, so runs repeat
 _FLAT = 16  # groups of sweeps without progress after which a run has stalled
 _SHORTEN = 0.3  # factor of the step length after every quarter of them: shorter steps settle tight problems
 
@@ -97,17 +98,20 @@ def reformulation_bound(
         return None
     begin = time.perf_counter()
     run = Reformulation(problem, upper, backend=backend)
-    stop = drive(run, upper, gap, begin + time_limit, sweeps)
+    stop = drive(run, upper, gap, begin + time_limit, sweeps) or Stop.TIME_LIMIT
     result = ReformulationResult(run.best, run.dual, run.plan(), run.sweeps, time.perf_counter() - begin, stop)
     run.close()
     return result
 
 
-def drive(run: Reformulation, upper: float | None, gap: float, deadline: float, sweeps: int) -> Stop:
-    """Sweep and certify in turn until something stops it; may be called again on the same run.
+def drive(
+    run: Reformulation, upper: float | None, gap: float, deadline: float, sweeps: int, pause: float = math.inf
+) -> Stop | None:
+    """Sweep and certify in turn until something stops it; None at `pause`, after which it may be called again.
 
     The certificates take about a tenth of the time.  Where there is room for it before the deadline, the inner
-    problems of the best dual are solved at the end.
+    problems of the best dual are solved at the end.  A pause changes nothing in what is computed: runs that no
+    deadline cuts give the same numbers every time.
     """
     pace = run.pace
     polish = _POLISH * max(run.problem.shape)
@@ -127,16 +131,17 @@ def drive(run: Reformulation, upper: float | None, gap: float, deadline: float, 
                 run.polish()
                 stop = _reached(run, upper, gap) or stop
             return stop
+        if now >= pause:
+            return None
         before = run.best.value
-        group = max(1, min(pace.group, sweeps - run.sweeps))
+        group = min(_GROUP if run.sweeps else _FIRST, sweeps - run.sweeps)
         if pace.sweep > 0 and math.isfinite(deadline):
             group = max(1, min(group, int((deadline - now - reserve - pace.certificate) / pace.sweep)))
         run.run(group)
         middle = time.perf_counter()
         run.certify(exact=False)
         pace.sweep, pace.certificate = (middle - now) / group, time.perf_counter() - middle
-        pace.group = int(min(max(20, 10 * pace.certificate / pace.sweep), 200))
-        if group >= 20:
+        if group >= _FIRST:
             grown = run.best.value - before > 1e-7 * abs(run.best.value) + run.best.margin
             pace.flat = 0 if grown or run.best.value <= 0 else pace.flat + 1
             if pace.flat and pace.flat % (_FLAT // 4) == 0 and pace.flat < _FLAT:

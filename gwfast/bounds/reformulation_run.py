@@ -32,11 +32,10 @@ def centred_linear(s: Scaled) -> np.ndarray:
 
 @dataclass
 class Pace:
-    """What the driver has learnt: seconds of a sweep and of a certificate, sweeps between two, groups without gain."""
+    """What the driver has learnt: seconds of a sweep and of a certificate, groups of sweeps without gain."""
 
     sweep: float = 0.0
     certificate: float = 0.0
-    group: int = 20
     flat: int = 0
 
 

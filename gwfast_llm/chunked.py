@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from gwfast_llm.errors import FusionError
 from gwfast_llm.logits import Selection, TopK, select, widened
 from gwfast_llm.objective import Part
+from gwfast_llm.packing import Places
 
 SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # models that change logits after the layer
 
@@ -36,11 +37,21 @@ class Request:
         Token ids whose logits are wanted at each of them, in row-major order of `positions`.
     kept : Selection or None
         How many of the largest logits are kept.
+    places : Places or None
+        Where the examples lie where the model is given packed rows.
     """
 
     positions: Tensor
     asked: Tensor
     kept: Selection | None
+    places: Places | None = None
+
+    def chosen(self, hidden: Tensor) -> Tensor:
+        """States (N, D) of the positions that count, of (B, L, D) or of packed rows (R, M, D)."""
+        if self.places is None:
+            return hidden[self.positions]
+        example, position = self.positions.nonzero(as_tuple=True)
+        return hidden[self.places.at(example, position, hidden.shape[1])]
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,7 @@ class ChunkedHead:
         request, self.pending = self.pending, None
         if request is None:
             return self._layer(hidden)
-        chosen = hidden[request.positions]
+        chosen = request.chosen(hidden)
         sums, asked, values, ids = [], [], [], []
         for start in range(0, len(chosen), self._chunk):
             stop = start + self._chunk

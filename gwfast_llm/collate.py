@@ -17,6 +17,7 @@ from gwfast_llm.combine import CARRIED, selection
 from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.data import Encoded, Example, pad_right
 from gwfast_llm.logits import Selection, TopK
+from gwfast_llm.packing import packed_rows
 from gwfast_llm.path import PathMap, SharedTokens, Targets
 from gwfast_llm.signal import Signal, Source
 
@@ -124,22 +125,33 @@ class FusionCollator:
         Decides which tensors are needed.
     desk : SourceDesk or None
         The sources; None without distillation.
+    longest : int
+        Tokens of a row into which several examples are packed; 0 gives every example a row of its own.
     """
 
-    def __init__(self, rows: Sequence[Encoded], pad_id: int, objective: ObjectiveConfig, desk: SourceDesk | None):
+    def __init__(
+        self,
+        rows: Sequence[Encoded],
+        pad_id: int,
+        objective: ObjectiveConfig,
+        desk: SourceDesk | None,
+        longest: int = 0,
+    ):
         self._rows = rows
         self._pad = pad_id
         self._objective = objective
         self._desk = desk if objective.distils else None
+        self._longest = longest
 
     def __call__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """Make the batch of these examples."""
         rows = [self._rows[i] for i in indices]
-        batch = {
-            "input_ids": pad_right([row.ids for row in rows], self._pad),
-            "attention_mask": pad_right([[1] * len(row.ids) for row in rows], 0),
-            "labels": pad_right([row.labels for row in rows], -100),
-        }
+        batch = {"labels": pad_right([row.labels for row in rows], -100)}
+        if self._longest:
+            batch |= packed_rows([row.ids for row in rows], self._pad, self._longest)
+        else:
+            batch["input_ids"] = pad_right([row.ids for row in rows], self._pad)
+            batch["attention_mask"] = pad_right([[1] * len(row.ids) for row in rows], 0)
         if self._desk is None:
             return batch
         weights = self._objective.weights

@@ -17,6 +17,7 @@ from gwfast_llm.graph_objective import GraphOptions, gld_aligned_part, gld_part
 from gwfast_llm.logits import Selection, TopK, select, widened
 from gwfast_llm.losses import answers_only
 from gwfast_llm.objective import Part, hellinger_part, hybrid_part, kl_part, sft_part, uld_part
+from gwfast_llm.packing import Places, places_of
 
 Batch = dict[str, Tensor]
 CARRIED = ("kl", "path", "gld_aligned", "hellinger")  # parts that use targets in the pivot's vocabulary
@@ -80,7 +81,7 @@ def request_of(batch: Batch, objective: ObjectiveConfig, slots: int) -> tuple[Re
         first += ids.shape[-1]
     asked = torch.cat(list(groups.values()), -1)[positions]
     kept = selection(objective) if any(weights[n] for n in ("uld", "gld", "hybrid")) else None
-    return Request(positions, asked, kept), columns
+    return Request(positions, asked, kept, places_of(batch)), columns
 
 
 class DenseStudent:
@@ -88,39 +89,60 @@ class DenseStudent:
 
     Parameters
     ----------
-    logits : Tensor (B, L, V)
+    logits : Tensor (B, L, V), or (R, M, V) of packed rows
         Position t predicts token t + 1.
+    places : Places, optional
+        Where the examples lie in packed rows.
     """
 
-    def __init__(self, logits: Tensor):
+    def __init__(self, logits: Tensor, places: Places | None = None):
         self.logits = logits
+        self._places = places
         self._logsumexp: Tensor | None = None
 
     @property
     def logsumexp(self) -> Tensor:
-        """Log-sum-exp over the vocabulary, (B, L)."""
+        """Log-sum-exp over the vocabulary, (B, L) or (R, M)."""
         if self._logsumexp is None:
             self._logsumexp = widened(self.logits).logsumexp(-1)
         return self._logsumexp
 
+    def _where(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Row and column in the logits of positions (B, P) of every example."""
+        examples = torch.arange(len(positions), device=positions.device)[:, None]
+        if self._places is None:
+            return examples, positions
+        return self._places.at(examples, positions, self.logits.shape[1])
+
     def sft(self, labels: Tensor) -> Part:
         """Cross-entropy part."""
+        if self._places is not None:
+            # an example starts with its prompt, so no label reaches back over a border
+            example, position = (labels != -100).nonzero(as_tuple=True)
+            row, column = self._places.at(example, position, self.logits.shape[1])
+            packed = labels.new_full(self.logits.shape[:2], -100)
+            packed[row, column] = labels[example, position]
+            labels = packed
         return sft_part(self.logits, labels)
 
     def log_probs_at(self, group: str, positions: Tensor, ids: Tensor) -> Tensor:
         """Log-probabilities (B, P, K) of these tokens at these positions (B, P)."""
-        rows = torch.arange(len(self.logits), device=self.logits.device)[:, None]
-        picked = self.logits[rows[..., None], positions[..., None], ids]
-        return widened(picked) - self.logsumexp[rows, positions][..., None]
+        row, column = self._where(positions)
+        picked = self.logits[row[..., None], column[..., None], ids]
+        return widened(picked) - self.logsumexp[row, column][..., None]
 
     def kept(self, how: Selection) -> TopK:
         """Kept logits of every position, (B, L, K)."""
-        return select(self.logits, how)
+        kept = select(self.logits, how)
+        if self._places is None:
+            return kept
+        every = torch.arange(self._places.length, device=self.logits.device)
+        where = self._where(every.expand(len(self._places.row), -1))
+        return TopK(kept.values[where], kept.ids[where], kept.logsumexp[where])
 
     def probs_at(self, positions: Tensor) -> Tensor:
         """Probabilities (B, P, V) at these positions (B, P)."""
-        rows = torch.arange(len(self.logits), device=self.logits.device)[:, None]
-        return widened(self.logits[rows, positions]).softmax(-1)
+        return widened(self.logits[self._where(positions)]).softmax(-1)
 
 
 def batch_parts(

@@ -226,6 +226,9 @@ class TrainConfig:
     chunk : int
         Positions at which logits exist at one time; 0 makes the whole (B, L, V) tensor.  Saves memory for large
         vocabularies at the cost of one more product with the output layer.
+    packing : bool
+        Put the examples of a batch into as few rows of data.max_length tokens as fit, none seeing another: the same
+        losses without the cost of padding.
     bf16, gradient_checkpointing : bool
         Save memory on GPUs.
     report_to : list of str
@@ -246,6 +249,7 @@ class TrainConfig:
     save_every: int = 0
     diagnose: int = 32
     chunk: int = 0
+    packing: bool = False
     bf16: bool = False
     gradient_checkpointing: bool = False
     report_to: list[str] = field(default_factory=list)

@@ -45,6 +45,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
             f"{label}: {len(tokenizer)} tokens in the vocabulary, chat template {yes(tokenizer.chat_template)}, "
             f"{sum(answers) / len(answers):.1f} answer tokens an example (longest sample {max(tokens)})"
         )
+    print(padding([len(row.ids) for row in run.rows[0][: run.size]], config))
     print(example_lines(run, labels))
     for k, source in enumerate(config.sources, 1):
         print(alignment(run, k, source.label))
@@ -77,6 +78,24 @@ def example_lines(run: Any, labels: Sequence[str]) -> str:
         pieces = [text[a:b].decode(errors="replace") for a, b in pairwise(cuts) if 0 <= a <= b]
         lines.append(f"  {label}: " + "|".join(piece.replace("\n", "\\n") for piece in pieces))
     return "\n".join(lines)
+
+
+def padding(lengths: Sequence[int], config: FuseConfig) -> str:
+    """Share of the tokens in a batch that are padding, with packed rows and without, on the first examples."""
+    from gwfast_llm.packing import place
+
+    size, used, padded, packed = config.train.batch_size, 0, 0, 0
+    for first in range(0, min(len(lengths), max(size, SHOWN)), size):
+        own = lengths[first : first + size]
+        places = place(own, config.data.max_length)
+        width = max(start + length for (_, start), length in zip(places, own))
+        used += sum(own)
+        padded += len(own) * max(own)
+        packed += (1 + max(row for row, _ in places)) * width
+    plain, less = f"{1 - used / padded:.0%}", f"{1 - used / packed:.0%}"
+    if config.train.packing:
+        return f"pivot: {less} of a batch's tokens are padding, {plain} without packing"
+    return f"pivot: {plain} of a batch's tokens are padding, {less} with --train.packing true"
 
 
 def alignment(run: Any, k: int, label: str) -> str:

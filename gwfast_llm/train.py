@@ -22,6 +22,7 @@ from gwfast_llm.diagnose import Agreement, diagnose
 from gwfast_llm.errors import FusionError
 from gwfast_llm.interval import IntervalCallback, IntervalMeter
 from gwfast_llm.loading import check_vocabulary, load_model
+from gwfast_llm.packing import check_separate
 from gwfast_llm.setup import open_source, prepare_run
 from gwfast_llm.trainer import FusionTrainer, Indices
 
@@ -183,6 +184,8 @@ def fuse(
         raise FusionError("objective.gld_aligned needs whole logits; use --train.chunk 0")
     model = load_model(config.pivot)
     check_vocabulary("pivot", model, tokenizer)
+    if config.train.packing:
+        check_separate(model)
     desk = None
     if chosen:
         sources = [
@@ -217,6 +220,7 @@ def fuse(
     adapted = with_adapters(model, config.lora)
     slots = desk.slots if desk and objective.distils else 0
     collator = FusionCollator(rows[0], pad, objective, desk)
+    packed = FusionCollator(rows[0], pad, objective, desk, config.data.max_length if config.train.packing else 0)
     if desk and held_out and not sharded and (config.train.interval_every or config.train.diagnose):
         carried = FusionCollator(rows[0], pad, ObjectiveConfig(preset="path"), desk)
         if config.train.interval_every:
@@ -240,7 +244,7 @@ def fuse(
         adapted,
         arguments,
         objective,
-        collator,
+        packed,
         Indices(0, size),
         Indices(size, len(rows[0])),
         slots,

@@ -13,6 +13,7 @@ from gwfast_llm.chunked import ChunkedHead, ChunkedStudent
 from gwfast_llm.collate import FusionCollator
 from gwfast_llm.combine import Batch, DenseStudent, batch_counts, batch_parts, part_names, request_of
 from gwfast_llm.config import ObjectiveConfig
+from gwfast_llm.packing import model_inputs, places_of
 
 
 class Indices(Dataset):
@@ -105,10 +106,10 @@ class FusionTrainer(Trainer):
 
     def _totals(self, model: Any, inputs: Batch) -> tuple[Tensor, Any]:
         """Sum of every part over a batch, in the order of the names, with the model's output."""
-        given = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
+        given = model_inputs(inputs)
         if self._head is None:
             outputs = model(**given, use_cache=False)
-            student = DenseStudent(outputs.logits)
+            student = DenseStudent(outputs.logits, places_of(inputs))
         else:
             request, columns = request_of(inputs, self._objective, self._slots)
             self._head.pending = request

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -79,6 +80,10 @@ def test_inspect_shows_alignment_memory_and_cache(fusion, capsys):
     assert "32 training examples, 10 held out" in said
     assert "source A: 79% of the pivot's answer tokens start where one of the source's does" in said
     assert "mymu| ko" in said
+    plain, packed = re.search(
+        r"pivot: (\d+)% of a batch's tokens are padding, (\d+)% with --train.packing", said
+    ).groups()
+    assert int(packed) < int(plain)
     assert "a cache of 20 logits a token would take" in said
     assert sorted(p.name for p in fusion.parent.iterdir()) == before
 

@@ -290,16 +290,24 @@ class LoraConfig:
         Scale and dropout of the adapters.
     targets : str
         Modules that get one: `all-linear`, or names separated by commas.
+    four_bit : bool
+        Hold the pivot's own weights in 4 bits while the adapters train (QLoRA; needs bitsandbytes).  The adapters are
+        merged into the weights as they were before, in pivot.dtype.
     """
 
     rank: int = 0
     alpha: float = 32.0
     dropout: float = 0.0
     targets: str = "all-linear"
+    four_bit: bool = False
 
     def __post_init__(self) -> None:
         _require(self.rank >= 0, f"lora.rank is {self.rank}; expected 0 or more")
         _require(0 <= self.dropout < 1, f"lora.dropout is {self.dropout}; expected at least 0 and less than 1")
+        _require(
+            self.rank > 0 or not self.four_bit,
+            "lora.four_bit needs adapters, since weights in 4 bits cannot be trained; give lora.rank, for instance 16",
+        )
 
 
 @dataclass(frozen=True)

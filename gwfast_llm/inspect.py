@@ -139,6 +139,8 @@ def memory(model: Any, config: FuseConfig, is_pivot: bool, run: Any) -> str:
         return f"{count / 1e9:.2f} G weights, {spell_bytes(width * count)} in {model.dtype}"
     train = config.train
     longest = max(len(row.ids) for row in run.rows[0])
+    kind = "4 bits" if config.lora.four_bit else model.dtype
+    width = 0.6 if config.lora.four_bit else width  # with scales; embeddings stay as they are
     rows = min(train.chunk or longest * train.batch_size, longest * train.batch_size)
     logits = 4 * 3 * rows * len(run.tokenizers[0])
     # weights, gradients and two moments; adapters are a hundredth
@@ -147,8 +149,8 @@ def memory(model: Any, config: FuseConfig, is_pivot: bool, run: Any) -> str:
     if logits > max(states / 10, 2e9) and not train.chunk:
         advice = "; --train.chunk 1024 would spare most of the logits"
     return (
-        f"{count / 1e9:.2f} G weights; training needs about {spell_bytes(states)} for weights, gradients and moments "
-        f"(shared by the processes under FSDP or ZeRO-3) and {spell_bytes(logits)} for logits{advice}"
+        f"{count / 1e9:.2f} G weights in {kind}; training needs about {spell_bytes(states)} for weights, gradients and "
+        f"moments (shared by the processes under FSDP or ZeRO-3) and {spell_bytes(logits)} for logits{advice}"
     )
 
 

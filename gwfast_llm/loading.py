@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerFast
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from gwfast_llm.config import ModelConfig, SourceConfig
@@ -66,6 +68,57 @@ def load_model(config: ModelConfig) -> Any:
         )
     except (OSError, ValueError) as problem:
         raise FusionError(f"{_role(config)}: no model at {config.model!r} ({_first_line(problem)})") from None
+
+
+def load_in_four_bits(config: ModelConfig, compute: torch.dtype) -> Any:
+    """Load a causal language model with its linear layers in 4 bits (NF4, scales quantised too), ready for adapters.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        The model.
+    compute : torch.dtype
+        Type in which products are computed; what is not in 4 bits is in float32.
+
+    Returns
+    -------
+    transformers.PreTrainedModel
+        Frozen, on the GPU of this process where there is one.
+
+    Raises
+    ------
+    FusionError
+        When bitsandbytes is missing or does not know the device, or the model cannot be found.
+    """
+    if find_spec("bitsandbytes") is None:
+        raise FusionError(
+            "lora.four_bit needs bitsandbytes, which is not installed: pip install 'gwfast-ot[qlora]', or use "
+            "--lora.four_bit false"
+        )
+    from peft import prepare_model_for_kbit_training
+
+    _check_path(config)
+    how = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute,
+    )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            config.model, dtype=config.dtype, trust_remote_code=config.trust_remote_code, quantization_config=how
+        )
+    except (ImportError, RuntimeError) as problem:
+        raise FusionError(
+            f"lora.four_bit: bitsandbytes cannot work here ({_first_line(problem)}); use --lora.four_bit false"
+        ) from None
+    except (OSError, ValueError) as problem:
+        raise FusionError(f"{_role(config)}: no model at {config.model!r} ({_first_line(problem)})") from None
+    for layer in model.modules():
+        # on CPUs a layer would repack its weights for good the first time it is evaluated; that form has no gradient
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
+    return prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
 
 
 def check_vocabulary(role: str, model: Any, tokenizer: Any) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PrinterCallback, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
 from gwfast_llm.chunked import ChunkedHead
 from gwfast_llm.collate import FusionCollator, SourceDesk, path_maps
@@ -21,7 +21,7 @@ from gwfast_llm.config import FuseConfig, LoraConfig, ObjectiveConfig, TrainConf
 from gwfast_llm.diagnose import Agreement, diagnose
 from gwfast_llm.errors import FusionError
 from gwfast_llm.interval import IntervalCallback, IntervalMeter
-from gwfast_llm.loading import check_vocabulary, load_model
+from gwfast_llm.loading import check_vocabulary, load_in_four_bits, load_model
 from gwfast_llm.packing import check_separate
 from gwfast_llm.setup import open_source, prepare_run
 from gwfast_llm.trainer import FusionTrainer, Indices
@@ -182,7 +182,17 @@ def fuse(
     tokenizer, rows, size = run.tokenizers[0], run.rows, run.size
     if objective.weights["gld_aligned"] and config.train.chunk:
         raise FusionError("objective.gld_aligned needs whole logits; use --train.chunk 0")
-    model = load_model(config.pivot)
+    # neither before nor after sharding can one process run the whole model on its own
+    sharded = any(os.environ.get(f"ACCELERATE_USE_{kind}", "").lower() == "true" for kind in ("FSDP", "DEEPSPEED"))
+    if config.lora.four_bit:
+        if sharded:
+            raise FusionError(
+                "lora.four_bit does not go with FSDP or DeepSpeed; run it without them, each process then holds the "
+                "model in 4 bits, or use --lora.four_bit false"
+            )
+        model = load_in_four_bits(config.pivot, torch.bfloat16 if config.train.bf16 else torch.float32)
+    else:
+        model = load_model(config.pivot)
     check_vocabulary("pivot", model, tokenizer)
     if config.train.packing:
         check_separate(model)
@@ -207,8 +217,6 @@ def fuse(
         callbacks.append(_ProgressCallback(progress))
     arguments = training_arguments(config.train, checkpoints, quiet=progress is not None)
     held_out = _spread(range(size, len(rows[0])), max(INTERVAL_EXAMPLES, 2 * config.train.diagnose))
-    # neither before nor after sharding can one process run the whole model on its own
-    sharded = any(os.environ.get(f"ACCELERATE_USE_{kind}", "").lower() == "true" for kind in ("FSDP", "DEEPSPEED"))
     notes = list(run.notes)
     if sharded and held_out and (config.train.interval_every or config.train.diagnose):
         notes.append("the model is sharded: no diagnosis and no GW interval; run them on one GPU with fewer steps")
@@ -217,6 +225,8 @@ def fuse(
         enable()
         if config.lora.rank:
             model.enable_input_require_grads()
+    if config.lora.rank:
+        set_seed(config.train.seed)  # adapters start at random; the trainer sets its seed later
     adapted = with_adapters(model, config.lora)
     slots = desk.slots if desk and objective.distils else 0
     collator = FusionCollator(rows[0], pad, objective, desk)
@@ -283,6 +293,13 @@ def _whole_model(trainer: FusionTrainer, config: FuseConfig) -> Any:
         trained = with_adapters(load_model(config.pivot), config.lora)
         if trainer.is_world_process_zero():
             trained.load_state_dict(weights)
+    if config.lora.four_bit:
+        import peft
+
+        # merged into the weights before rounding: 4 bits would otherwise stay in the result
+        adapters = peft.get_peft_model_state_dict(trained)
+        trained = with_adapters(load_model(config.pivot), config.lora)
+        peft.set_peft_model_state_dict(trained, adapters)
     return trained.merge_and_unload() if config.lora.rank else trained
 
 

@@ -124,6 +124,12 @@ def test_adapters_are_merged_into_plain_weights(home):
     assert all("proj" in name for name in changed)
 
 
+def test_runs_with_adapters_repeat_exactly(home):
+    first, second = (fuse(config(home, lora=LoraConfig(rank=2)), quiet) for _ in range(2))
+    assert [r["loss"] for r in first.metrics] == [r["loss"] for r in second.metrics]
+    same_weights(first.model, second.model, rtol=0, atol=0)
+
+
 def test_unknown_adapter_targets_are_named(home):
     with pytest.raises(FusionError, match=r"lora\.targets 'nothing'"):
         fuse(config(home, lora=LoraConfig(rank=2, targets="nothing")), quiet)

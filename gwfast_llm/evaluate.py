@@ -114,14 +114,17 @@ def mean_score(scores: Sequence[TaskScore], kind: str, tasks: str) -> float:
 DESCRIPTION = """Score models on held-out examples.
 
 With --config the pivot and every source are scored on data.validation; --models adds folders, for instance a run's
-model.  --tasks runs tasks of lm-evaluation-harness on the same models (pip install 'gwfast-ot[eval]')."""
+model.  --tasks runs tasks of lm-evaluation-harness on the same models, by name or by the path of a YAML file
+(pip install 'gwfast-ot[eval]'); --data.chat puts their questions into each model's chat template."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parser = config_parser("evaluate", DESCRIPTION)
     parser.add_argument("--models", type=list[str], default=[], help="folders or hub names to score too")
-    parser.add_argument("--tasks", type=list[str], default=[], help="tasks of lm-evaluation-harness")
+    parser.add_argument(
+        "--tasks", type=list[str], default=[], help="tasks of lm-evaluation-harness, by name or YAML file"
+    )
     parser.add_argument("--batch", type=int, default=16, help="examples a forward pass")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     return guard(lambda: _run(*parse(parser, arguments)))
@@ -134,10 +137,12 @@ def _run(options: Any, config: FuseConfig | None) -> int:
         raise FusionError(f"--batch is {options.batch}; expected at least 1")
     from gwfast_llm.data import end_token_of, with_chat
     from gwfast_llm.files import read_examples
+    from gwfast_llm.harness import Harness
     from gwfast_llm.loading import load_model, load_tokenizer
 
     if not config.data.validation and not options.tasks:
         raise FusionError("data.validation is empty; give held-out examples, or --tasks")
+    harness = Harness(options.tasks) if options.tasks else None
     examples = read_examples(config.data.validation, config.data) if config.data.validation else []
     examples = with_chat(examples) if config.data.chat else examples
     models = [config.pivot, *config.sources, *map(ModelConfig, options.models)]
@@ -150,8 +155,9 @@ def _run(options: Any, config: FuseConfig | None) -> int:
             end = end_token_of(tokenizer, chat) if config.data.end_token else None
             for score in evaluate(model, tokenizer, examples, options.batch, end):
                 _print(one.model, score, options.json)
-        if options.tasks:
-            _harness(one.model, model, tokenizer, options)
+        if harness:
+            for found in harness.scores(one.model, model, tokenizer, options.batch, config.data.chat):
+                _print_harness(one.model, found, options.json)
     return 0
 
 
@@ -164,19 +170,12 @@ def _print(name: str, score: TaskScore, as_json: bool) -> None:
         print(f"{name}  {task}: {kind} {score.value:.4f}, {score.nats_a_byte:.4f} nats a byte, {score.count} examples")
 
 
-def _harness(name: str, model: Any, tokenizer: Any, options: Any) -> None:
-    try:
-        import lm_eval  # type: ignore[import-not-found]
-        from lm_eval.models.huggingface import HFLM  # type: ignore[import-not-found]
-    except ImportError:
-        raise FusionError(
-            "--tasks needs lm-evaluation-harness, which is not installed: pip install 'gwfast-ot[eval]'"
-        ) from None
-    wrapped = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=options.batch)
-    results = lm_eval.simple_evaluate(model=wrapped, tasks=options.tasks)
-    for task, values in (results or {}).get("results", {}).items():
-        numbers = {key: value for key, value in values.items() if isinstance(value, float)}
-        print(json.dumps({"model": name, "task": task, **numbers}) if options.json else f"{name}  {task}: {numbers}")
+def _print_harness(name: str, score: Any, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"model": name, **dataclasses.asdict(score)}))
+    else:
+        numbers = ", ".join(f"{key} {value:.4f}" for key, value in score.numbers.items())
+        print(f"{name}  {score.task}: {numbers}, {score.count} examples")
 
 
 if __name__ == "__main__":

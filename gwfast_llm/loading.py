@@ -117,7 +117,7 @@ def load_in_four_bits(config: ModelConfig, compute: torch.dtype) -> Any:
     for layer in model.modules():
         # on CPUs a layer would repack its weights for good the first time it is evaluated; that form has no gradient
         if hasattr(layer, "support_avx512bf16_for_cpu"):
-            layer.support_avx512bf16_for_cpu = False
+            layer.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
     return prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
 
 

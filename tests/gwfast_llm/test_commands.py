@@ -115,17 +115,6 @@ def test_evaluate_prints_every_model_and_task(fusion, home, capsys):
     assert all(0 <= row["value"] <= 1 and row["nats_a_byte"] > 0 for row in rows)
 
 
-def test_evaluate_without_harness_says_how_to_get_it(fusion, capsys):
-    pytest.importorskip("transformers")
-    try:
-        import lm_eval  # noqa: F401
-    except ImportError:
-        assert evaluate_command(["--config", str(fusion), "--tasks", "[arc_easy]"]) == 2
-        assert "pip install 'gwfast-ot[eval]'" in capsys.readouterr().err
-    else:
-        pytest.skip("lm-evaluation-harness is installed here")
-
-
 def test_scores_are_their_definitions(home, examples):
     pivot = ModelConfig(str(home / "pivot"))
     model, tokenizer = load_model(pivot), load_tokenizer(pivot)

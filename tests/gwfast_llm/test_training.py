@@ -124,6 +124,7 @@ def test_adapters_are_merged_into_plain_weights(home):
     assert all("proj" in name for name in changed)
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 def test_runs_with_adapters_repeat_exactly(home):
     first, second = (fuse(config(home, lora=LoraConfig(rank=2)), quiet) for _ in range(2))
     assert [r["loss"] for r in first.metrics] == [r["loss"] for r in second.metrics]

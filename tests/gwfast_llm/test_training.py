@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_multi_gpu_env
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
@@ -314,11 +316,11 @@ def test_nothing_to_resume_is_said(home, tmp_path, capsys):
     assert not list(tmp_path.glob(".x*"))
 
 
-def launched(home, tmp_path, name, **variables):
+def launched(home, tmp_path, name, program=("-m", "gwfast_llm.fuse"), flags=(), **variables):
     path = yaml(tmp_path / "c.yaml", home, 12, batch_size=2)
     line = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
-        *("-m", "gwfast_llm.fuse", "--config", path, "--runs", tmp_path, "--name", name),
+        *(*program, "--config", path, "--runs", tmp_path, "--name", name, *flags),
     ]
     return subprocess.run(
         list(map(str, line)),
@@ -332,17 +334,43 @@ def launched(home, tmp_path, name, **variables):
 
 def agrees(one, two):
     """Losses and held-out objective of two runs, to a relative 1e-4 (sums in another order, twelve steps)."""
-    for a, b in zip(records(one), records(two), strict=True):
+    rows = [[row for row in records(run) if {"loss", "eval_loss"} & row.keys()] for run in (one, two)]
+    for a, b in zip(*rows, strict=True):
         assert a.keys() == b.keys()
-        for name in ("loss", "sft", "path", "eval_loss", "eval_path", "gw_upper"):
+        for name in ("loss", "sft", "path", "eval_loss", "eval_path"):
             if name in a:
                 assert a[name] == pytest.approx(b[name], rel=1e-4), (name, a["step"])
+    weights = [load_file(run / "model" / "model.safetensors") for run in (one, two)]
+    assert weights[0].keys() == weights[1].keys()
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-5)
 
 
 def test_two_processes_give_the_losses_of_one(home, tmp_path, whole_run):
     done = launched(home, tmp_path, "two")
     assert done.returncode == 0, done.stderr[-3000:]
     agrees(whole_run, tmp_path / "two")
+    ends = [[row["gw_upper"] for row in records(run) if "gw_upper" in row] for run in (whole_run, tmp_path / "two")]
+    assert ends[1] == pytest.approx(ends[0], rel=1e-4)
+
+
+def test_accelerate_shards_by_our_file_without_changing_the_run(home, tmp_path, whole_run):
+    """FSDP2 with the settings of examples/accelerate/fsdp2.yaml, chunks, packed rows and checkpoints."""
+    program = [str(Path(__file__).with_name("fsdp2.py"))]
+    flags = ["--train.chunk", "9", "--train.packing", "true", "--train.save_every", "4"]
+    done = launched(home, tmp_path, "two", program, flags, **fsdp_settings())
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "SHARDED FSDP2 DTensor\n" in done.stderr
+    agrees(whole_run, tmp_path / "two")
+
+
+def fsdp_settings():
+    """What `accelerate launch` would tell two processes, in single precision."""
+    file = Path(__file__).parents[2] / "examples" / "accelerate" / "fsdp2.yaml"
+    line = ["--config_file", str(file), "--num_processes", "2", "--mixed_precision", "no", "script.py"]
+    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(line))
+    found = prepare_multi_gpu_env(arguments)
+    return {name: value for name, value in found.items() if name.startswith(("ACCELERATE_", "FSDP_"))}
 
 
 def test_sharded_model_gives_the_losses_of_a_whole_one(home):

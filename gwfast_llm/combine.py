@@ -229,4 +229,7 @@ def _graphs(kept: TopK, batch: Batch, slot: int, objective: ObjectiveConfig, wei
     )
     # vocabulary nodes without mass have feature 0 in either model, so the largest id in use is enough
     sizes = (int(own.ids.max()) + 1, int(ids.max()) + 1)
+    if objective.gld_feature == "rows":
+        # an idle node may be the best match of a busy one: enough of them, and more only meet one another
+        sizes = (sum(sizes), sum(sizes))
     return gld_part(own, source, own_mask, batch["source_mask"][:, slot], sizes, options, weight)

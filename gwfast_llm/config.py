@@ -149,7 +149,7 @@ class ObjectiveConfig:
     source_top_k: int = 64
     gld_nodes: Literal["rank", "vocab"] = "rank"
     gld_weights: Literal["logits", "softmax", "zscore"] = "logits"
-    gld_feature: Literal["mean", "mean_std", "spectrum"] = "mean"
+    gld_feature: Literal["mean", "mean_std", "spectrum", "rows"] = "mean"
     gld_distance: Literal["l1", "squared"] = "l1"
     gld_scale: Literal["published", "source"] = "published"
     gld_window: int = 0

@@ -18,7 +18,7 @@ import gwfast
 
 Nodes = Literal["rank", "vocab"]
 Weights = Literal["logits", "softmax", "zscore"]
-Feature = Literal["mean", "mean_std", "spectrum"]
+NodeFeature = Literal["mean", "mean_std", "spectrum"]
 
 
 def node_weights(values: Tensor, mask: Tensor, weights: Weights) -> Tensor:
@@ -49,7 +49,7 @@ def node_weights(values: Tensor, mask: Tensor, weights: Weights) -> Tensor:
 
 
 def node_features(
-    h: Tensor, ids: Tensor, mask: Tensor, *, nodes: Nodes, feature: Feature, vocab_size: int
+    h: Tensor, ids: Tensor, mask: Tensor, *, nodes: Nodes, feature: NodeFeature, vocab_size: int
 ) -> list[Tensor]:
     """Node features of the co-activation graph of each example, without forming vocabulary x vocabulary edges.
 

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from gwfast_llm.errors import FusionError
-from gwfast_llm.graph import Feature, Nodes, Weights, node_features, node_weights
+from gwfast_llm.graph import NodeFeature, Nodes, Weights, node_features, node_weights
 from gwfast_llm.logits import TopK
 from gwfast_llm.objective import Part, sum_items, widen
+from gwfast_llm.rows import Distance, edges_of, rows_distance
 
-Distance = Literal["l1", "squared"]
+Feature = NodeFeature | Literal["rows"]
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ class GraphOptions:
         Node i is the i-th largest logit, or a vocabulary entry.
     weights : {"logits", "softmax", "zscore"}
         Node weights at a position.
-    feature : {"mean", "mean_std", "spectrum"}
-        Row means of the graph as published, row means and row spreads, or eigenvalues.
+    feature : {"mean", "mean_std", "spectrum", "rows"}
+        Row means of the graph as published, row means and row spreads, eigenvalues, or whole rows matched by one
+        linear assignment (the third lower bound of GW).
     distance : {"l1", "squared"}
         Distance of the sorted features.
     scale : {"published", "source"}
@@ -53,7 +55,7 @@ class GraphOptions:
         for name, allowed in (
             ("nodes", ("vocab", "rank")),
             ("weights", ("softmax", "logits", "zscore")),
-            ("feature", ("mean", "mean_std", "spectrum")),
+            ("feature", ("mean", "mean_std", "spectrum", "rows")),
             ("distance", ("l1", "squared")),
             ("scale", ("published", "source")),
         ):
@@ -76,7 +78,7 @@ def gld_part(
     options: GraphOptions,
     weight: Tensor | None = None,
 ) -> Part:
-    """Distance of sorted node features of two co-activation graphs, sum_i |f_(i) - g_(i)|.
+    """Distance of sorted node features of two co-activation graphs, sum_i |f_(i) - g_(i)|, or of their rows.
 
     Parameters
     ----------
@@ -96,12 +98,27 @@ def gld_part(
     Part
         In units of squared weights (logits or probabilities), one item an example.
     """
-    both = []
-    for kept, mask, size in zip((student, source), (student_mask, source_mask), vocab_sizes):
-        h = node_weights(kept.values, mask, options.weights)
-        both.append(node_features(h, kept.ids, mask, nodes=options.nodes, feature=options.feature, vocab_size=size))
+    pairs = (student, student_mask, vocab_sizes[0]), (source, source_mask, vocab_sizes[1])
+    weighted = [node_weights(kept.values, mask, options.weights) for kept, mask, _ in pairs]
+    counted = student_mask.any(1) & source_mask.any(1)
     value = student.values.new_zeros(len(student.values))
     size = torch.zeros_like(value)
+    if options.feature == "rows":
+        own, other = (
+            [edges_of(h[b], kept.ids[b], mask[b].sum(), options.nodes) for b in range(len(h))]
+            for h, (kept, mask, _) in zip(weighted, pairs)
+        )
+        number = max(vocab_sizes if options.nodes == "vocab" else [h.shape[-1] for h in weighted])
+        value = torch.stack([rows_distance(c, d, number, options.distance) for c, d in zip(own, other)])
+        power = 1 if options.distance == "l1" else 2
+        size = torch.stack([d.detach().abs().pow(power).sum() for d in other])
+        if options.scale == "source":
+            value = value / size.clamp_min(1e-9)
+        return sum_items(value, counted, weight)
+    both = [
+        node_features(h, kept.ids, mask, nodes=options.nodes, feature=options.feature, vocab_size=number)
+        for h, (kept, mask, number) in zip(weighted, pairs)
+    ]
     for f, g in zip(*both):
         width = max(f.shape[-1], g.shape[-1])
         gap = widen(f, width).sort(-1, descending=True)[0] - widen(g, width).sort(-1, descending=True)[0]
@@ -109,7 +126,7 @@ def gld_part(
         size = size + (g.abs() if options.distance == "l1" else g.pow(2)).sum(-1).detach()
     if options.scale == "source":
         value = value / size.clamp_min(1e-9)
-    return sum_items(value, student_mask.any(1) & source_mask.any(1), weight)
+    return sum_items(value, counted, weight)
 
 
 def gld_aligned_part(

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from gwfast_llm.errors import FusionError
-from gwfast_llm.graph import Feature, Nodes, Weights
-from gwfast_llm.graph_objective import Distance, GraphOptions, gld_part
+from gwfast_llm.graph import Nodes, Weights
+from gwfast_llm.graph_objective import Feature, GraphOptions, gld_part
 from gwfast_llm.logits import Selection, TopK, largest, pack_rows, select
 from gwfast_llm.objective import uld_part
+from gwfast_llm.rows import Distance
 
 
 def uld_loss(
@@ -100,8 +101,10 @@ def gld_loss(
         A node is a vocabulary entry, or a rank among the kept logits.
     weights : {"softmax", "logits", "zscore"}
         Weight of a node at a position: softmax over the kept logits, the raw logit, or its z-score among the kept.
-    feature : {"mean", "mean_std", "spectrum"}
-        Row means as published, row means and row spreads, or eigenvalues of the graph.
+    feature : {"mean", "mean_std", "spectrum", "rows"}
+        Row means as published, row means and row spreads, eigenvalues of the graph, or its whole rows, sorted and
+        matched by a linear assignment.  `rows` and `spectrum` with ``distance="squared"``, over the squared number of
+        nodes, are lower bounds of the squared GW distance; `rows` is at least that of the row means.
     distance : {"l1", "squared"}
         L1 as published, or squared.
 
@@ -121,7 +124,8 @@ def gld_loss(
     cancels out of ``feature="mean"``; use ``feature="mean_std"`` for a loss that sees the graph.
     The value bounds the Gromov-Wasserstein distance of the graphs from below, it does not approximate it.
 
-    Cost: O(V) a position for the selection, O(LK + V log V) an example after it.
+    Cost: O(V) a position for the selection, O(LK + V log V) an example after it; `rows` takes O(N^3) with N = K, or
+    the number of different kept tokens of both models.
     Source: InfiGFusion (arXiv 2505.13893); the description leaves the options above open.
 
     Examples

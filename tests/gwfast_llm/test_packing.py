@@ -113,6 +113,17 @@ def quiet(done, total):
     """Progress that nobody watches."""
 
 
+@pytest.mark.parametrize("nodes", ["rank", "vocab"])
+def test_matched_rows_are_a_loss_like_any_other(home, batches, nodes):
+    padded, packed, slots = batches
+    objective = ObjectiveConfig(
+        preset="custom", gld=1.0, gld_feature="rows", gld_nodes=nodes, gld_weights="softmax", source_top_k=0
+    )
+    one, two = measured(home, padded, objective, slots), measured(home, packed, objective, slots, chunk=9)
+    torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-7)
+    assert one[0][1] > 0
+
+
 @pytest.mark.parametrize("preset", ["path", "infigfusion"])
 def test_a_packed_run_logs_the_losses_of_a_padded_one(home, tmp_path, preset):
     """Accumulated in uneven batches, in chunks, and from a cache: always the same losses."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from gwfast_llm.combine import CARRIED, selection
 from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.data import Encoded, Example, pad_right
+from gwfast_llm.gw_align import Coupling
 from gwfast_llm.logits import Selection, TopK
 from gwfast_llm.packing import packed_rows
 from gwfast_llm.path import PathMap, SharedTokens, Targets
@@ -30,6 +31,7 @@ class Item:
     targets: Targets
     shared: SharedTokens
     weight: float
+    coupled: Targets | None = None
 
 
 class SourceDesk:
@@ -49,6 +51,8 @@ class SourceDesk:
         See `gwfast_llm.config.ObjectiveConfig`.
     keep : int
         Pivot tokens kept in a target; 0 keeps all.
+    couplings : sequence of Coupling
+        Coupling of each source's vocabulary with the pivot's; empty where no part uses them.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class SourceDesk:
         maps: Sequence[PathMap],
         routing: str,
         keep: int,
+        couplings: Sequence[Coupling] = (),
     ):
         self.pivot_rows = pivot_rows
         self.sources = sources
@@ -66,6 +71,7 @@ class SourceDesk:
         self._maps = maps
         self._routing = routing
         self._keep = keep
+        self._couplings = couplings
         self._targets: dict[tuple[int, int], Targets] = {}
 
     @property
@@ -90,13 +96,12 @@ class SourceDesk:
             if wanted
             for i, signal in zip(wanted, self.sources[s].signals(wanted))
         }
-        return [
-            [
-                Item(signals[s, i], self._carried(s, i, signals[s, i]), self._maps[s].shared, self._weights[s])
-                for s in route
-            ]
-            for i, route in zip(indices, routes)
-        ]
+        return [[self._item(s, i, signals[s, i]) for s in route] for i, route in zip(indices, routes)]
+
+    def _item(self, s: int, i: int, signal: Signal) -> Item:
+        targets = self._carried(s, i, signal)
+        coupled = self._couplings[s].targets(targets, signal, self._keep) if self._couplings else None
+        return Item(signal, targets, self._maps[s].shared, self._weights[s], coupled)
 
     def _carried(self, s: int, i: int, signal: Signal) -> Targets:
         if (s, i) not in self._targets:
@@ -157,7 +162,7 @@ class FusionCollator:
         weights = self._objective.weights
         items = self._desk.items(indices)
         batch["source_weight"] = torch.tensor([[item.weight for item in row] for row in items])
-        if any(weights[n] for n in (*CARRIED, "uld", "hybrid")):
+        if any(weights[n] for n in (*CARRIED, "uld", "hybrid", "gw_aligned")):
             index = [[r.prompt_length - 1 + i.targets.pivot_index for i in row] for r, row in zip(rows, items)]
             batch["pair_index"] = _stack(index)
             batch["pair_mask"] = _stack([[torch.ones_like(x, dtype=torch.bool) for x in row] for row in index])
@@ -165,6 +170,11 @@ class FusionCollator:
             batch["path_ids"] = _stack([[i.targets.ids for i in row] for row in items])
             batch["path_probs"] = _stack([[i.targets.probs for i in row] for row in items])
             batch["path_tail"] = _stack([[i.targets.tail for i in row] for row in items])
+        if weights["gw_aligned"]:
+            coupled = [[i.coupled for i in row if i.coupled is not None] for row in items]
+            batch["gw_ids"] = _stack([[c.ids for c in row] for row in coupled])
+            batch["gw_probs"] = _stack([[c.probs for c in row] for row in coupled])
+            batch["gw_tail"] = _stack([[c.tail for c in row] for row in coupled])
         kept = [[narrowed(i.signal.kept, selection(self._objective)) for i in row] for row in items]
         both = [list(zip(row, own)) for row, own in zip(items, kept)]
         if weights["uld"] or weights["hybrid"]:

@@ -20,7 +20,7 @@ from gwfast_llm.objective import Part, hellinger_part, hybrid_part, kl_part, sft
 from gwfast_llm.packing import Places, places_of
 
 Batch = dict[str, Tensor]
-CARRIED = ("kl", "path", "gld_aligned", "hellinger")  # parts that use targets in the pivot's vocabulary
+CARRIED = ("kl", "path", "gld_aligned", "hellinger")  # parts that use targets carried along the text
 
 
 def part_names(objective: ObjectiveConfig, slots: int) -> list[tuple[str, int]]:
@@ -66,6 +66,7 @@ def request_of(batch: Batch, objective: ObjectiveConfig, slots: int) -> tuple[Re
     for slot in range(slots):
         for group, tensor, parts in (
             (f"path {slot}", "path_ids", CARRIED),
+            (f"gw {slot}", "gw_ids", ("gw_aligned",)),
             (f"shared {slot}", "shared_ids", ("hybrid",)),
         ):
             if any(weights[part] for part in parts):
@@ -178,15 +179,16 @@ def batch_parts(
             parts.append(_graphs(kept, batch, slot, objective, weight))
             continue
         at, mask = batch["pair_index"][:, slot], batch["pair_mask"][:, slot]
-        if name in CARRIED:
-            ids, probs = batch["path_ids"][:, slot], batch["path_probs"][:, slot]
+        if name in (*CARRIED, "gw_aligned"):
+            way = "gw" if name == "gw_aligned" else "path"
+            ids, probs = batch[f"{way}_ids"][:, slot], batch[f"{way}_probs"][:, slot]
             if name == "gld_aligned":
                 dense = student.probs_at(at)
                 part = gld_aligned_part(dense, ids, probs, mask, weight, window=objective.gld_window)
             else:
                 loss = hellinger_part if name == "hellinger" else kl_part
-                tail = batch["path_tail"][:, slot]
-                log_probs = student.log_probs_at(f"path {slot}", at, ids)
+                tail = batch[f"{way}_tail"][:, slot]
+                log_probs = student.log_probs_at(f"{way} {slot}", at, ids)
                 part = loss(log_probs, probs, tail, mask, weight[:, None])
             parts.append(part)
             continue

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from gwfast_llm.errors import FusionError
 
-PARTS = ("sft", "kl", "path", "uld", "gld", "gld_aligned", "hellinger", "hybrid")
+PARTS = ("sft", "kl", "path", "uld", "gld", "gld_aligned", "hellinger", "hybrid", "gw_aligned")
 Preset = Literal["path", "infigfusion", "sft", "custom"]
 Routing = Literal["mince", "all"]
 
@@ -112,11 +112,12 @@ class ObjectiveConfig:
         `path` (recommended: CE + 3 path-KL, the one that helped most in our measurements), `infigfusion` (CE + ULD +
         GLD as published), `sft` (no distillation), `custom` (the weights below).  A preset fixes the weights; give
         `custom` to choose them.
-    sft, kl, path, uld, gld, gld_aligned, hellinger, hybrid : float
+    sft, kl, path, uld, gld, gld_aligned, hellinger, hybrid, gw_aligned : float
         Weights of the parts for `custom`: cross-entropy; KL between equal vocabularies; KL after carrying the source
         into the pivot's vocabulary; sorted probabilities; sorted graph features; graphs compared in one vocabulary
         (useful around 1, harmful at 10); Hellinger distance after carrying (10 is as good as path-KL 3 in our small
-        setting); KL on shared strings with sorted mass on the rest.
+        setting); KL on shared strings with sorted mass on the rest; experimental: KL after
+        carrying the source by a GW coupling of the two vocabularies, which knows no spelling and is often wrong.
     top_k : int
         Most logits kept for ULD, GLD and hybrid.
     top_by, top_amount : str, float
@@ -143,6 +144,7 @@ class ObjectiveConfig:
     gld_aligned: float = 0.0
     hellinger: float = 0.0
     hybrid: float = 0.0
+    gw_aligned: float = 0.0
     top_k: int = 10
     top_by: Literal["fixed", "mass", "entropy"] = "fixed"
     top_amount: float = 1.0

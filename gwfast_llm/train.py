@@ -20,6 +20,7 @@ from gwfast_llm.collate import FusionCollator, SourceDesk, path_maps
 from gwfast_llm.config import FuseConfig, LoraConfig, ObjectiveConfig, TrainConfig
 from gwfast_llm.diagnose import Agreement, diagnose
 from gwfast_llm.errors import FusionError
+from gwfast_llm.gw_align import couple
 from gwfast_llm.interval import IntervalCallback, IntervalMeter
 from gwfast_llm.loading import check_vocabulary, load_in_four_bits, load_model
 from gwfast_llm.packing import check_separate
@@ -196,7 +197,7 @@ def fuse(
     check_vocabulary("pivot", model, tokenizer)
     if config.train.packing:
         check_separate(model)
-    desk = None
+    desk, notes = None, list(run.notes)
     if chosen:
         sources = [
             open_source(source, its, row, objective.source_top_k)
@@ -210,14 +211,21 @@ def fuse(
                     "use --objective.path instead"
                 )
         weights = [source.weight for source in chosen]
-        desk = SourceDesk(rows[0], sources, weights, maps, objective.routing, objective.source_top_k)
+        couplings = []
+        if objective.weights["gw_aligned"]:
+            texts = [[row.ids for row in own[:size]] for own in rows]
+            couplings = [couple(own, texts[0]) for own in texts[1:]]
+            found = [c.sentence(s.name, path.shared) for c, s, path in zip(couplings, sources, maps)]
+            notes += found
+            if progress is None and int(os.environ.get("RANK", "0")) == 0:
+                print("\n".join(found))
+        desk = SourceDesk(rows[0], sources, weights, maps, objective.routing, objective.source_top_k, couplings)
     pad = tokenizer.pad_token_id or 0
     callbacks: list[TrainerCallback] = [_MarkCallback()]
     if progress is not None:
         callbacks.append(_ProgressCallback(progress))
     arguments = training_arguments(config.train, checkpoints, quiet=progress is not None)
     held_out = _spread(range(size, len(rows[0])), max(INTERVAL_EXAMPLES, 2 * config.train.diagnose))
-    notes = list(run.notes)
     if sharded and held_out and (config.train.interval_every or config.train.diagnose):
         notes.append("the model is sharded: no diagnosis and no GW interval; run them on one GPU with fewer steps")
     if config.train.gradient_checkpointing:

@@ -8,8 +8,10 @@ from gwfast.pairwise import Neighbours, Pairwise, nearest, pairwise_gw
 from gwfast.plan import Plan
 from gwfast.point_cloud import PointCloud
 from gwfast.result import Bound, Certificate, Estimate, Result, Stop
+from gwfast.saving import load_certificate, save_certificate
 from gwfast.solve import certify, entropic_gw, exact_gw, lower_bound, sorted_gw
 from gwfast.space import Dense, Space
+from gwfast.verify import verify
 
 __version__ = "0.1.0"
 
@@ -34,8 +36,11 @@ __all__ = [
     "certify",
     "entropic_gw",
     "exact_gw",
+    "load_certificate",
     "lower_bound",
     "nearest",
     "pairwise_gw",
+    "save_certificate",
     "sorted_gw",
+    "verify",
 ]

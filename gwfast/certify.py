@@ -6,10 +6,12 @@ import math
 
 from gwfast._array import item, namespace
 from gwfast.bounds.rounding import unit
+from gwfast.errors import InputError
 from gwfast.ladder import Aim, climb
 from gwfast.plan import Plan
 from gwfast.problem import Problem, objective
 from gwfast.result import Bound
+from gwfast.transport import round_to_marginals
 
 PLAN = "feasible-plan"
 
@@ -32,6 +34,16 @@ def plan_bound(problem: Problem, plan: Plan) -> Bound:
     if plan.is_dense:  # the expanded form cancels
         margin += unit(problem) * problem.size
     return Bound("upper", value, PLAN, margin)
+
+
+def repaired(problem: Problem, plan: Plan) -> tuple[Plan, float]:
+    """Return a caller's plan with its marginals made right, and the `marginal_error` that it had; O(nm)."""
+    error = marginal_error(problem, plan)
+    if error > 0.05:
+        raise InputError(f"plan: its marginals differ from p and q by up to {error:.3g}; pass the p and q it is for")
+    if error > 1e-13:
+        plan = Plan(plan.shape, matrix=round_to_marginals(plan.toarray(), problem.p, problem.q))
+    return plan, error
 
 
 def marginal_error(problem: Problem, plan: Plan) -> float:

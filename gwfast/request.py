@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gwfast import _check
-from gwfast._array import Array, cast_like, is_array, is_torch, namespace, needs_grad, scalar, scalar_down
+from gwfast._array import Array, cast_like, is_array, is_torch, item, namespace, needs_grad, scalar, scalar_down
 from gwfast.errors import InputError
 from gwfast.plan import Plan
 from gwfast.problem import Problem
@@ -47,6 +47,24 @@ class Request:
         if plan.is_dense:
             return replace(plan, matrix=cast_like(plan.matrix, self.dtype))
         return replace(plan, mass=cast_like(plan.mass, self.dtype))
+
+    def given(self, plan: Any) -> Plan:
+        """Return a plan that the caller passed, checked, on the points of the problem."""
+        array = plan.toarray() if isinstance(plan, Plan) else plan
+        _check.same_library(C1=self.problem.p, plan=array)
+        T = _check.matrix(array, "plan", "a matrix (n, m)")
+        if tuple(T.shape) != self.shape:
+            raise InputError(f"plan: expected shape {self.shape}, found {tuple(T.shape)}")
+        xp = namespace(T)
+        if item(xp.min(T)) < 0:
+            raise InputError(f"plan: expected entries >= 0, found {item(xp.min(T)):.3g}; a plan moves mass")
+        if self.rows is not None:
+            T = T[self.rows]
+        if self.cols is not None:
+            T = T[:, self.cols]
+        filled = int(xp.sum(xp.astype(T > 0, xp.int64)))
+        dense = Plan(self.problem.shape, matrix=T)
+        return dense if filled > 2 * sum(T.shape) else Plan(self.problem.shape, *dense.atoms())
 
     def certificate(self, certificate: Certificate) -> Certificate:
         """Return a certificate in the caller's number type, lower ends rounded down."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 from gwfast._array import item
 from gwfast.plan import Plan
+from gwfast.problem import Problem
 
 
 class Stop(Enum):
@@ -27,6 +28,14 @@ class Stop(Enum):
     GIVEN = "plan given by the caller"
 
 
+class Dual(Protocol):
+    """Numbers that a solver found and that prove a bound without it."""
+
+    def verify(self, problem: Problem) -> Bound:
+        """Prove the bound from the problem and these numbers alone."""
+        ...
+
+
 @dataclass(frozen=True)
 class Bound:
     """A proved bound on the optimal objective.
@@ -42,6 +51,8 @@ class Bound:
         The rounding margin.
     seconds : float
         What it cost; NaN where not measured.
+    dual : Dual or None
+        What proves it again without the solver, where the theorem has one (reformulation, cone); see `verify`.
     """
 
     side: str
@@ -49,6 +60,7 @@ class Bound:
     theorem: str
     margin: float = 0.0
     seconds: float = math.nan
+    dual: Dual | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -71,11 +83,14 @@ class Certificate:
         Upper bound: the objective of a feasible plan; None where no plan was given.
     marginal_error : float
         Largest violation of the marginals by the plan that was certified, before it was repaired; NaN without plan.
+    unverified : tuple of str
+        Theorems of the certificate that `verify` was given whose bounds it could not prove again, and so left out.
     """
 
     bounds: tuple[Bound, ...]
     plan_value: Bound | None = None
     marginal_error: float = math.nan
+    unverified: tuple[str, ...] = ()
 
     @property
     def best(self) -> Bound:
@@ -191,15 +206,16 @@ class Result:
 def _certificate_lines(certificate: Certificate) -> list[str]:
     gap = certificate.gap
     if certificate.plan_value is None:
-        return [
-            f"  lower        {_number(certificate.lower)}   proved: no plan has a smaller objective",
-            f"  lower from   {certificate.best.theorem}",
+        lines = [f"  lower        {_number(certificate.lower)}   proved: no plan has a smaller objective"]
+    else:
+        ends = f"[{_number(certificate.lower)}, {_number(certificate.upper)}]"
+        lines = [
+            f"  interval     {ends}   proved to hold the optimum",
+            f"  gap          {'none to rounding' if gap == 0 else f'{100 * gap:.3g} %'}",
         ]
-    lines = [
-        f"  interval     [{_number(certificate.lower)}, {_number(certificate.upper)}]   proved to hold the optimum",
-        f"  gap          {'none to rounding' if gap == 0 else f'{100 * gap:.3g} %'}",
-        f"  lower from   {certificate.best.theorem}",
-    ]
+    lines.append(f"  lower from   {certificate.best.theorem}")
+    if certificate.unverified:
+        lines.append(f"  left out     {', '.join(certificate.unverified)}   not proved again: no dual is stored")
     if math.isfinite(certificate.marginal_error):
         lines.append(f"  marginals    {certificate.marginal_error:.1e}   largest error of the plan")
     return lines

@@ -7,12 +7,10 @@ import time
 from typing import Any
 
 from gwfast import _check
-from gwfast._array import item, namespace
+from gwfast._array import item
 from gwfast.anytime import Progress, prove
-from gwfast.certify import lower_bounds, marginal_error, plan_bound
-from gwfast.errors import InputError
+from gwfast.certify import lower_bounds, marginal_error, plan_bound, repaired
 from gwfast.ladder import EFFORTS, MEMORY, SECONDS, Aim, one_feature_forms
-from gwfast.plan import Plan
 from gwfast.request import Request, make_request
 from gwfast.result import Bound, Certificate, Result
 from gwfast.solvers.anneal import schedule_for
@@ -20,7 +18,6 @@ from gwfast.solvers.descent import Descent, best_descent
 from gwfast.solvers.entropic import Entropic, entropic_descent
 from gwfast.solvers.solution import Solution
 from gwfast.solvers.sorting import best_sorted
-from gwfast.transport import round_to_marginals
 
 
 def sorted_gw(C1: Any, C2: Any, p: Any = None, q: Any = None, *, M: Any = None, alpha: Any = None) -> Result:
@@ -341,35 +338,12 @@ def certify(
     _check.choice(effort, EFFORTS, "effort")
     request = make_request(C1, C2, p, q, M, alpha)
     problem = request.problem
-    given = _given_plan(plan, request)
-    error = marginal_error(problem, given)
-    if error > 0.05:
-        raise InputError(f"plan: its marginals differ from p and q by up to {error:.3g}; pass the p and q it is for")
-    if error > 1e-13:
-        given = Plan(given.shape, matrix=round_to_marginals(given.toarray(), problem.p, problem.q))
+    given, error = repaired(problem, request.given(plan))
     upper = request.tape(plan_bound(problem, given), given)
     aim = _aim(effort, time_limit, memory_limit, 0.0)
     aim.upper = item(upper.value)
     bounds = lower_bounds(request.taped or problem, effort, aim)
     return request.certificate(Certificate(bounds, upper, error))
-
-
-def _given_plan(plan: Any, request: Request) -> Plan:
-    array = plan.toarray() if isinstance(plan, Plan) else plan
-    _check.same_library(C1=request.problem.p, plan=array)
-    T = _check.matrix(array, "plan", "a matrix (n, m)")
-    if tuple(T.shape) != request.shape:
-        raise InputError(f"plan: expected shape {request.shape}, found {tuple(T.shape)}")
-    xp = namespace(T)
-    if item(xp.min(T)) < 0:
-        raise InputError(f"plan: expected entries >= 0, found {item(xp.min(T)):.3g}; a plan moves mass")
-    if request.rows is not None:
-        T = T[request.rows]
-    if request.cols is not None:
-        T = T[:, request.cols]
-    filled = int(xp.sum(xp.astype(T > 0, xp.int64)))
-    dense = Plan(request.problem.shape, matrix=T)
-    return dense if filled > 2 * sum(T.shape) else Plan(request.problem.shape, *dense.atoms())
 
 
 def _aim(effort: str, time_limit: float | None, memory_limit: float | None, gap: float) -> Aim:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from gwfast._array.dual_numba import evaluate_dense_rows, improve_dense_rows
 from gwfast.bounds.linear import minimum
 from gwfast.bounds.reformulation_dual import constant_part, processors
 from gwfast.bounds.scaled import Scaled, scaled
+from gwfast.bounds.stored import usable
 from gwfast.problem import Problem
 from gwfast.result import Bound
 from gwfast.space import EPS
@@ -81,10 +82,19 @@ class ConeDual:
     scale: float
 
     def verify(self, problem: Problem) -> Bound:
-        """Prove the bound again from the problem and these numbers alone; O(n^3 m^3)."""
+        """Prove the bound again from the problem and these numbers alone; O(n^3 m^3).
+
+        Numbers that are spoiled or belong to other costs prove less, never too much.  InputError where their sizes
+        are those of other spaces.
+        """
         s = scaled(problem)
-        factor = self.scale / s.scale
-        return cone_bound_of(s, ConeDual(self.matrix * factor, self.prices * factor, s.scale))
+        n, m = problem.shape
+        wanted = {"matrix": (self.matrix, (n * m, n * m)), "prices": (self.prices, (n, m, m))}
+        arrays = usable(CONE, wanted, self.scale / s.scale)
+        if arrays is None:
+            return s.lower(-math.inf, CONE)
+        with np.errstate(all="ignore"):
+            return cone_bound_of(s, ConeDual(**arrays, scale=s.scale))
 
 
 def scaled_cost(s: Scaled, linear: np.ndarray) -> np.ndarray:
@@ -145,4 +155,5 @@ def cone_bound_of(s: Scaled, dual: ConeDual) -> Bound:
         workers.run(evaluate_dense_rows, _row_costs(s, dual), s.p, s.q, dual.prices, values)
     if not np.isfinite(values).all():
         return s.lower(-math.inf, CONE)
-    return s.lower(constant_part(s) + minimum(values, s.p, s.q).lower - _excess(s, dual), CONE)
+    value = constant_part(s) + minimum(values, s.p, s.q).lower - _excess(s, dual)
+    return replace(s.lower(value, CONE), dual=dual)

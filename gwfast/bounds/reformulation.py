@@ -24,7 +24,7 @@ __all__ = [
     "reformulation_bound",
 ]
 
-_POLISH = 0.5  # cost of solving all inner problems, in certificates that take their prices as they are, per point
+_POLISH = 10  # cost of solving all inner problems, in certificates that take their prices as they are
 _FIRST, _GROUP = 20, 40  # sweeps between two certificates, which cost as much as 3 to 5 of them; fixed, so runs repeat
 _FLAT = 16  # groups of sweeps without progress after which a run has stalled
 _SHORTEN = 0.3  # factor of the step length after every quarter of them: shorter steps settle tight problems
@@ -113,13 +113,13 @@ def drive(
     problems of the best dual are solved at the end.  A pause changes nothing in what is computed: runs that no
     deadline cuts give the same numbers every time.
     """
-    pace = run.pace
-    polish = _POLISH * max(run.problem.shape)
-    worth_polishing = deadline - time.perf_counter() > 4 * polish * pace.certificate
+    pace, allowed = run.pace, deadline - time.perf_counter()
     while True:
         stop = _reached(run, upper, gap)
         now = time.perf_counter()
-        reserve = polish * pace.certificate if worth_polishing else 0.0
+        polish = _POLISH * pace.certificate
+        worth_polishing = pace.certificate > 0 and allowed > 4 * polish
+        reserve = polish if worth_polishing else 0.0
         if stop is None and run.sweeps >= sweeps:
             stop = Stop.ITERATIONS
         if stop is None and now + reserve >= deadline:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from gwfast._array.admm_numba import Workers
 from gwfast._array.dual_numba import evaluate_rows, improve_rows
 from gwfast.bounds.linear import minimum
 from gwfast.bounds.scaled import Scaled, scaled
+from gwfast.bounds.stored import usable
 from gwfast.problem import Problem
 from gwfast.result import Bound
 from gwfast.space import EPS
@@ -42,11 +43,19 @@ class ReformulationDual:
     scale: float
 
     def verify(self, problem: Problem) -> Bound:
-        """Prove the bound again from the problem and these numbers alone; O(n^2 m^2)."""
+        """Prove the bound again from the problem and these numbers alone; O(n^2 m^2).
+
+        Numbers that are spoiled or belong to other costs prove less, never too much.  InputError where their sizes
+        are those of other spaces.
+        """
         s = scaled(problem)
-        factor = self.scale / s.scale
-        dual = ReformulationDual(self.rows * factor, self.cols * factor, self.prices * factor, s.scale)
-        return bound_of(s, dual)
+        n, m = problem.shape
+        wanted = {"rows": (self.rows, (n, n, m)), "cols": (self.cols, (m, n, m)), "prices": (self.prices, (n, m, m))}
+        arrays = usable(REFORMULATION, wanted, self.scale / s.scale)
+        if arrays is None:
+            return s.lower(-math.inf, REFORMULATION)
+        with np.errstate(all="ignore"):
+            return bound_of(s, ReformulationDual(**arrays, scale=s.scale))
 
 
 def processors() -> int:
@@ -101,4 +110,4 @@ def bound_of(s: Scaled, dual: ReformulationDual, theorem: str = REFORMULATION) -
     cost = outer_cost(s, dual)
     if not np.isfinite(cost).all():
         return s.lower(-math.inf, theorem)
-    return s.lower(constant_part(s) + minimum(cost, s.p, s.q).lower, theorem)
+    return replace(s.lower(constant_part(s) + minimum(cost, s.p, s.q).lower, theorem), dual=dual)

@@ -1,0 +1,137 @@
+"""(Certificate, spaces) -> Certificate: every number proved again, without the solvers that found it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from gwfast._array import item
+from gwfast.bounds.cone_dual import ConeDual
+from gwfast.bounds.entries import ENTRIES, second_lower_bound
+from gwfast.bounds.one_feature import ONE_FEATURE, fit, one_feature_bound
+from gwfast.bounds.reformulation_dual import ReformulationDual
+from gwfast.bounds.rows import ANOVA_ROWS, ROWS, row_bounds
+from gwfast.bounds.sorting import sorting_bounds
+from gwfast.bounds.spectral import EIGENVALUES, PROJECTED, eigenvalue_bounds
+from gwfast.certify import plan_bound, repaired
+from gwfast.errors import InputError
+from gwfast.problem import Problem
+from gwfast.request import make_request
+from gwfast.result import Bound, Certificate
+
+Proof = Callable[[], tuple[Bound, ...]]
+
+
+def verify(
+    certificate: Certificate,
+    C1: Any,
+    C2: Any,
+    p: Any = None,
+    q: Any = None,
+    *,
+    M: Any = None,
+    alpha: Any = None,
+    plan: Any = None,
+) -> Certificate:
+    r"""Prove a certificate again from the spaces and its stored duals alone, without the solver that found them.
+
+    No value of `certificate` is believed: each is a claim, wherever it comes from.  Any dual :math:`y` proves
+
+    .. math:: g(y) \le \min_{T \in \Pi(p, q)} \mathrm{FGW}(T), \qquad g \text{ evaluated and rounded down here},
+
+    so that a dual that was spoiled, or found for other spaces, proves less but never too much.
+
+    Parameters
+    ----------
+    certificate : Certificate
+        From any front door, or from `load_certificate`.
+    C1, C2, p, q, M, alpha
+        As in `sorted_gw`: arrays or spaces of n and m points.
+    plan : array (n, m) or Plan, optional
+        Proves the upper end, as in `certify`; without it the upper end is infinite.
+
+    Returns
+    -------
+    Certificate
+        Every number was proved in this call: the sorting bounds, whichever of entries, rows and spectra
+        `certificate` names, and the bounds of its duals (reformulation, cone).  Bounds that rest on a search and have
+        no dual are left out, and `unverified` names them.
+
+    Raises
+    ------
+    InputError
+        `certificate` is none, its duals are for other numbers of points, or an argument is not as in `sorted_gw`.
+
+    Notes
+    -----
+    O(n^2 + m^2) for sorting; O(n^3 + m^3) and a few linear programs for rows and spectra; O(n^2 m^2) time and
+    O(nm (n + m)) memory for a dual of the reformulation; O(n^3 m^3) and O(n^2 m^2) for one of the cone.
+
+    Examples
+    --------
+    >>> import numpy as np, gwfast
+    >>> x = np.random.default_rng(0).normal(size=(5, 2))
+    >>> y = x[::-1] + 0.1
+    >>> y[0] += 0.5
+    >>> C1, C2 = (np.linalg.norm(z[:, None] - z, axis=2) for z in (x, y))
+    >>> res = gwfast.exact_gw(C1, C2, effort="dual")
+    >>> again = gwfast.verify(res.certificate, C1, C2, plan=res.plan)
+    >>> again["reformulation"].value == res.certificate["reformulation"].value, again.upper == res.upper
+    (True, True)
+    >>> again.unverified
+    ('quadratic', 'skew-rows', 'split')
+    """
+    if not isinstance(certificate, Certificate):
+        raise InputError(
+            f"certificate: expected a Certificate, found {type(certificate).__name__}; pass the certificate of a result"
+        )
+    request = make_request(C1, C2, p, q, M, alpha)
+    problem = request.problem
+    named = dict.fromkeys(bound.theorem for bound in certificate.bounds)
+    found: dict[str, Bound] = {}
+    for proof in _proofs(problem, certificate, set(named)):
+        begin = time.perf_counter()
+        bounds = proof()
+        seconds = (time.perf_counter() - begin) / max(1, len(bounds))
+        for bound in bounds:
+            old = found.get(bound.theorem)
+            if old is None or item(bound.value) > item(old.value):
+                found[bound.theorem] = replace(bound, seconds=seconds)
+    unverified = tuple(theorem for theorem in named if theorem not in found)
+    fresh = Certificate(tuple(found.values()), unverified=unverified)
+    if plan is not None:
+        given, error = repaired(problem, request.given(plan))
+        fresh = replace(fresh, plan_value=plan_bound(problem, given), marginal_error=error)
+    return request.certificate(fresh)
+
+
+def _proofs(problem: Problem, certificate: Certificate, named: set[str]) -> Iterator[Proof]:
+    """Yield what proves bounds from the problem alone, cheapest first, then the duals."""
+    yield lambda: sorting_bounds(problem)
+    if ONE_FEATURE in named:
+        yield lambda: _one_feature(problem)
+    if ENTRIES in named:
+        yield lambda: (second_lower_bound(problem),)
+    if named & {ROWS, ANOVA_ROWS}:
+        yield lambda: row_bounds(problem)[0]
+    if named & {EIGENVALUES, PROJECTED}:
+        yield lambda: eigenvalue_bounds(problem)
+    for bound in certificate.bounds:
+        dual = bound.dual
+        if dual is None:
+            continue
+        # what is said to be a dual has to be one that this library evaluates itself
+        if not isinstance(dual, ReformulationDual | ConeDual):
+            raise InputError(
+                f"certificate: the dual of {bound.theorem}: expected a ReformulationDual or a ConeDual, "
+                f"found {type(dual).__name__}; take one that gwfast made"
+            )
+        yield lambda dual=dual: (dual.verify(problem),)
+
+
+def _one_feature(problem: Problem) -> tuple[Bound, ...]:
+    x = fit(problem.x)
+    y = None if x is None else fit(problem.y)
+    return () if x is None or y is None else (one_feature_bound(problem, x, y),)

@@ -58,6 +58,44 @@ def _forbid(L, C, room):
 
 
 @njit(cache=True, nogil=True)
+def _gather(L, C, i, c):
+    """Costs of all inner problems of the rows (i, .) into c (r, r - 1, r - 1), their mirror images taken over.
+
+    Rows that share i have no cost in common, so that the mirror images of all of them are read in one go, in the
+    order in which they lie in memory.
+    """
+    r = L.shape[0]
+    a = 0
+    for j in range(r):
+        if j == i:
+            continue
+        for l in range(r):
+            mirror = C[j, l, i]
+            for k in range(r):
+                if k != l and L[i, k] < BIG / 2:
+                    b = l - (l > k)
+                    c[k, a, b] = C[i, k, j, l] + mirror[k] + L[i, k] / (r - 1)
+                    mirror[k] = 0.0
+        a += 1
+
+
+@njit(cache=True, nogil=True)
+def _put_back(C, i, k, c, dist, v):
+    """Store the reduced costs of an inner problem whose potentials are dist and v."""
+    r = C.shape[0]
+    a = 0
+    for j in range(r):
+        if j == i:
+            continue
+        b = 0
+        for l in range(r):
+            if l != k:
+                C[i, k, j, l] = c[a, b] - dist[a] - v[b]
+                b += 1
+        a += 1
+
+
+@njit(cache=True, nogil=True)
 def ascend(L, C, lb, cutoff, rounds, target, ints, dist, done, v):
     """Raise lb by up to `rounds` rounds of dual ascent; stops when it reaches `cutoff` or hardly moves."""
     r = L.shape[0]
@@ -65,42 +103,20 @@ def ascend(L, C, lb, cutoff, rounds, target, ints, dist, done, v):
     _forbid(L, C, cutoff - lb)
     if r == 1:
         return lb
-    c = np.empty((r - 1, r - 1))
+    c = np.empty((r, r - 1, r - 1))
     inner = np.empty(r - 1, np.int64)
     for _ in range(rounds):
         if lb >= cutoff:
             break
         before = lb
         for i in range(r):
+            _gather(L, C, i, c)
             for k in range(r):
                 if L[i, k] >= BIG / 2:
                     continue
-                share = L[i, k] / (r - 1)
-                a = 0
-                for j in range(r):
-                    if j == i:
-                        continue
-                    b = 0
-                    for l in range(r):
-                        if l == k:
-                            continue
-                        c[a, b] = C[i, k, j, l] + C[j, l, i, k] + share
-                        C[j, l, i, k] = 0.0
-                        b += 1
-                    a += 1
                 v[: r - 1] = 0.0
-                L[i, k] = _solve(c, v[: r - 1], inner, ints, dist[: r - 1], done[: r - 1])
-                a = 0
-                for j in range(r):
-                    if j == i:
-                        continue
-                    b = 0
-                    for l in range(r):
-                        if l == k:
-                            continue
-                        C[i, k, j, l] = c[a, b] - dist[a] - v[b]
-                        b += 1
-                    a += 1
+                L[i, k] = _solve(c[k], v[: r - 1], inner, ints, dist[: r - 1], done[: r - 1])
+                _put_back(C, i, k, c[k], dist, v)
         lb += reduce_leaders(L, target, ints, dist, done, v)
         _forbid(L, C, cutoff - lb)
         if lb - before < 0.03 * (cutoff - before):
@@ -130,16 +146,7 @@ def reduce_rows(L, C, ints, dist, done, v):
                 a += 1
             v[: r - 1] = 0.0
             L[i, k] += _solve(c, v[: r - 1], inner, ints, dist[: r - 1], done[: r - 1])
-            a = 0
-            for j in range(r):
-                if j == i:
-                    continue
-                b = 0
-                for l in range(r):
-                    if l != k:
-                        C[i, k, j, l] = c[a, b] - dist[a] - v[b]
-                        b += 1
-                a += 1
+            _put_back(C, i, k, c, dist, v)
 
 
 @njit(cache=True, nogil=True)

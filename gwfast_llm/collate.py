@@ -6,6 +6,7 @@ Shapes: B batch, S source slots, L pivot tokens, P matched positions, T source a
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,9 @@ from gwfast_llm.gw_align import Coupling
 from gwfast_llm.logits import Selection, TopK
 from gwfast_llm.packing import packed_rows
 from gwfast_llm.path import PathMap, SharedTokens, Targets
-from gwfast_llm.signal import Signal, Source
+from gwfast_llm.signal import Signal, Source, comparable_losses
+
+TARGET_BYTES = 2**29  # carried targets kept at hand; about 1.5 kB a position at 64 tokens
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class SourceDesk:
         self._routing = routing
         self._keep = keep
         self._couplings = couplings
-        self._targets: dict[tuple[int, int], Targets] = {}
+        self._targets = RecentTargets(TARGET_BYTES)
 
     @property
     def slots(self) -> int:
@@ -81,33 +84,75 @@ class SourceDesk:
 
     def routes(self, indices: Sequence[int]) -> list[list[int]]:
         """Sources that speak on each example: the one with the lowest loss on its answer, or all."""
+        return self._asked(indices)[0]
+
+    def _asked(self, indices: Sequence[int]) -> tuple[list[list[int]], list[list[Signal]]]:
+        """Routes, and every source's signals, each asked once."""
+        signals = [source.signals(indices) for source in self.sources]
         if self._routing == "all":
-            return [list(range(len(self.sources)))] * len(indices)
-        losses = [[signal.nll for signal in source.signals(indices)] for source in self.sources]
-        return [[min(range(len(losses)), key=lambda s, k=k: losses[s][k])] for k in range(len(indices))]
+            return [list(range(len(self.sources)))] * len(indices), signals
+        routes = []
+        for k, i in enumerate(indices):
+            ends = [source.rows[i].ends for source in self.sources]
+            losses = comparable_losses([own[k] for own in signals], ends)
+            routes.append([min(range(len(losses)), key=losses.__getitem__)])
+        return routes, signals
 
-    def items(self, indices: Sequence[int]) -> list[list[Item]]:
-        """Items of every example, one a slot."""
-        routes = self.routes(indices)
-        asked = {s: [i for i, route in zip(indices, routes) if s in route] for s in range(len(self.sources))}
-        signals = {
-            (s, i): signal
-            for s, wanted in asked.items()
-            if wanted
-            for i, signal in zip(wanted, self.sources[s].signals(wanted))
-        }
-        return [[self._item(s, i, signals[s, i]) for s in route] for i, route in zip(indices, routes)]
+    def items(self, indices: Sequence[int], carry: bool = True) -> list[list[Item]]:
+        """Items of every example, one a slot; without `carry` their targets are the matched positions alone."""
+        routes, signals = self._asked(indices)
+        return [
+            [self._item(s, i, signals[s][k], carry) for s in route] for k, (i, route) in enumerate(zip(indices, routes))
+        ]
 
-    def _item(self, s: int, i: int, signal: Signal) -> Item:
-        targets = self._carried(s, i, signal)
+    def _item(self, s: int, i: int, signal: Signal, carry: bool) -> Item:
+        targets = self._carried(s, i, signal, carry)
         coupled = self._couplings[s].targets(targets, signal, self._keep) if self._couplings else None
         return Item(signal, targets, self._maps[s].shared, self._weights[s], coupled)
 
-    def _carried(self, s: int, i: int, signal: Signal) -> Targets:
-        if (s, i) not in self._targets:
-            rows = self.sources[s].rows
-            self._targets[s, i] = self._maps[s].targets(self.pivot_rows[i], rows[i], signal, self._keep)
-        return self._targets[s, i]
+    def _carried(self, s: int, i: int, signal: Signal, carry: bool) -> Targets:
+        if not carry:
+            return self._maps[s].matched(self.pivot_rows[i], self.sources[s].rows[i], signal)
+        found = self._targets.get((s, i))
+        if found is None:
+            found = self._maps[s].targets(self.pivot_rows[i], self.sources[s].rows[i], signal, self._keep)
+            self._targets.put((s, i), found)
+        return found
+
+
+class RecentTargets:
+    """Targets used last, as many as fit into so many bytes.
+
+    Parameters
+    ----------
+    room : int
+        Bytes.
+    """
+
+    def __init__(self, room: int):
+        self._room = room
+        self._kept: OrderedDict[tuple[int, int], Targets] = OrderedDict()
+        self.bytes = 0
+
+    def get(self, key: tuple[int, int]) -> Targets | None:
+        """Targets of a source and an example, None where they are not kept any more."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
+
+    def put(self, key: tuple[int, int], targets: Targets) -> None:
+        """Keep these; those unused for longest make room."""
+        self._kept[key] = targets
+        self.bytes += _size(targets)
+        while self.bytes > self._room and len(self._kept) > 1:
+            self.bytes -= _size(self._kept.popitem(last=False)[1])
+
+
+def _size(targets: Targets) -> int:
+    return sum(
+        x.numel() * x.element_size()
+        for x in (targets.pivot_index, targets.source_index, targets.ids, targets.probs, targets.tail)
+    )
 
 
 def path_maps(
@@ -160,13 +205,14 @@ class FusionCollator:
         if self._desk is None:
             return batch
         weights = self._objective.weights
-        items = self._desk.items(indices)
+        carries = any(weights[n] for n in CARRIED)
+        items = self._desk.items(indices, carries)
         batch["source_weight"] = torch.tensor([[item.weight for item in row] for row in items])
         if any(weights[n] for n in (*CARRIED, "uld", "hybrid", "gw_aligned")):
             index = [[r.prompt_length - 1 + i.targets.pivot_index for i in row] for r, row in zip(rows, items)]
             batch["pair_index"] = _stack(index)
             batch["pair_mask"] = _stack([[torch.ones_like(x, dtype=torch.bool) for x in row] for row in index])
-        if any(weights[n] for n in CARRIED):
+        if carries:
             batch["path_ids"] = _stack([[i.targets.ids for i in row] for row in items])
             batch["path_probs"] = _stack([[i.targets.probs for i in row] for row in items])
             batch["path_tail"] = _stack([[i.targets.tail for i in row] for row in items])
@@ -185,7 +231,7 @@ class FusionCollator:
             )
             batch["shared_pivot"] = _stack([[i.shared.in_pivot for i in row] for row in items])
         if weights["gld"]:
-            batch["source_values"] = _stack([[k.values for k in row] for row in kept])
+            batch["source_values"] = _stack([[k.values for k in row] for row in kept], fill=-torch.inf)
             batch["source_ids"] = _stack([[k.ids for k in row] for row in kept])
             batch["source_mask"] = _stack(
                 [[torch.ones(len(i.signal.gold), dtype=torch.bool) for i in row] for row in items]
@@ -210,7 +256,7 @@ def narrowed(kept: TopK, how: Selection) -> TopK:
     return TopK(values, ids, kept.logsumexp)
 
 
-def _stack(rows: Sequence[Sequence[Tensor]], fill: int = 0) -> Tensor:
+def _stack(rows: Sequence[Sequence[Tensor]], fill: float = 0) -> Tensor:
     """Stack tensors of one rank into (B, S, ...), filled up with `fill` in every other axis."""
     flat = [t for row in rows for t in row]
     shape = [max(t.shape[d] for t in flat) for d in range(flat[0].dim())]

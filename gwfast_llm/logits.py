@@ -98,7 +98,7 @@ def select(logits: Tensor, how: Selection) -> TopK:
         stays = before < how.amount
     else:
         log_probs = widened(logits) - kept.logsumexp[..., None]
-        entropy = -(log_probs.exp() * log_probs).sum(-1, keepdim=True)
+        entropy = torch.special.entr(log_probs.exp()).sum(-1, keepdim=True)  # a logit of minus infinity adds 0
         number = (how.amount * entropy.exp()).ceil().clamp_min(1)
         stays = torch.arange(probs.shape[-1], device=probs.device) < number
     return TopK(kept.values.masked_fill(~stays, -torch.inf), kept.ids, kept.logsumexp)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from gwfast_llm.align import UNKNOWN
 from gwfast_llm.data import Encoded, pad_right
 from gwfast_llm.errors import FusionError
 from gwfast_llm.loading import check_vocabulary
@@ -32,8 +33,35 @@ class Signal:
 
     @property
     def nll(self) -> float:
-        """Negative log-likelihood (nats) of the whole answer: comparable across tokenizers of the same text."""
+        """Negative log-likelihood (nats) of the whole answer; see `comparable_losses` for answers cut at a length."""
         return -float(self.gold.double().sum())
+
+
+def comparable_losses(signals: Sequence[Signal], ends: Sequence[Sequence[int]]) -> list[float]:
+    """Negative log-likelihood of the same text under several sources, also where answers are cut at other places.
+
+    Parameters
+    ----------
+    signals : sequence of Signal
+        What every source says about one example.
+    ends : sequence of sequence of int
+        Byte at which each answer token ends under each source.
+
+    Returns
+    -------
+    list of float
+        Nats up to the last byte at which all sources end a token: the whole answer where none is cut.  Where there is
+        no such byte, nats a byte of each one's own part.
+    """
+    common = set.intersection(*(set(own[: len(s.gold)]) for s, own in zip(signals, ends))) - {UNKNOWN}
+    if not common:
+        return [s.nll / max(1, *own) for s, own in zip(signals, ends)]
+    last = max(common)
+    found = []
+    for signal, own in zip(signals, ends):
+        stop = max(t for t in range(len(signal.gold)) if own[t] == last) + 1
+        found.append(-float(signal.gold[:stop].double().sum()))
+    return found
 
 
 BLOCK = 16  # examples that a source is asked at once

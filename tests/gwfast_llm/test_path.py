@@ -4,9 +4,10 @@ import itertools
 
 import pytest
 import torch
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from gwfast_llm.align import UNKNOWN, starts_of
 from gwfast_llm.data import Example, encode_all
 from gwfast_llm.logits import top_k
 from gwfast_llm.path import PathMap
@@ -121,3 +122,53 @@ def test_dropped_source_logits_become_tail_not_noise():
     targets = path.targets(pivot_rows[0], source_rows[0], short)
     assert prob_of(targets, 0, 1) == pytest.approx(0.8, abs=1e-5)
     assert float(targets.tail[0]) == pytest.approx(0.2, abs=1e-5)
+
+
+def fallback_tokenizer(prepend):
+    """Letters behind a marked space, other characters byte by byte, as in Llama 2 and Mistral."""
+    vocabulary = {"<unk>": 0, "<s>": 1, "</s>": 2}
+    for piece in [*(f"<0x{i:02X}>" for i in range(256)), *"▁abcdefghijklmnopqrstuvwxyz."]:
+        vocabulary[piece] = len(vocabulary)
+    model = models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>", byte_fallback=True, fuse_unk=True)
+    tokenizer = Tokenizer(model)
+    marks = [normalizers.Prepend("▁")] if prepend else []
+    tokenizer.normalizer = normalizers.Sequence([*marks, normalizers.Replace(" ", "▁")])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
+@pytest.mark.parametrize("prepend", [True, False])
+@pytest.mark.parametrize("answer", ["ab 😀 cd.", "abc def.", "a▁😀 cd."])
+def test_targets_stay_at_their_positions_where_an_end_is_unknown(prepend, answer):
+    """Equal tokenizers: position p learns what the source says at position p, also around characters of many tokens."""
+    pivot, source = fallback_tokenizer(prepend), fallback_tokenizer(prepend)
+    rows = encode_all([Example("hi", answer)], pivot)
+    assert prepend is False or UNKNOWN in rows[0].ends
+    path = PathMap(pivot, source, [Example("hi", answer)], rows, rows)
+    logits = torch.randn(len(rows[0].answer), len(pivot), generator=torch.Generator().manual_seed(0))
+    gold = logits.log_softmax(-1)[torch.arange(len(logits)), torch.tensor(rows[0].answer)]
+    for keep in (0, 5):
+        targets = path.targets(rows[0], rows[0], Signal(top_k(logits, 9), gold), keep)
+        assert len(targets.ids) == len(targets.probs) == len(targets.tail) == len(targets.pivot_index) == len(gold)
+        expected = top_k(logits, keep or 9)
+        assert torch.equal(targets.ids, expected.ids[targets.pivot_index])
+        torch.testing.assert_close(targets.probs, expected.probs[targets.pivot_index])
+
+
+def test_counting_waits_for_its_first_use_and_reads_a_sample(monkeypatch):
+    examples = [Example("a", x + y + ".") for x, y in itertools.product(["ab", "ac", "bc"], repeat=2)] * 20
+    pivot_rows, source_rows = encode_all(examples, LETTERS), encode_all(examples, PAIRS)
+    probs = [[0.0, 0.5, 0.3, 0.2, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 1.0, 0.0]]
+    signal = signal_of(probs, source_rows[0].answer)
+    read = []
+    monkeypatch.setattr("gwfast_llm.path.starts_of", lambda ends: read.append(1) or starts_of(ends))
+    monkeypatch.setattr("gwfast_llm.path.COUNTED", 50)
+
+    path = PathMap(LETTERS, PAIRS, examples, pivot_rows, source_rows)
+    matched = path.matched(pivot_rows[0], source_rows[0], signal)
+    assert not read  # parts that only compare positions never count
+    assert (matched.ids.shape, matched.tail.tolist()) == ((3, 0), [1.0] * 3)
+    targets = path.targets(pivot_rows[0], source_rows[0], signal)
+    assert len(read) == 10  # five tokens each, not all 180 examples
+    assert torch.equal(matched.pivot_index, targets.pivot_index)
+    again = PathMap(LETTERS, PAIRS, examples, pivot_rows, source_rows).targets(pivot_rows[0], source_rows[0], signal)
+    assert torch.equal(targets.probs, again.probs)  # the sample is drawn with a fixed seed

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+from experiments.shared.threads import one_thread
 
 
 def main() -> int:
     """Run the experiments named, or all; one core, one after another."""
-    if any(os.environ.get(name) != "1" for name in THREADS):
-        own = dict.fromkeys(THREADS, "1") | {"TOKENIZERS_PARALLELISM": "false"}
-        os.environ.update(own)
-        os.execv(sys.executable, [sys.executable, "-m", "experiments", *sys.argv[1:]])
+    one_thread()
     from experiments import readme
     from experiments.catalogue import EXPERIMENTS
 

@@ -9,6 +9,7 @@ import gwfast
 from benchmarks.bounds import pair
 from experiments.shared.jobs import Job, run_jobs
 from experiments.shared.records import Record, Row
+from experiments.shared.threads import one_thread
 
 RECORD = Record(Path(__file__).parent / "records")
 CLASSES = (
@@ -76,4 +77,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    one_thread()
     main()

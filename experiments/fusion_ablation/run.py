@@ -11,14 +11,24 @@ from experiments.shared.jobs import Job, run_jobs
 from experiments.shared.methods import CONTROLS, by_name
 from experiments.shared.records import Record, Row, where
 from experiments.shared.selection import final_jobs, selection_jobs
+from experiments.shared.threads import one_thread
 from experiments.shared.training import Run, scored
 
 RECORD = Record(Path(__file__).parent / "records")
 STEPS = (200, 400)
-# full loss, control, weights: each side at both weights, where the chosen ones differ
-EQUAL = (("gld", "gld constant", (0.01, 0.03)), ("gld_aligned", "gld_aligned null", (1.0, 3.0)))
+# full loss, control, what the control lacks, pairs of weights: each side at both weights where the chosen ones differ,
+# and controls of other kinds at the weight chosen for the full loss; InfiGFusion at w holds ULD at 0.1 w
+EQUAL = (
+    ("gld", "gld constant", "edges", ((0.01, 0.01), (0.03, 0.03))),
+    ("gld_aligned", "gld_aligned null", "edges", ((1.0, 1.0), (3.0, 3.0))),
+    ("gld", "gld shuffled", "source", ((0.03, 0.03),)),
+    ("gld_aligned", "gld_aligned shuffled", "source", ((3.0, 3.0),)),
+    ("gld_aligned", "gld_aligned shuffled in task", "source", ((3.0, 3.0),)),
+    ("path", "path shuffled", "source", ((3.0, 3.0),)),
+    ("infigfusion", "uld", "graph", ((1.0, 0.1),)),
+)
 EQUAL_STEPS = 400
-STATED_MINUTES = 24
+STATED_MINUTES = 33
 
 
 def config() -> Row:
@@ -27,7 +37,10 @@ def config() -> Row:
         "controls": {
             m.name: {"what": m.what, "edges": m.edges, "teacher": m.teacher, "grid": list(m.grid)} for m in CONTROLS
         },
-        "equal": [{"full": a, "control": b, "weights": list(w), "steps": EQUAL_STEPS} for a, b, w in EQUAL],
+        "equal": [
+            {"full": a, "control": b, "lacks": c, "weights": [list(pair) for pair in w], "steps": EQUAL_STEPS}
+            for a, b, c, w in EQUAL
+        ],
         "steps": list(STEPS),
         "seeds": list(range(SEEDS)),
         "selection_seed": benchmark.SELECTION_SEED,
@@ -51,7 +64,8 @@ def equal_jobs() -> list[Job]:
         work = lambda: dict(scored(Run(by_name(name), weight, 0.0, EQUAL_STEPS, seed)))
         return Job(f"equal {name} {weight:g} seed {seed}", work, fields)
 
-    cells = [(name, weight) for full, control, weights in EQUAL for weight in weights for name in (full, control)]
+    sides = [side for full, control, _, weights in EQUAL for w, v in weights for side in ((full, w), (control, v))]
+    cells = list(dict.fromkeys(sides))
     return [job(name, weight, seed) for seed in range(SEEDS) for name, weight in cells if not known(name, weight, seed)]
 
 
@@ -68,4 +82,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    one_thread()
     main()

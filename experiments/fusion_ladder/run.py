@@ -10,13 +10,14 @@ from experiments.shared.jobs import Job, run_jobs
 from experiments.shared.methods import by_name
 from experiments.shared.records import Record, Row, where
 from experiments.shared.selection import chosen_weight
+from experiments.shared.threads import one_thread
 from experiments.shared.training import Run, train
 
 RECORD = Record(Path(__file__).parent / "records")
 METHODS = ("sft", "gld", "infigfusion", "gld_aligned", "hellinger", "path")
-STEPS, SEEDS = 200, 3
+STEPS, SEEDS = 200, 5
 LOOKS = (0, STEPS // 2, STEPS)
-STATED_MINUTES = 5
+STATED_MINUTES = 6
 
 
 def config() -> Row:
@@ -62,4 +63,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    one_thread()
     main()

@@ -12,13 +12,14 @@ from experiments.shared.methods import METHODS, by_name
 from experiments.shared.models import all_recipes
 from experiments.shared.records import Record, Row
 from experiments.shared.selection import final_jobs, selection_jobs
+from experiments.shared.threads import one_thread
 from experiments.shared.training import BATCH, LEARNING_RATES, SHORT_RATE
 
 RECORD = Record(Path(__file__).parent / "records")
 STEPS = (200, 400)
 BEFORE = ("pivot", "A", "B", "Ap", "Bp")
 REPLAYED = ("sft", "infigfusion", "path")
-STATED_MINUTES = 35
+STATED_MINUTES = 29
 
 
 def config() -> Row:
@@ -63,4 +64,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    one_thread()
     main()

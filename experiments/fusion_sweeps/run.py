@@ -13,13 +13,14 @@ from experiments.shared.jobs import Job, run_jobs
 from experiments.shared.methods import Method, by_name
 from experiments.shared.records import Record, Row
 from experiments.shared.selection import chosen_weight, final_jobs, selection_jobs
+from experiments.shared.threads import one_thread
 from experiments.shared.training import Run, scored
 
 RECORD = Record(Path(__file__).parent / "records")
-STEPS, SEEDS = 200, 3
+STEPS, SEEDS = 200, 5
 STRONG = ("sft", "uld", "gld", "infigfusion", "gld_aligned", "hellinger", "path", "oracle")
 STRONG_RATE = 5e-4
-STATED_MINUTES = 16
+STATED_MINUTES = 26
 
 
 def config() -> Row:
@@ -87,4 +88,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    one_thread()
     main()

@@ -33,11 +33,14 @@ def run_jobs(record: Record, jobs: Sequence[Job], say: Callable[[str], None] = p
     """Do the jobs that are not in the record yet, showing how far they are."""
     done = record.done()
     left = [job for job in jobs if job.name not in done]
-    head, started = commit(), time.perf_counter()
+    if not left:
+        return
+    head, here, started = commit(), record.here(), time.perf_counter()
     for number, job in enumerate(left, 1):
         begin = time.perf_counter()
         found = job.work()
         seconds = time.perf_counter() - begin
-        record.append({"job": job.name, **job.fields, **found, "seconds": seconds, "commit": head})
+        made = {"seconds": seconds, "commit": head, "environment": here}
+        record.append({"job": job.name, **job.fields, **found, **made})
         rest = (time.perf_counter() - started) / number * (len(left) - number)
         say(f"[{len(done) + number}/{len(jobs)}] {job.name}: {seconds:.1f} s, about {rest / 60:.0f} min left")

@@ -78,20 +78,31 @@ def common(first: Sequence[Row], second: Sequence[Row], name: str) -> tuple[list
 
 
 def provenance(record: Record, jobs: Sequence[str], command: str, minutes: int) -> str:
-    """How the record came about: command, stated time, commit, machine, and what is missing."""
+    """How the record came about: command, stated time, commits, machines, and what is missing."""
     rows = record.rows
-    about = record.about["environment"]
     commits = ", ".join(sorted({row["commit"] for row in rows}))
     spent = sum(row["seconds"] for row in rows) / 60
     missing = [name for name in jobs if name not in record.done()]
     text = (
-        f"Run again: `{command}` (stated time {minutes} minutes on one core; the record took {spent:.0f}). "
+        f"Run again: `{command}` (stated time {minutes} minutes on one core; the record took {spent:.1f}). "
         f"Finished jobs are kept, so it may be stopped and started; delete `records/` to begin anew. "
-        f"Record: {len(rows)} jobs, commit {commits}, {about['date']}, {about['processor']}, one thread of "
-        f"{about['cores']} cores, Python {about['python']}, "
-        + ", ".join(f"{n} {v}" for n, v in about["versions"].items() if v)
-        + "."
+        f"Record: {len(rows)} jobs, commit {commits}. "
+        + " ".join(
+            f"{sum(row['environment'] == k for row in rows)} jobs: {machine(one)}."
+            for k, one in enumerate(record.about["environments"])
+        )
     )
     if missing:
         text += f" **Not yet run: {len(missing)} of {len(jobs)} jobs** ({', '.join(missing[:6])}, …)."
     return text
+
+
+def machine(environment: Row) -> str:
+    """An environment in words."""
+    threads = environment["threads"]
+    said = ", ".join(f"{name} {count}" for name, count in threads.items()) if threads else "not recorded"
+    versions = ", ".join(f"{n} {v}" for n, v in environment["versions"].items() if v)
+    return (
+        f"{environment['date']}, {environment['processor']}, {environment['cores']} cores, threads {said}, Python "
+        f"{environment['python']}, {versions}"
+    )

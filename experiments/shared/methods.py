@@ -112,6 +112,7 @@ CONTROLS = (
     ),
     variant("gld", "gld shuffled", "source outputs of other examples", teacher="shuffled"),
     variant("infigfusion", "infigfusion constant", "ULD + GLD with every edge the mean edge", "constant"),
+    variant("infigfusion", "infigfusion shuffled", "source outputs of other examples", teacher="shuffled"),
     variant("gld_ms", "gld_ms null", "edges s_i s_j / sum(s) with the graph's node strengths", "null"),
     variant("gld_ms", "gld_ms shuffled", "source outputs of other examples", teacher="shuffled"),
     variant("gld_aligned", "gld_aligned null", "edges m_i m_j: same node strengths, no co-activation", "null"),

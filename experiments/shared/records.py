@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from experiments.shared.threads import threads_in_force
+
 PACKAGES = ("numpy", "scipy", "pot", "numba", "networkx", "torch", "transformers", "tokenizers", "ott-jax", "cajal")
 REPOSITORY = Path(__file__).resolve().parents[2]
 Row = dict[str, Any]
@@ -41,7 +43,7 @@ def processor() -> str:
 
 
 def environment() -> Row:
-    """Versions and hardware."""
+    """Versions, hardware and the threads really in force."""
     versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
@@ -53,7 +55,7 @@ def environment() -> Row:
         "python": platform.python_version(),
         "processor": processor(),
         "cores": os.cpu_count(),
-        "threads": 1,
+        "threads": threads_in_force(),
         "versions": versions,
     }
 
@@ -65,7 +67,8 @@ class Record:
     Attributes
     ----------
     folder : Path
-        Holds `about.json` (configuration, versions, hardware of the last start) and `rows.jsonl`.
+        Holds `about.json` (configuration of the last start, and every environment that rows were made in) and
+        `rows.jsonl`, whose rows name theirs by its place in that list.
     """
 
     folder: Path
@@ -78,13 +81,24 @@ class Record:
 
     @property
     def about(self) -> Row:
-        """Configuration, versions and hardware."""
-        return json.loads((self.folder / "about.json").read_text())
+        """Configuration and environments; empty before the first start."""
+        path = self.folder / "about.json"
+        return json.loads(path.read_text()) if path.exists() else {"config": {}, "environments": []}
 
     def start(self, config: Row) -> None:
-        """Write down what is being run, before the first job."""
+        """Write down what is being run, before the first job; what earlier rows were run on stays."""
+        self._write(self.about | {"config": config})
+
+    def here(self) -> int:
+        """Place of what this process runs on in the list of environments, which grows where it is new."""
+        about, own = self.about, environment()
+        if own not in about["environments"]:
+            about["environments"].append(own)
+            self._write(about)
+        return about["environments"].index(own)
+
+    def _write(self, about: Row) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        about = {"config": config, "commit": commit(), "environment": environment()}
         (self.folder / "about.json").write_text(json.dumps(about, indent=1) + "\n")
 
     def append(self, row: Row) -> None:

@@ -13,6 +13,7 @@ import gwfast
 from benchmarks.inputs import KINDS, pair
 from experiments.shared.jobs import Job, run_jobs
 from experiments.shared.records import Record, Row, where
+from experiments.shared.threads import one_thread
 from experiments.solvers.data import molecules, neurons
 from experiments.solvers.peers import compared, solvers
 
@@ -126,4 +127,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    one_thread()
     main()

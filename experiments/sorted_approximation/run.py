@@ -12,6 +12,7 @@ from benchmarks.bounds import cost, pair
 from experiments.bounds_tightness.run import CLASSES
 from experiments.shared.jobs import Job, run_jobs
 from experiments.shared.records import Record, Row
+from experiments.shared.threads import one_thread
 from experiments.sorted_approximation.fusion import GRAPHS, errors
 
 RECORD = Record(Path(__file__).parent / "records")
@@ -20,7 +21,7 @@ SMALL, PAIRS = 20, 40
 KINDS = ("cloud", "squared cloud", "sbm", "ba paths", "co-activation")
 PIVOTS = ("pivot", "strong")
 FUSION_SEEDS = 3
-STATED_MINUTES = 5
+STATED_MINUTES = 1
 
 
 def config() -> Row:
@@ -101,4 +102,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    one_thread()
     main()

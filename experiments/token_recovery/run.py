@@ -12,20 +12,21 @@ import gwfast
 from experiments.shared.benchmark import opened
 from experiments.shared.jobs import Job, run_jobs
 from experiments.shared.records import Record, Row
+from experiments.shared.threads import one_thread
 from experiments.token_recovery.graphs import coactivation, features, text_graphs
 from gwfast_llm.data import spelling
 from gwfast_llm.tiny.tasks import ALL_TASKS, draw_each
 
 RECORD = Record(Path(__file__).parent / "records")
 AMOUNTS = (100, 800, 6400)
-REAL_AMOUNT, MODEL_AMOUNT, SEEDS = 800, 800, 5
+SAME_AMOUNT, SEEDS = 800, 5  # the check on equal texts is run at one amount
 DOMAINS = {"A": "MAB", "B": "NDSL", "Ap": "MAB", "Bp": "NDSL"}
-STATED_MINUTES = 6
+STATED_MINUTES = 3
 
 
 def config() -> Row:
     """What is run."""
-    return {"amounts": list(AMOUNTS), "real_amount": REAL_AMOUNT, "seeds": list(range(SEEDS)), "domains": DOMAINS}
+    return {"amounts": list(AMOUNTS), "same_amount": SAME_AMOUNT, "seeds": list(range(SEEDS)), "domains": DOMAINS}
 
 
 def texts(tokenizer: Any, tasks: str, amount: int, seed: int) -> list[list[int]]:
@@ -72,12 +73,12 @@ def hidden(amount: int, seed: int, same: bool) -> Row:
     return _renamed(text_graphs(first, size), text_graphs(second, size), (first, second), kept, kept, size, seed)
 
 
-def models(source: str, seed: int) -> Row:
+def models(source: str, amount: int, seed: int) -> Row:
     """Co-activation graphs of a source with the pivot's tokenizer and of the pivot, disjoint texts, hidden renaming."""
     (teacher, tokenizer), (pivot, _) = opened(source), opened("pivot")
     size = len(tokenizer)
-    first = texts(tokenizer, DOMAINS[source], MODEL_AMOUNT, 10_000 + seed)
-    second = texts(tokenizer, DOMAINS[source], MODEL_AMOUNT, 50_000 + seed)
+    first = texts(tokenizer, DOMAINS[source], amount, 10_000 + seed)
+    second = texts(tokenizer, DOMAINS[source], amount, 50_000 + seed)
     kept = _kept(first, second, size)
     graphs = [
         {"co-activation": coactivation(model, rows, tokenizer.pad_token_id), **text_graphs(rows, size)}
@@ -86,11 +87,11 @@ def models(source: str, seed: int) -> Row:
     return _renamed(graphs[0], graphs[1], (first, second), kept, kept, size, seed)
 
 
-def different(source: str, seed: int, same: bool) -> Row:
+def different(source: str, amount: int, seed: int, same: bool) -> Row:
     """Really different tokenizers; the truth is known for tokens of equal spelling."""
     (teacher, its), (pivot, own) = opened(source), opened("pivot")
-    first = texts(its, DOMAINS[source], REAL_AMOUNT, 10_000 + seed)
-    second = texts(own, DOMAINS[source], REAL_AMOUNT, (10_000 if same else 50_000) + seed)
+    first = texts(its, DOMAINS[source], amount, 10_000 + seed)
+    second = texts(own, DOMAINS[source], amount, (10_000 if same else 50_000) + seed)
     spelled = spelling(its), spelling(own)
     used = [np.unique(np.concatenate([np.asarray(r) for r in rows])) for rows in (first, second)]
     where = {spelled[1][j]: k for k, j in enumerate(used[1])}
@@ -136,19 +137,21 @@ def jobs() -> list[Job]:
     found = []
     for seed in range(SEEDS):
         for amount in AMOUNTS:
-            for same in (False, True) if amount == REAL_AMOUNT else (False,):
+            for same in (False, True) if amount == SAME_AMOUNT else (False,):
                 fields = {"case": "hidden", "texts": "same" if same else "disjoint", "amount": amount, "seed": seed}
                 work = lambda a=amount, s=seed, t=same: hidden(a, s, t)
                 found.append(Job(f"hidden {fields['texts']} {amount} seed {seed}", work, fields))
-        for source in ("Ap", "Bp"):
-            fields = {"case": f"models {source}", "texts": "disjoint", "amount": MODEL_AMOUNT, "seed": seed}
-            found.append(Job(f"models {source} seed {seed}", lambda n=source, s=seed: models(n, s), fields))
-        for source in ("A", "B"):
-            for same in (False, True):
-                fields = {"case": f"different {source}", "texts": "same" if same else "disjoint", "seed": seed}
-                work = lambda n=source, s=seed, t=same: different(n, s, t)
-                name = f"different {source} {fields['texts']} seed {seed}"
-                found.append(Job(name, work, {**fields, "amount": REAL_AMOUNT}))
+            plain = "" if amount == SAME_AMOUNT else f"{amount} "
+            for source in ("Ap", "Bp"):
+                fields = {"case": f"models {source}", "texts": "disjoint", "amount": amount, "seed": seed}
+                work = lambda n=source, a=amount, s=seed: models(n, a, s)
+                found.append(Job(f"models {source} {plain}seed {seed}", work, fields))
+            for source in ("A", "B"):
+                for same in (False, True) if amount == SAME_AMOUNT else (False,):
+                    fields = {"case": f"different {source}", "texts": "same" if same else "disjoint", "seed": seed}
+                    work = lambda n=source, a=amount, s=seed, t=same: different(n, a, s, t)
+                    name = f"different {source} {fields['texts']} {plain}seed {seed}"
+                    found.append(Job(name, work, {**fields, "amount": amount}))
     return found
 
 
@@ -159,4 +162,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    one_thread()
     main()

@@ -62,7 +62,15 @@ def test_about_names_versions_and_hardware(catalogue):
         if experiment.record.rows:
             about = experiment.record.about
             assert about["config"]
-            assert {"processor", "cores", "versions", "date"} <= about["environment"].keys()
+            for environment in about["environments"]:
+                assert {"processor", "cores", "threads", "versions", "date"} <= environment.keys()
+            named = {row["environment"] for row in experiment.record.rows}
+            assert named == set(range(len(about["environments"]))), experiment.name
+
+
+def test_stated_times_cover_what_the_records_took(catalogue):
+    for experiment in catalogue:
+        assert sum(row["seconds"] for row in experiment.record.rows) <= 60 * experiment.minutes, experiment.name
 
 
 def test_files_are_small(catalogue):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from experiments.shared.threads import one_thread
 
@@ -18,6 +19,9 @@ def main() -> int:
     known = [e.name for e in EXPERIMENTS]
     parser.add_argument("--only", nargs="+", choices=known, default=known, metavar="NAME", help=", ".join(known))
     parser.add_argument("--list", action="store_true", help="name the experiments with their stated times and stop")
+    parser.add_argument(
+        "--data", type=Path, default=None, help="folder with MUTAG/ and neurons/, see solvers/README.md"
+    )
     options = parser.parse_args()
     chosen = [e for e in EXPERIMENTS if e.name in options.only]
     if options.list:
@@ -29,7 +33,7 @@ def main() -> int:
         return 0
     for e in chosen:
         print(f"{e.name}: {e.claim}, stated {e.minutes} minutes", flush=True)
-        e.run()
+        e.run(*[options.data] if e.real_data else [])
         e.plot()
     readme.write()
     return 0

@@ -53,18 +53,21 @@ class Experiment:
         Names of all jobs.
     answer, headline, readme : callable
         Text from the record alone: the finding, the finding for the front page, and the README of the folder.
+    real_data : bool
+        Whether `run` takes the folder of real data, None to look for it.
     """
 
     name: str
     claim: str
     minutes: int
     record: Record
-    run: Callable[[], None]
+    run: Callable[..., None]
     plot: Callable[[], None]
     job_names: Callable[[], list[str]]
     answer: Callable[[], str]
     headline: Callable[[], str]
     readme: Callable[[], str]
+    real_data: bool = False
 
     @property
     def folder(self) -> Path:
@@ -162,11 +165,12 @@ EXPERIMENTS = (
         "Solvers against peers",
         solvers.STATED_MINUTES,
         solvers.RECORD,
-        lambda: solvers.main([]),
+        solvers.main,
         solvers_plot.main,
         solvers.names,
         solvers_report.answer,
         solvers_report.headline,
         solvers_report.readme,
+        real_data=True,
     ),
 )

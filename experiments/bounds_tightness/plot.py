@@ -1,33 +1,48 @@
-"""Draw the record: proved share against seconds, by class."""
+"""Draw the record: proved share against seconds, a panel a class."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import gwfast
-from experiments.bounds_tightness.run import RECORD, SIZES
+from experiments.bounds_tightness.run import CLASSES, RECORD, SIZES
 from experiments.shared.figures import COLOURS, MARKERS, canvas, save
 from experiments.shared.records import where
+from experiments.shared.statistics import spread
 
-SHOWN = ("cloud", "squared cloud", "sbm", "ba paths", "co-activation", "cloud, 10 % noisy copy")
+COLUMNS = 5
 
 
 def main() -> None:
-    """Draw ladder.png."""
-    figure, axes = canvas(1, len(SIZES), 5.0, 3.8)
-    for axis, n in zip(axes[0], SIZES, strict=True):
-        for k, kind in enumerate(SHOWN):
+    """Draw ladder.png: means, and the standard deviation over seeds as bars both ways."""
+    figure, axes = canvas(-(-len(CLASSES) // COLUMNS), COLUMNS, 2.6, 2.5)
+    for axis, kind in zip(axes.flat, CLASSES, strict=True):
+        for k, n in enumerate(SIZES):
             rows = where(RECORD.rows, n=n, kind=kind)
-            points = [
-                [sum(r[f"{effort}_{what}"] for r in rows) / len(rows) for what in ("s", "share")]
-                for effort in gwfast.EFFORTS
-            ]
-            axis.plot(
-                [max(x, 1e-4) for x, _ in points], [y for _, y in points], c=COLOURS[k], marker=MARKERS[k], label=kind
+            shares = [spread([r[f"{effort}_share"] for r in rows]) for effort in gwfast.EFFORTS]
+            times = [[r[f"{effort}_s"] for r in rows] for effort in gwfast.EFFORTS]
+            middle = [sum(t) / len(t) for t in times]
+            axis.errorbar(
+                middle,
+                [s.mean for s in shares],
+                yerr=[s.std for s in shares],
+                # times spread over decades, so their bar is the range
+                xerr=[[m - min(t) for m, t in zip(middle, times)], [max(t) - m for m, t in zip(middle, times)]],
+                c=COLOURS[k],
+                marker=MARKERS[k],
+                ms=4,
+                lw=1,
+                elinewidth=0.7,
+                label=f"{n} points",
             )
-        axis.set(xscale="log", ylim=(0, 1.02), xlabel="seconds", title=f"{n} points: sort, rows, spectral, dual, prove")
-    axes[0][0].set_ylabel("proved share of the best plan")
-    axes[0][0].legend(fontsize=7)
+        axis.set(xscale="log", xlim=(1e-4, 20), ylim=(-0.03, 1.05))
+        axis.set_title(kind, fontsize=9)
+        axis.grid(alpha=0.3)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("proved share")
+    for axis in axes[-1]:
+        axis.set_xlabel("seconds")
+    axes[0][0].legend(fontsize=7, loc="upper left", title="sort, rows, spectral,\ndual, prove", title_fontsize=7)
     save(figure, Path(__file__).parent / "ladder.png")
 
 

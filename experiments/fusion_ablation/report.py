@@ -5,7 +5,16 @@ from __future__ import annotations
 from experiments.fusion_ablation.run import EQUAL, EQUAL_STEPS, RECORD, STATED_MINUTES, STEPS, jobs
 from experiments.fusion_objectives.run import RECORD as OBJECTIVES
 from experiments.shared.benchmark import SEEDS
-from experiments.shared.markdown import cell, common, comparison_table, grid_table, mean, provenance, table
+from experiments.shared.markdown import (
+    LEVEL,
+    SEEDS_VARY,
+    cell,
+    common,
+    comparison_table,
+    grid_table,
+    provenance,
+    table,
+)
 from experiments.shared.methods import CONTROLS, by_name
 from experiments.shared.records import Row, where
 from experiments.shared.statistics import Paired, paired_tests
@@ -28,6 +37,11 @@ PAIRS = (
     ("path", "path shuffled", "source"),
 )
 
+KINDS = {
+    "edges": "Edges without co-activation",
+    "graph": "No graph",
+    "source": "Source outputs of other examples",
+}
 # a control shares its full loss's unit of weight; other methods, such as uld, have their own
 CONTROL_NAMES = tuple(m.name for m in CONTROLS)
 
@@ -52,7 +66,7 @@ def comparisons(steps: int, name: str) -> list[Paired]:
 def told(steps: int, lacks: str) -> tuple[list[str], list[str]]:
     """Comparisons of a kind in which the full loss is told apart as better, and as worse, with their differences."""
     own = {f"{a} less {b}" for a, b, kind in PAIRS if kind == lacks}
-    found = [t for t in comparisons(steps, "excess") if t.name in own and t.p_corrected < 0.05]
+    found = [t for t in comparisons(steps, "excess") if t.name in own and t.p_corrected < LEVEL]
     return [f"{t.name} {t.mean:+.3f}" for t in found if t.mean < 0], [
         f"{t.name} {t.mean:+.3f}" for t in found if t.mean > 0
     ]
@@ -93,11 +107,20 @@ def listed(lacks: str) -> str:
     return "; ".join(parts)
 
 
+def told_equal(lacks: str) -> str:
+    """Findings of a kind at equal weights, in words."""
+    found = equal_tests("excess", lacks)
+    told = [t for t in found if t.p_corrected < LEVEL]
+    better = ", ".join(f"{t.name} {t.mean:+.3f}" for t in told if t.mean < 0)
+    worse = ", ".join(f"{t.name} {t.mean:+.3f}" for t in told if t.mean > 0)
+    apart = ", ".join(f"{t.name} {t.mean:+.3f}" for t in found if t.p_corrected >= LEVEL)
+    return f"better: {better or 'none'}; worse: {worse or 'none'}; not told apart: {apart or 'none'}"
+
+
 def answer() -> str:
     """First lines of the README: the graph against the same loss on edges without co-activation."""
-    equal = [t for t in equal_tests("excess", "edges") if t.p_corrected < 0.05]
-    better = [f"{t.name} {t.mean:+.3f}" for t in equal if t.mean < 0]
-    worse = [f"{t.name} {t.mean:+.3f}" for t in equal if t.mean > 0]
+    equal = [t for t in equal_tests("excess", "edges") if t.p_corrected < LEVEL]
+    better, worse = ([t for t in equal if t.mean * side > 0] for side in (-1, 1))
     count, pairs = len(equal_tests("excess", "edges")), sum(kind == "edges" for *_, kind in PAIRS)
     lead = (
         f"{'Not consistently' if better and worse else 'Partly' if better else 'No'}: at equal weights co-activation "
@@ -106,18 +129,19 @@ def answer() -> str:
     )
     return (
         f"**{lead}.** Text excess, full less control, paired over {SEEDS} seeds, Holm-corrected. At equal weights, "
-        f"{EQUAL_STEPS} steps, better: {', '.join(better) or 'none'}; worse: "
-        f"{', '.join(worse) or 'none'}. At the weight chosen for each, {pairs} comparisons a budget: "
-        f"{listed('edges')}. Against losses without any graph: {listed('graph')}."
+        f"{EQUAL_STEPS} steps, {told_equal('edges')}. At the weight chosen for each, {pairs} comparisons a budget: "
+        f"{listed('edges')}. Against losses without any graph, weights chosen for each: {listed('graph')}; at equal "
+        f"weights, {told_equal('graph')}."
     )
 
 
 def source() -> str:
     """Whether the sources' outputs matter at all."""
+    equal = told_equal("source")
     return (
-        "Against the same loss fed with the source outputs of other examples (full less shuffled): "
-        f"{listed('source')}. Where the full loss is better the sources' outputs carry information, first order at "
-        "least, whether or not the graph does."
+        "Against the same loss fed with the source outputs of other examples (full less shuffled), weights chosen for "
+        f"each: {listed('source')}. At equal weights, {EQUAL_STEPS} steps: {equal}. Where the full loss "
+        "is better the sources' outputs carry information, first order at least, whether or not the graph does."
     )
 
 
@@ -134,7 +158,7 @@ def scores_table(steps: int) -> str:
             grid = by_name(name).grid
             if own and own[0]["weight"] in (grid[0], grid[-1]):
                 weight += " (edge)"
-            lines.append([name, weight, cell(own, "excess"), cell(own, "exact"), mean(own, "O")])
+            lines.append([name, weight, cell(own, "excess"), cell(own, "exact"), cell(own, "O", 2)])
     return table(["loss", "w", "excess M, N", "exact match", "O"], lines)
 
 
@@ -163,12 +187,14 @@ def readme() -> str:
     blocks += [
         f"## Equal weights, {EQUAL_STEPS} steps",
         "A larger weight also keeps the pivot from overfitting the examples, so weights chosen apart at 200 steps do "
-        "not compare graphs at 400. Here both sides have one weight.",
-        "Excess:",
-        comparison_table(equal_tests("excess", "edges")),
-        "Exact match:",
-        comparison_table(equal_tests("exact", "edges")),
+        "not compare graphs at 400. Here both sides have one weight; InfiGFusion at w holds ULD at 0.1 w.",
     ]
+    for lacks, what in KINDS.items():
+        blocks += [
+            f"{what}; excess, then exact match:",
+            comparison_table(equal_tests("excess", lacks)),
+            comparison_table(equal_tests("exact", lacks)),
+        ]
     controls = RECORD.about["config"]["controls"]
     blocks += [
         "## The controls",
@@ -183,6 +209,7 @@ def readme() -> str:
         grid_table(RECORD.rows, list(controls)),
         "## What this does not show",
         "* That graphs cannot help elsewhere: one small benchmark, a weak pivot, one teacher an example.\n"
+        f"{SEEDS_VARY}\n"
         "* With 5 seeds differences below about twice the spread of a method go unseen; *not told apart* does not "
         "mean equal.",
         "## How",

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from experiments.fusion_ladder.run import LOOKS, METHODS, RECORD, STATED_MINUTES, STEPS, jobs
 from experiments.fusion_objectives.run import RECORD as OBJECTIVES
-from experiments.shared.markdown import cell, mean, provenance, table
+from experiments.shared.markdown import SEEDS_VARY, cell, mean, provenance, table
 from experiments.shared.records import Row, where
 
 RUNGS = ("lower", "plan", "batch", "example", "window", "position", "four_kl")
@@ -138,6 +138,7 @@ def readme() -> str:
                 "||pp' - qq'||^2 <= 4 ||p - q||^2 (triangle inequality) <= 2 ||p - q||_1^2 (entries that sum to zero) "
                 "<= 4 KL (Pinsker). At one position there is no graph any more.",
                 "## What this does not show",
+                f"{SEEDS_VARY}\n"
                 "* The lower end is the rows bound, not the best that could be proved.\n"
                 "* Weights are those chosen for fusion, so the losses pull with different strength.",
                 "## How",

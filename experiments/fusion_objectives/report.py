@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from experiments.fusion_objectives.run import RECORD, REPLAYED, STATED_MINUTES, STEPS, jobs
 from experiments.shared.benchmark import SEEDS
-from experiments.shared.markdown import cell, common, comparison_table, grid_table, mean, p_text, provenance, table
+from experiments.shared.markdown import (
+    SEEDS_VARY,
+    cell,
+    common,
+    comparison_table,
+    grid_table,
+    mean,
+    p_text,
+    provenance,
+    table,
+)
 from experiments.shared.methods import METHODS
 from experiments.shared.records import Row, where
 from experiments.shared.statistics import Paired, paired_tests, spread
@@ -37,7 +47,7 @@ def scores_table(rows: list[Row], steps: int) -> str:
         weight = f"{own[0]['weight']:g}" if own and method.grid else "–"
         if own and method.grid and own[0]["weight"] in (method.grid[0], method.grid[-1]):
             weight += " (edge)"
-        lines.append([method.name, weight, cell(own, "excess"), cell(own, "exact"), *(mean(own, t) for t in SCORES)])
+        lines.append([method.name, weight, cell(own, "excess"), cell(own, "exact"), *(cell(own, t, 2) for t in SCORES)])
     return table(["method", "w", "excess M, N", "exact match", *SCORES], lines)
 
 
@@ -127,7 +137,7 @@ def readme() -> str:
         answer(),
         "Primary metric: excess nats a word over the true entropy on held-out texts of the sources' dialects M and N "
         "(0 is perfect). Second: exact match on A, B, D, S, L. O is the pivot's own dialect; its column shows "
-        "forgetting.",
+        "forgetting. Means and standard deviations over seeds, task by task.",
     ]
     for steps in STEPS:
         blocks += [f"## {steps} steps", scores_table(rows, steps)]
@@ -147,6 +157,7 @@ def readme() -> str:
         "On the selection pool, 200 steps, one seed; chosen: largest exact match less excess.",
         grid_table(rows, [m.name for m in METHODS]),
         "## What this does not show",
+        f"{SEEDS_VARY}\n"
         "* It neither reproduces nor refutes InfiGFusion: models are some 10^5 times smaller, the pivot is weak, one "
         "source speaks on each example, and the published description leaves choices open.\n"
         "* Nothing about other codes for distillation across tokenizers: `hybrid` is our own simple form.\n"

@@ -128,10 +128,10 @@ class ShuffledDesk(SourceDesk):
     def slots(self) -> int:
         return self._desk.slots
 
-    def items(self, indices: Sequence[int]) -> list[list[Item]]:
+    def items(self, indices: Sequence[int], carry: bool = True) -> list[list[Item]]:
         """Items of other examples, laid on the matched positions of these."""
-        own = self._desk.items(indices)
-        other = self._desk.items([self._other[i] for i in indices])
+        own = self._desk.items(indices, carry)
+        other = self._desk.items([self._other[i] for i in indices], carry)
         return [[_laid(a, b) for a, b in zip(x, y, strict=True)] for x, y in zip(own, other, strict=True)]
 
 

@@ -8,6 +8,11 @@ from experiments.shared.records import Record, Row, column
 from experiments.shared.statistics import Paired, spread
 
 LEVEL = 0.05
+SEEDS_VARY = (
+    "* Seeds vary the pool of examples, their order and the tests; pivot and sources are trained once, so nothing here "
+    "says how much depends on their training. Machines round differently and training enlarges that: the same run on "
+    "two machines differs by a few hundredths in excess, and rows say which machine made them."
+)
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -26,6 +31,12 @@ def mean(rows: Sequence[Row], name: str, digits: int = 2) -> str:
     """Mean of a field alone; a dash where nothing was run."""
     values = [row[name] for row in rows if name in row]
     return f"{sum(values) / len(values):.{digits}f}" if values else "–"
+
+
+def seconds(rows: Sequence[Row], name: str) -> str:
+    """Mean time to two significant digits, so that a short time does not read as none; a dash where nothing was run."""
+    values = [row[name] for row in rows if name in row]
+    return f"{float(f'{sum(values) / len(values):.2g}'):.10g}" if values else "–"
 
 
 def p_text(p: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.bounds_tightness.run import CLASSES
-from experiments.shared.markdown import cell, mean, provenance, table
+from experiments.shared.markdown import SEEDS_VARY, cell, mean, provenance, table
 from experiments.shared.records import where
 from experiments.sorted_approximation.fusion import GRAPHS
 from experiments.sorted_approximation.run import KINDS, PAIRS, PIVOTS, POINTS, RECORD, SMALL, STATED_MINUTES, jobs
@@ -80,6 +80,7 @@ def readme() -> str:
                     fusion,
                 ),
                 "## What this does not show",
+                f"{SEEDS_VARY}\n"
                 "* GW is the best plan found; only the proved end is certain.\n"
                 "* A gradient that differs from GW's need not be worse for fusion: fusion_ablation asks that.",
                 "## How",

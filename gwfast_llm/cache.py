@@ -41,10 +41,42 @@ def spell_bytes(size: float) -> str:
     return f"{size:.1f} TB"
 
 
+def check_disks(stores: Sequence[tuple[Path, int]]) -> None:
+    """Refuse stores that do not fit on their disks; what is finished of them takes no more room.
+
+    Parameters
+    ----------
+    stores : sequence of (Path, int)
+        Folder and final size of every store.
+
+    Raises
+    ------
+    FusionError
+        Naming the disk, what is needed there and what is free.
+    """
+    from gwfast_llm.store import finished_bytes
+
+    disks: dict[int, tuple[Path, int]] = {}
+    for folder, size in stores:
+        parent = folder.absolute()
+        while not parent.exists():
+            parent = parent.parent
+        disk = parent.stat().st_dev
+        where, needed = disks.get(disk, (parent, 0))
+        disks[disk] = where, needed + max(0, size - finished_bytes(folder))
+    for where, needed in disks.values():
+        free = shutil.disk_usage(where).free
+        if needed > free:
+            raise FusionError(
+                f"{spell_bytes(needed)} are needed, {spell_bytes(free)} are free at {where}; lower "
+                "objective.source_top_k or give folders on another disk"
+            )
+
+
 def _run(options: Any, config: FuseConfig | None) -> int:
     if config is None:
         raise FusionError("--config is missing; give the configuration of a fusion")
-    from gwfast_llm.setup import identity_of, prepare_run
+    from gwfast_llm.setup import identity_of, online_source, prepare_run
     from gwfast_llm.store import TYPES, bytes_per_token, write_store
 
     if options.dtype not in TYPES:
@@ -67,33 +99,24 @@ def _run(options: Any, config: FuseConfig | None) -> int:
             f"{keep} logits a token, into {source.cache}"
         )
         plans.append((source, tokenizer, rows, keep, size))
-    parent = Path(config.sources[0].cache).expanduser().absolute()
-    while not parent.exists():
-        parent = parent.parent
-    free, needed = shutil.disk_usage(parent).free, sum(plan[4] for plan in plans)
-    if needed > free:
-        raise FusionError(
-            f"{spell_bytes(needed)} are needed, {spell_bytes(free)} are free at {parent}; lower objective.source_top_k "
-            "or give folders on another disk"
-        )
+    check_disks([(Path(plan[0].cache).expanduser(), plan[4]) for plan in plans])
     for source, tokenizer, rows, keep, _ in plans:
-        _fill(source, tokenizer, rows, keep, options.dtype, identity_of(source, tokenizer), write_store)
+        online = online_source(source, tokenizer, rows, keep, run.size)
+        _fill(source, online, keep, options.dtype, identity_of(source, tokenizer), write_store)
     return 0
 
 
-def _fill(source: Any, tokenizer: Any, rows: Any, keep: int, dtype: str, identity: Any, write_store: Any) -> None:
+def _fill(source: Any, online: Any, keep: int, dtype: str, identity: Any, write_store: Any) -> None:
     from tqdm import tqdm
-
-    from gwfast_llm.setup import online_source
 
     started = time.perf_counter()
     folder = Path(source.cache).expanduser()
-    with tqdm(total=len(rows), desc=f"source {source.label}", unit="example") as bar:
+    with tqdm(total=len(online.rows), desc=f"source {source.label}", unit="example") as bar:
 
         def progress(done: int, total: int) -> None:
             bar.update(done - bar.n)
 
-        computed = write_store(folder, online_source(source, tokenizer, rows, keep), identity, keep, dtype, progress)
+        computed = write_store(folder, online, identity, keep, dtype, progress)
     size = sum(path.stat().st_size for path in folder.iterdir())
     seconds = time.perf_counter() - started
     print(f"{folder}: {spell_bytes(size)}, {computed} shards computed in {seconds:.0f} s")

@@ -22,7 +22,40 @@ from gwfast_llm.logits import Selection, TopK, select, widened
 from gwfast_llm.objective import Part
 from gwfast_llm.packing import Places
 
+WHOLE = 2**24  # logits of a batch that are made at once without a thought: 64 MiB in float32
+AT_ONCE = 2**26  # logits of a chunk, at most
+SHARE = 8  # chunks of a batch, at least
 SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # models that change logits after the layer
+
+
+def scaled_by(model: Any) -> list[str]:
+    """Settings by which a model changes its logits after the output layer."""
+    return [name for name in SCALED if getattr(model.config, name, None) not in (None, 1, 1.0)]
+
+
+def automatic_chunk(tokens: int, vocabulary: int) -> int:
+    """Positions at which logits exist at one time; 0, for the whole batch, where they are small.
+
+    Parameters
+    ----------
+    tokens : int
+        Tokens of the largest batch, B x L.
+    vocabulary : int
+        V.
+
+    Returns
+    -------
+    int
+        At most an eighth of the positions: a chunk's logits, their gradient and what is between are then less than
+        one (B, L, V) tensor.
+
+    Examples
+    --------
+    >>> automatic_chunk(4 * 96, 150), automatic_chunk(4096, 152064)
+    (0, 441)
+    """
+    whole = tokens * vocabulary
+    return 0 if whole <= WHOLE else max(1, min(AT_ONCE, whole // SHARE) // vocabulary)
 
 
 @dataclass(frozen=True)
@@ -80,7 +113,7 @@ class ChunkedHead:
     """
 
     def __init__(self, model: Any, chunk: int):
-        scaled = [name for name in SCALED if getattr(model.config, name, None) not in (None, 1, 1.0)]
+        scaled = scaled_by(model)
         if scaled:
             raise FusionError(
                 f"this model changes its logits after the output layer ({', '.join(scaled)}), which the chunked path "
@@ -98,7 +131,7 @@ class ChunkedHead:
             return self._layer(hidden)
         chosen = request.chosen(hidden)
         sums, asked, values, ids = [], [], [], []
-        for start in range(0, len(chosen), self._chunk):
+        for start in range(0, max(1, len(chosen)), self._chunk):
             stop = start + self._chunk
             arguments = (chosen[start:stop], request.asked[start:stop], request.kept)
             if torch.is_grad_enabled():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import threading
@@ -24,9 +25,33 @@ from gwfast_llm.errors import FusionError
 MISTAKE, INTERRUPTED = 2, 130
 
 
+_CHOICE = re.compile(r'Parser key "([\w.]+)": Expected a typing\.Literal\[(.+?)\]\. Got value: (\S+)')
+_SAID = re.compile(r"--([\w.]+) (is '\S+'; expected one of \w+(?:, \w+)*)")  # by the parser of a part
+_OUTER = re.compile(r'Parser key "([\w.]+)"')
+
+
 class _Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
-        raise FusionError(" ".join(str(message).split()))
+        raise FusionError(in_words(" ".join(str(message).split())))
+
+
+def in_words(message: str) -> str:
+    """The parser's message; where a value is none of those allowed, the field, what was found and what is expected.
+
+    Examples
+    --------
+    >>> said = 'Parser key "pivot": Parser key "dtype": Expected a typing.Literal[0, 1]. Got value: c'
+    >>> in_words(said)
+    "--pivot.dtype is 'c'; expected one of 0, 1"
+    """
+    outer, said, choice = _OUTER.match(message), _SAID.search(message), _CHOICE.search(message)
+    if said:
+        return f"--{outer.group(1) + '.' if outer else ''}{said.group(1)} {said.group(2)}"
+    if choice:
+        field, allowed, found = choice.groups()
+        name = field if outer and outer.group(1) == field else f"{outer.group(1) + '.' if outer else ''}{field}"
+        return f"--{name} is {found!r}; expected one of {allowed.replace(chr(39), '')}"
+    return message
 
 
 def config_parser(command: str, description: str) -> ArgumentParser:
@@ -93,6 +118,7 @@ def guard(work: Callable[[], int]) -> int:
     try:
         return work()
     except FusionError as mistake:
+        _end_bars()
         print(f"error: {mistake}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt:
@@ -101,6 +127,13 @@ def guard(work: Callable[[], int]) -> int:
     finally:
         if main_thread:
             signal.signal(signal.SIGTERM, before)
+
+
+def _end_bars() -> None:
+    """Close progress bars, so that a message has a line of its own."""
+    for module in (sys.modules.get("tqdm"), sys.modules.get("tqdm.auto")):
+        for bar in list(getattr(getattr(module, "tqdm", None), "_instances", ())):
+            bar.close()
 
 
 def _interrupt(number: int, frame: object) -> None:

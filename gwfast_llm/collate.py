@@ -23,6 +23,7 @@ from gwfast_llm.packing import packed_rows
 from gwfast_llm.path import PathMap, SharedTokens, Targets
 from gwfast_llm.signal import Signal, Source, comparable_losses
 
+NOBODY = -1  # place in a batch that no example takes
 TARGET_BYTES = 2**29  # carried targets kept at hand; about 1.5 kB a position at 64 tokens
 
 
@@ -194,7 +195,15 @@ class FusionCollator:
         self._longest = longest
 
     def __call__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """Make the batch of these examples."""
+        """Make the batch of these examples.
+
+        Places that no example takes are dropped.  Where none is left, a batch is made all the same, marked ``idle``:
+        its process runs along with the others, and nothing of it counts.
+        """
+        real = [i for i in indices if i != NOBODY]
+        return self._batch(real) if real else {**self._batch([0]), "idle": torch.ones(())}
+
+    def _batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         rows = [self._rows[i] for i in indices]
         batch = {"labels": pad_right([row.labels for row in rows], -100)}
         if self._longest:

@@ -27,7 +27,8 @@ class ModelConfig:
     model : str
         Path or hub name.
     dtype : str
-        Type of the weights: auto, float32, bfloat16 or float16.
+        Type of the weights: auto, float32, bfloat16 or float16.  A pivot whose own weights are trained (lora.rank 0)
+        is held in float32 while it is; bfloat16 and float16 then say in what type the result is saved.
     trust_remote_code : bool
         Run code that comes with the model; off unless asked.
     """
@@ -114,10 +115,11 @@ class ObjectiveConfig:
         `custom` to choose them.
     sft, kl, path, uld, gld, gld_aligned, hellinger, hybrid, gw_aligned : float
         Weights of the parts for `custom`: cross-entropy; KL between equal vocabularies; KL after carrying the source
-        into the pivot's vocabulary; sorted probabilities; sorted graph features; graphs compared in one vocabulary
-        (useful around 1, harmful at 10); Hellinger distance after carrying (10 is as good as path-KL 3 in our small
-        setting); KL on shared strings with sorted mass on the rest; experimental: KL after
-        carrying the source by a GW coupling of the two vocabularies, which knows no spelling and is often wrong.
+        into the pivot's vocabulary, by counts on at most about a million answer tokens drawn with a fixed seed; sorted
+        probabilities; sorted graph features; graphs compared in one vocabulary (useful around 1, harmful at 10);
+        Hellinger distance after carrying (10 is as good as path-KL 3 in our small setting); KL on shared strings with
+        sorted mass on the rest; experimental: KL after carrying the source by a GW coupling of the two vocabularies,
+        which knows no spelling and is often wrong.
     top_k : int
         Most logits kept for ULD, GLD and hybrid.
     top_by, top_amount : str, float
@@ -132,7 +134,8 @@ class ObjectiveConfig:
     gld_window : int
         Positions of one graph of gld_aligned; 0 for whole answers.
     routing : {"mince", "all"}
-        `mince`: every example learns from the source with the lower loss on its answer.  `all`: from every source.
+        `mince`: every example learns from the source with the lower loss on its answer (on the text that all sources
+        read, where data.max_length cuts).  `all`: from every source.
     """
 
     preset: Preset = "path"
@@ -226,13 +229,16 @@ class TrainConfig:
         Training examples on which every part's gradient is compared with the held-out cross-entropy's before the
         first step; 0 switches it off.  Needs data.validation.
     chunk : int
-        Positions at which logits exist at one time; 0 makes the whole (B, L, V) tensor.  Saves memory for large
-        vocabularies at the cost of one more product with the output layer.
+        Positions at which logits exist at one time, at the cost of one more product with the output layer.  -1 (the
+        default) chooses: never more than one (B, L, V) tensor's worth, whole logits where a batch's take less than 64
+        MiB or the model or objective.gld_aligned needs them.  0 makes the whole tensor, of which up to eleven are then
+        alive.
     packing : bool
         Put the examples of a batch into as few rows of data.max_length tokens as fit, none seeing another: the same
         losses without the cost of padding.
     bf16, gradient_checkpointing : bool
-        Save memory on GPUs.
+        Save memory and time on GPUs.  bf16 computes in bfloat16 (autocast); a pivot that comes in bfloat16 and is
+        trained whole does so in any case.
     report_to : list of str
         Loggers beside our own records: tensorboard, wandb, trackio, ...
     """
@@ -250,7 +256,7 @@ class TrainConfig:
     eval_every: int = 0
     save_every: int = 0
     diagnose: int = 32
-    chunk: int = 0
+    chunk: int = -1
     packing: bool = False
     bf16: bool = False
     gradient_checkpointing: bool = False
@@ -268,7 +274,6 @@ class TrainConfig:
             "eval_every",
             "save_every",
             "diagnose",
-            "chunk",
         ):
             value = getattr(self, name)
             _require(value >= 0, f"train.{name} is {value}; expected 0 or more")
@@ -277,6 +282,7 @@ class TrainConfig:
             f"train.save_every is {self.save_every}, not a multiple of train.log_every {self.log_every}; "
             "otherwise a resumed run could not log the same numbers",
         )
+        _require(self.chunk >= -1, f"train.chunk is {self.chunk}; expected 1 or more, 0 for whole logits, -1 to choose")
         _require(self.lr > 0, f"train.lr is {self.lr}; expected a positive number")
 
 
@@ -324,6 +330,13 @@ class FuseConfig:
     lora: LoraConfig = field(default_factory=LoraConfig)
 
     def __post_init__(self) -> None:
+        for name in ("eval_every", "interval_every"):
+            value = getattr(self.train, name)
+            _require(
+                not value or bool(self.data.validation),
+                f"train.{name} is {value}, but there are no held-out examples; give data.validation or "
+                f"--train.{name} 0",
+            )
         labels = [source.label for source in self.sources]
         _require(
             len(set(labels)) == len(labels),

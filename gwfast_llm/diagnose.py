@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gwfast_llm.combine import Batch, DenseStudent, batch_counts, batch_parts, part_names
+from gwfast_llm.chunked import ChunkedHead, ChunkedStudent
+from gwfast_llm.combine import Batch, DenseStudent, batch_counts, batch_parts, part_names, request_of
 from gwfast_llm.config import PARTS, ObjectiveConfig
 
 SURE = 0.9  # a source that gives one token more than this is following the layout, not choosing a word
@@ -63,7 +64,12 @@ class Agreement:
 
 
 def diagnose(
-    model: Any, batches: Sequence[Batch], held_out: Sequence[Batch], objective: ObjectiveConfig, slots: int
+    model: Any,
+    batches: Sequence[Batch],
+    held_out: Sequence[Batch],
+    objective: ObjectiveConfig,
+    slots: int,
+    head: ChunkedHead | None = None,
 ) -> list[Agreement]:
     """Compare the gradient of every weighted part with the cross-entropy's on held-out text.
 
@@ -79,6 +85,8 @@ def diagnose(
         Its parts with a weight are measured.
     slots : int
         Source slots of a batch.
+    head : ChunkedHead, optional
+        Works the model's output layer in chunks, as in training.
 
     Returns
     -------
@@ -93,15 +101,15 @@ def diagnose(
     model.eval()
     weights = [p for p in model.parameters() if p.requires_grad]
     plain = ObjectiveConfig(preset="sft")
-    every = _gradient(model, held_out, weights, 0, plain)
+    every = _gradient(model, held_out, weights, 0, plain, head)
     unsure = [dict(batch, labels=_unsure_labels(batch)) for batch in held_out]
     unsure = [batch for batch in unsure if (batch["labels"] != -100).any()]
-    text = _gradient(model, unsure, weights, 0, plain) if unsure else None
+    text = _gradient(model, unsure, weights, 0, plain, head) if unsure else None
     names = ["sft", *(name for name, weight in objective.weights.items() if weight and name != "sft")]
     found, size = [], 1.0
     for name in names:
         only = dataclasses.replace(objective, preset="custom", **{part: float(part == name) for part in PARTS})
-        own = _gradient(model, batches, weights, slots, only)
+        own = _gradient(model, batches, weights, slots, only, head)
         length = _dot(own, own) ** 0.5
         if name == "sft":
             size = max(length, 1e-30)
@@ -111,7 +119,12 @@ def diagnose(
 
 
 def _gradient(
-    model: Any, batches: Sequence[Batch], weights: Sequence[Tensor], slots: int, objective: ObjectiveConfig
+    model: Any,
+    batches: Sequence[Batch],
+    weights: Sequence[Tensor],
+    slots: int,
+    objective: ObjectiveConfig,
+    head: ChunkedHead | None,
 ) -> list[Tensor]:
     """Gradient of an objective of one part over all batches, summed over source slots."""
     device = next(model.parameters()).device
@@ -120,8 +133,13 @@ def _gradient(
     found = [torch.zeros_like(w) for w in weights]
     for batch in batches:
         here = {name: value.to(device) for name, value in batch.items()}
+        columns, request = {}, None
+        if head is not None:
+            request, columns = request_of(here, objective, slots)
+            head.pending = request
         logits = model(input_ids=here["input_ids"], attention_mask=here["attention_mask"], use_cache=False).logits
-        parts = batch_parts(DenseStudent(logits), here, objective, slots)
+        student = DenseStudent(logits) if request is None else ChunkedStudent(request, logits, columns)
+        parts = batch_parts(student, here, objective, slots)
         total = torch.stack([part.total.float() / count for part, count in zip(parts, counts.to(device))]).sum()
         if not total.requires_grad:  # nothing in this batch that the part looks at
             continue

@@ -138,7 +138,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
     from gwfast_llm.data import end_token_of, with_chat
     from gwfast_llm.files import read_examples
     from gwfast_llm.harness import Harness
-    from gwfast_llm.loading import load_model, load_tokenizer
+    from gwfast_llm.loading import check_weights, load_model, load_tokenizer
 
     if not config.data.validation and not options.tasks:
         raise FusionError("data.validation is empty; give held-out examples, or --tasks")
@@ -146,6 +146,8 @@ def _run(options: Any, config: FuseConfig | None) -> int:
     examples = read_examples(config.data.validation, config.data) if config.data.validation else []
     examples = with_chat(examples) if config.data.chat else examples
     models = [config.pivot, *config.sources, *map(ModelConfig, options.models)]
+    for one in models:
+        check_weights(one)  # a mistake in the last one should not wait for the scores of all others
     for one in models:
         tokenizer, model = load_tokenizer(one), load_model(one)
         if torch.cuda.is_available():

@@ -100,11 +100,16 @@ def _records(path: str | Path) -> Iterator[tuple[int, Any]]:
         except pyarrow.ArrowInvalid as problem:
             raise FusionError(f"{path} is not a parquet file ({str(problem).splitlines()[0]})") from None
         return
-    with Path(path).open(encoding="utf-8") as lines:
+    with Path(path).open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 try:
-                    yield number, json.loads(line)
+                    yield number, json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                except UnicodeDecodeError as problem:
+                    raise FusionError(
+                        f"{path}, line {number}: not UTF-8 (byte {problem.start + 1} of the line); save the file as "
+                        "UTF-8, for instance: iconv -f latin1 -t utf-8"
+                    ) from None
                 except json.JSONDecodeError as problem:
                     raise FusionError(f"{path}, line {number}: not JSON ({problem.msg})") from None
 

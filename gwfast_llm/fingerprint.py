@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gwfast_llm.config import ModelConfig
-from gwfast_llm.data import Encoded
+from gwfast_llm.data import Encoded, Example
 
 EDGE = 2**20  # bytes hashed at either end of a weight file
 
@@ -83,3 +83,8 @@ def row_key(row: Encoded) -> int:
 def data_fingerprint(keys: Iterable[int]) -> str:
     """Hash of a whole data set, in order."""
     return _short(",".join(map(str, keys)).encode())
+
+
+def examples_fingerprint(examples: Iterable[Example]) -> str:
+    """Hash of the texts of a data set, in order."""
+    return _short(*(repr((e.prompt, e.response, e.messages)).encode() for e in examples))

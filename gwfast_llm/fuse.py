@@ -154,9 +154,12 @@ def _fuse(config: FuseConfig, options: Any) -> int:
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
-    from gwfast_llm import report, rundir
+    from gwfast_llm import rundir
+    from gwfast_llm.cache import spell_bytes
+    from gwfast_llm.callbacks import last_checkpoint
     from gwfast_llm.errors import FusionError
-    from gwfast_llm.train import fuse, last_checkpoint
+    from gwfast_llm.train import fuse
+    from gwfast_llm.trouble import out_of_disk
 
     state = PartialState(cpu=not torch.cuda.is_available())
     chosen: list[Any] = [None, None]
@@ -181,6 +184,26 @@ def _fuse(config: FuseConfig, options: Any) -> int:
         raise
     if not state.is_main_process:
         return 0
+    size = spell_bytes(sum(p.numel() * p.element_size() for p in fused.model.parameters()))
+    kept = last_checkpoint(checkpoints) is not None
+    advice = "go on with --resume" if kept else "or give --runs on another disk, and start anew"
+    try:
+        with out_of_disk(f"the disk of {work.parent} is full: the model needs {size}; make room, {advice}"):
+            _write(config, fused, work)
+    except BaseException:
+        shutil.rmtree(work / "model" if kept else work, ignore_errors=True)
+        raise
+    rundir.finish(work, target)
+    shutil.rmtree(target / "checkpoints", ignore_errors=True)
+    print("\n".join(fused.notes))
+    print(f"model {target / 'model'}\nreport {target / 'report.md'}\n{fused.seconds:.0f} s")
+    return 0
+
+
+def _write(config: FuseConfig, fused: Any, work: Path) -> None:
+    """Write model, records, plots and page of a fusion into its folder."""
+    from gwfast_llm import report
+
     fused.model.save_pretrained(work / "model")
     fused.tokenizer.save_pretrained(work / "model")
     name = config.objective.preset
@@ -190,11 +213,6 @@ def _fuse(config: FuseConfig, options: Any) -> int:
     if any("gw_upper" in row for row in metrics):
         report.plot_interval(work / "interval.png", metrics, [name])
     (work / "report.md").write_text(fusion_page(config, fused, metrics), encoding="utf-8")
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    rundir.finish(work, target)
-    print("\n".join(fused.notes))
-    print(f"model {target / 'model'}\nreport {target / 'report.md'}\n{fused.seconds:.0f} s")
-    return 0
 
 
 def fusion_page(config: FuseConfig, fused: Any, metrics: Sequence[dict[str, Any]]) -> str:

@@ -30,8 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: Any, config: FuseConfig | None) -> int:
     if config is None:
         raise FusionError("--config is missing; give the configuration of a fusion")
+    from gwfast_llm.loading import check_weights
+    from gwfast_llm.preflight import check_loggers
     from gwfast_llm.setup import prepare_run
 
+    check_loggers(config.train.report_to)
+    for model in (config.pivot, *config.sources):
+        check_weights(model)
     run = prepare_run(config, config.sources)
     print(f"objective {config.objective.preset}: {recommendation(config)}")
     print(f"{run.size} training examples, {len(run.examples) - run.size} held out")
@@ -116,8 +121,8 @@ def alignment(run: Any, k: int, label: str) -> str:
     )
 
 
-def parameters(model: Any) -> int:
-    """Number of weights of a model, from its configuration alone."""
+def parameters(model: Any) -> tuple[int, str]:
+    """Number of weights of a model and the type they will be held in, from its configuration alone."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -128,29 +133,43 @@ def parameters(model: Any) -> int:
     except (OSError, ValueError) as problem:
         first = (str(problem).strip().splitlines() or ["unknown reason"])[0]
         raise FusionError(f"no model at {model.model!r} ({first[:160]})") from None
-    return sum(p.numel() for p in made.parameters())
+    own = str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
+    return sum(p.numel() for p in made.parameters()), own if model.dtype == "auto" else model.dtype
 
 
 def memory(model: Any, config: FuseConfig, is_pivot: bool, run: Any) -> str:
     """Rough memory of a model on one device."""
-    count = parameters(model)
-    width = 4 if model.dtype == "float32" else 2
+    import torch
+
+    from gwfast_llm.chunked import automatic_chunk
+    from gwfast_llm.loading import held_note
+
+    count, kind = parameters(model)
     if not is_pivot:
-        return f"{count / 1e9:.2f} G weights, {spell_bytes(width * count)} in {model.dtype}"
+        width = 4 if kind == "float32" else 2
+        return f"{count / 1e9:.2f} G weights, {spell_bytes(width * count)} in {kind}"
     train = config.train
-    longest = max(len(row.ids) for row in run.rows[0])
-    kind = "4 bits" if config.lora.four_bit else model.dtype
-    width = 0.6 if config.lora.four_bit else width  # with scales; embeddings stay as they are
-    rows = min(train.chunk or longest * train.batch_size, longest * train.batch_size)
-    logits = 4 * 3 * rows * len(run.tokenizers[0])
+    note = "" if config.lora.rank else held_note(model, getattr(torch, kind))
+    if not config.lora.rank:
+        kind = "float32"  # whatever they come in: see loading.load_to_train
+    width = 4 if kind == "float32" else 2
+    if config.lora.four_bit:
+        kind, width = "4 bits", 0.6  # with scales; embeddings stay as they are
+    tokens = train.batch_size * max(len(row.ids) for row in run.rows[0])
+    size = len(run.tokenizers[0])
+    chunk = automatic_chunk(tokens, size) if train.chunk < 0 else train.chunk
+    # logits, their float32 copy or softmax, and the gradient
+    logits = 4 * 3 * min(chunk or tokens, tokens) * size
     # weights, gradients and two moments; adapters are a hundredth
     states = (width + (4 * 3 if not config.lora.rank else 0.12)) * count
     advice = ""
-    if logits > max(states / 10, 2e9) and not train.chunk:
-        advice = "; --train.chunk 1024 would spare most of the logits"
+    if logits > max(states / 10, 2e9) and not chunk:
+        advice = "; without --train.chunk 0 most of the logits would be spared"
+    about = f" (in chunks of {chunk} positions)" if chunk else ""
     return (
         f"{count / 1e9:.2f} G weights in {kind}; training needs about {spell_bytes(states)} for weights, gradients and "
-        f"moments (shared by the processes under FSDP or ZeRO-3) and {spell_bytes(logits)} for logits{advice}"
+        f"moments (shared by the processes under FSDP or ZeRO-3) and {spell_bytes(logits)} for logits{about}{advice}"
+        + (f"\n{note}" if note else "")
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from transformers import TrainerCallback
 
 from gwfast_llm.combine import Batch
+from gwfast_llm.errors import FusionError
 from gwfast_llm.graph import Interval, certified_interval
 
 INTERVAL_NODES = 256
@@ -63,11 +65,16 @@ class IntervalMeter:
                 picked = logits[rows, at][batch["pair_mask"][k : k + step, 0].to(device)]
                 found.append(picked.float().softmax(-1)[:, self._nodes.to(device)].cpu())
         model.train(training)
+        if not all(torch.isfinite(probs).all() for probs in found):
+            raise FusionError(
+                "the pivot's logits are no longer finite where the GW interval is measured; lower train.lr or the "
+                "weights of the objective; checkpoints written before are kept"
+            )
         return certified_interval(torch.cat(found).numpy().astype(np.float64), self._target)
 
 
 class IntervalCallback(TrainerCallback):
-    """Writes the interval into the trainer's log history, at the start and every so many steps.
+    """Logs the interval at the start and every so many steps, to the history and to whatever else is reported to.
 
     Parameters
     ----------
@@ -80,18 +87,21 @@ class IntervalCallback(TrainerCallback):
     def __init__(self, meter: IntervalMeter, every: int):
         self._meter = meter
         self._every = every
+        self.log: Callable[[dict[str, float]], None] | None = None  # the trainer's own, once there is one
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         """Measure the pivot as it starts; a resumed run has that already."""
         if state.global_step == 0:
-            self._write(state, model)
+            self._write(control, model)
 
     def on_step_end(self, args, state, control, model=None, **kwargs):
         """Measure where it is time."""
         if state.global_step % self._every == 0 or state.global_step == state.max_steps:
-            self._write(state, model)
+            self._write(control, model)
 
-    def _write(self, state: Any, model: Any) -> None:
+    def _write(self, control: Any, model: Any) -> None:
         found = self._meter.measure(model)
-        if state.is_world_process_zero:
-            state.log_history.append({"step": state.global_step, "gw_lower": found.lower, "gw_upper": found.upper})
+        if self.log is not None:
+            due = control.should_log
+            self.log({"gw_lower": found.lower, "gw_upper": found.upper})
+            control.should_log = due  # the losses of this step are still to come

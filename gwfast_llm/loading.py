@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerFast
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from gwfast_llm.config import ModelConfig, SourceConfig
 from gwfast_llm.errors import FusionError
+from gwfast_llm.trouble import out_of_memory
+
+INDEX = "model.safetensors.index.json"
 
 
 def _role(config: ModelConfig) -> str:
@@ -20,10 +25,67 @@ def _role(config: ModelConfig) -> str:
 
 def _check_path(config: ModelConfig) -> None:
     looks_local = config.model.startswith((".", "/", "~")) or config.model.count("/") > 1
-    if looks_local and not Path(config.model).expanduser().is_dir():
+    folder = Path(config.model).expanduser()
+    if looks_local and not folder.is_dir():
         raise FusionError(
             f"{_role(config)}: folder {config.model} does not exist; give a folder with config.json or a hub name"
         )
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise FusionError(
+            f"{_role(config)}: folder {config.model} holds no config.json; give the folder that a model was saved in"
+        )
+
+
+def check_weights(config: ModelConfig) -> None:
+    """Look at the weight files of a model in a folder, without loading them; a hub name is left to the hub.
+
+    Raises
+    ------
+    FusionError
+        When there are none in safetensors, or one is missing or cut short.
+    """
+    _check_path(config)
+    folder = Path(config.model).expanduser()
+    if not folder.is_dir():
+        return
+    there = sorted(folder.glob("*.safetensors"))
+    if not there:
+        pickles = sorted(path.name for path in folder.glob("*.bin"))
+        found = f"only {pickles[0]}, a pickle, which can run code and is never loaded" if pickles else "no weights"
+        raise FusionError(
+            f"{_role(config)}: {config.model} holds {found}; give a folder with .safetensors files (a pickle of your "
+            "own is converted by loading and saving it with transformers)"
+        )
+    if (folder / INDEX).is_file():
+        needed = set(json.loads((folder / INDEX).read_text(encoding="utf-8")).get("weight_map", {}).values())
+        missing = sorted(needed - {path.name for path in there})
+        if missing:
+            raise FusionError(f"{_role(config)}: {config.model} lacks {missing[0]}; copy or download the model again")
+    for path in there:
+        try:
+            with safe_open(path, "pt"):
+                pass
+        except (SafetensorError, OSError) as problem:
+            raise FusionError(
+                f"{_role(config)}: {path} is damaged or cut short ({_first_line(problem)}); copy or download it again"
+            ) from None
+
+
+def _not_found(config: ModelConfig, what: str, problem: Exception) -> FusionError:
+    where = "" if Path(config.model).expanduser().is_dir() else ", neither here nor on a hub that can be reached"
+    return FusionError(
+        f"{_role(config)}: no {what} at {config.model!r}{where} ({_first_line(problem)}); give a folder with "
+        "config.json or the name of a model on the hub"
+    )
+
+
+def memory_message(config: ModelConfig) -> str:
+    """What to do when memory runs out while a model is loaded."""
+    alone = "; or cache it alone first (python -m gwfast_llm.cache)" if isinstance(config, SourceConfig) else ""
+    return (
+        f"{_role(config)}: out of memory while its weights are loaded; use dtype bfloat16 or a smaller model, or end "
+        f"what else uses the device{alone}"
+    )
 
 
 def load_tokenizer(config: ModelConfig) -> Any:
@@ -44,7 +106,7 @@ def load_tokenizer(config: ModelConfig) -> Any:
         else:
             tokenizer = AutoTokenizer.from_pretrained(config.model, trust_remote_code=config.trust_remote_code)
     except (OSError, ValueError) as problem:
-        raise FusionError(f"{_role(config)}: no tokenizer at {config.model!r} ({_first_line(problem)})") from None
+        raise _not_found(config, "tokenizer", problem) from None
     if not tokenizer.is_fast:
         raise FusionError(
             f"{_role(config)}: the tokenizer of {config.model!r} reports no character offsets; "
@@ -54,20 +116,66 @@ def load_tokenizer(config: ModelConfig) -> Any:
 
 
 def load_model(config: ModelConfig) -> Any:
-    """Load a causal language model.
+    """Load a causal language model from safetensors files; pickles are never read.
 
     Raises
     ------
     FusionError
-        When it cannot be found or is not a causal language model.
+        When it cannot be found, is damaged, is not a causal language model, or memory runs out.
     """
-    _check_path(config)
+    check_weights(config)
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            config.model, dtype=config.dtype, trust_remote_code=config.trust_remote_code
-        )
+        with out_of_memory(memory_message(config)):
+            return AutoModelForCausalLM.from_pretrained(
+                config.model,
+                dtype=config.dtype,
+                trust_remote_code=config.trust_remote_code,
+                use_safetensors=True,
+            )
     except (OSError, ValueError) as problem:
-        raise FusionError(f"{_role(config)}: no model at {config.model!r} ({_first_line(problem)})") from None
+        raise _not_found(config, "model", problem) from None
+
+
+def load_to_train(config: ModelConfig, adapters: bool) -> tuple[Any, torch.dtype]:
+    """Load the pivot; weights that are trained themselves are held in float32.
+
+    An update of a bfloat16 weight is rounded to 8 binary digits: below 1/256 of the weight it is lost.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        The pivot.
+    adapters : bool
+        Whether only adapters are trained; the weights then stay as they are.
+
+    Returns
+    -------
+    transformers.PreTrainedModel
+    torch.dtype
+        The type in which it came.
+    """
+    model = load_model(config)
+    came = model.dtype
+    if not adapters and came != torch.float32:
+        with out_of_memory(memory_message(config)):
+            model.float()
+    return model, came
+
+
+def held_note(config: ModelConfig, came: torch.dtype) -> str:
+    """Say that a pivot that came in half precision is held in float32; empty where it did not."""
+    if came == torch.float32:
+        return ""
+    own = str(came).removeprefix("torch.")
+    saved = (
+        f"rounded to {own} at the end, as pivot.dtype says"
+        if config.dtype != "auto"
+        else f"saved in float32 (--pivot.dtype {own} rounds it at the end)"
+    )
+    return (
+        f"pivot: all of its {own} weights are trained, so they are held in float32, since most updates would round to "
+        f"nothing in {own}; the result is {saved}"
+    )
 
 
 def load_in_four_bits(config: ModelConfig, compute: torch.dtype) -> Any:
@@ -97,7 +205,7 @@ def load_in_four_bits(config: ModelConfig, compute: torch.dtype) -> Any:
         )
     from peft import prepare_model_for_kbit_training
 
-    _check_path(config)
+    check_weights(config)
     how = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -106,14 +214,18 @@ def load_in_four_bits(config: ModelConfig, compute: torch.dtype) -> Any:
     )
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            config.model, dtype=config.dtype, trust_remote_code=config.trust_remote_code, quantization_config=how
+            config.model,
+            dtype=config.dtype,
+            trust_remote_code=config.trust_remote_code,
+            use_safetensors=True,
+            quantization_config=how,
         )
     except (ImportError, RuntimeError) as problem:
         raise FusionError(
             f"lora.four_bit: bitsandbytes cannot work here ({_first_line(problem)}); use --lora.four_bit false"
         ) from None
     except (OSError, ValueError) as problem:
-        raise FusionError(f"{_role(config)}: no model at {config.model!r} ({_first_line(problem)})") from None
+        raise _not_found(config, "model", problem) from None
     for layer in model.modules():
         # on CPUs a layer would repack its weights for good the first time it is evaluated; that form has no gradient
         if hasattr(layer, "support_avx512bf16_for_cpu"):
@@ -152,4 +264,4 @@ def check_vocabulary(role: str, model: Any, tokenizer: Any) -> int:
 
 
 def _first_line(problem: Exception) -> str:
-    return str(problem).strip().splitlines()[0][:200]
+    return (str(problem).strip().splitlines() or [type(problem).__name__])[0][:200]

@@ -13,9 +13,10 @@ from gwfast_llm.config import FuseConfig, SourceConfig
 from gwfast_llm.data import Encoded, Example, prepare
 from gwfast_llm.files import read_examples
 from gwfast_llm.fingerprint import model_fingerprint, template_fingerprint, tokenizer_fingerprint
-from gwfast_llm.loading import load_model, load_tokenizer
+from gwfast_llm.loading import load_model, load_tokenizer, memory_message
 from gwfast_llm.signal import OnlineSource, Remembered, Source
 from gwfast_llm.store import Identity, StoredSource
+from gwfast_llm.trouble import out_of_memory
 
 REMEMBERED_BYTES = 2**30  # sources whose answers fit into this much memory are asked once an example
 
@@ -76,20 +77,25 @@ def identity_of(config: SourceConfig, tokenizer: Any) -> Identity:
     return Identity(model_fingerprint(config), tokenizer_fingerprint(tokenizer), template_fingerprint(tokenizer))
 
 
-def online_source(config: SourceConfig, tokenizer: Any, rows: Sequence[Encoded], keep: int) -> OnlineSource:
+def online_source(
+    config: SourceConfig, tokenizer: Any, rows: Sequence[Encoded], keep: int, train_size: int | None = None
+) -> OnlineSource:
     """A source that runs: its model, on the GPU where there is one, frozen."""
-    model = load_model(config)
-    if torch.cuda.is_available():
-        model = model.to("cuda")
-    return OnlineSource(config.label, model, tokenizer, rows, keep)
+    with out_of_memory(memory_message(config)):
+        model = load_model(config)
+        if torch.cuda.is_available():
+            model = model.to("cuda")
+    return OnlineSource(config.label, model, tokenizer, rows, keep, train_size)
 
 
-def open_source(config: SourceConfig, tokenizer: Any, rows: Sequence[Encoded], keep: int) -> Source:
+def open_source(
+    config: SourceConfig, tokenizer: Any, rows: Sequence[Encoded], keep: int, train_size: int | None = None
+) -> Source:
     """A source of a configuration: read from its cache where it has one, else run."""
     if config.cache:
         folder = Path(config.cache).expanduser()
         return StoredSource(config.label, folder, tokenizer, rows, identity_of(config, tokenizer), keep)
-    source = online_source(config, tokenizer, rows, keep)
+    source = online_source(config, tokenizer, rows, keep, train_size)
     width = keep or max(tokenizer.get_vocab().values())
     size = 12 * width * sum(len(row.ids) - row.prompt_length for row in rows)
     return Remembered(source) if size < REMEMBERED_BYTES else source

@@ -14,6 +14,7 @@ from gwfast_llm.data import Encoded, pad_right
 from gwfast_llm.errors import FusionError
 from gwfast_llm.loading import check_vocabulary
 from gwfast_llm.logits import TopK, top_k
+from gwfast_llm.trouble import out_of_memory
 
 
 @dataclass(frozen=True)
@@ -115,14 +116,17 @@ class OnlineSource:
         The data set under this tokenizer.
     keep : int
         Logits kept a position; 0 keeps all.
+    train_size : int, optional
+        Number of training examples, which come before the held-out ones; only for messages.
     """
 
-    def __init__(self, name: str, model, tokenizer, rows: Sequence[Encoded], keep: int):
+    def __init__(self, name: str, model, tokenizer, rows: Sequence[Encoded], keep: int, train_size: int | None = None):
         self.name = name
         self.tokenizer = tokenizer
         self.rows = rows
         self._model = model.eval().requires_grad_(False)
         self._keep = keep
+        self.train_size = train_size
         self._base, self._layer = base_and_layer(model)
         self._size = check_vocabulary(f"source {name}", model, tokenizer)
 
@@ -141,19 +145,20 @@ class OnlineSource:
         positions = torch.zeros_like(mask, dtype=torch.bool)
         for k, row in enumerate(rows):
             positions[k, row.prompt_length - 1 : len(row.ids) - 1] = True
-        try:
-            with torch.no_grad():
-                answers = self._answers(ids, mask, positions, rows)
-        except torch.OutOfMemoryError:
-            raise FusionError(
-                f"source {self.name}: out of memory on {len(rows)} examples of up to {ids.shape[1]} tokens; lower "
-                "data.max_length, load the source in bfloat16, or cache it alone first (python -m gwfast_llm.cache); "
-                "what is cached so far is kept"
-            ) from None
+        full = (
+            f"source {self.name}: out of memory on {len(rows)} examples of up to {ids.shape[1]} tokens; lower "
+            "data.max_length, load the source in bfloat16, or cache it alone first (python -m gwfast_llm.cache); "
+            "what is cached so far is kept"
+        )
+        with out_of_memory(full), torch.no_grad():
+            answers = self._answers(ids, mask, positions, rows)
         for answer, index in zip(answers, indices):
             if not torch.isfinite(answer.kept.logsumexp).all():
+                where = f"training example {index}"
+                if self.train_size is not None and index >= self.train_size:
+                    where = f"held-out example {index - self.train_size}"
                 raise FusionError(
-                    f"source {self.name}: logits of example {index} are not finite; "
+                    f"source {self.name}: logits of {where} (counted from 0) are not finite; "
                     "load the model in bfloat16 or float32 instead of float16, or drop the example"
                 )
         return answers

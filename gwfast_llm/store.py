@@ -227,6 +227,8 @@ class StoredSource:
         self._keep = keep or manifest["keep"]
         self._shards: dict[str, dict[str, torch.Tensor]] = {}
         self._where: dict[int, tuple[str, int]] = {}
+        # one process a machine reads all of it once; the others look at names and sizes
+        self._reads = int(os.environ.get("LOCAL_RANK", "0")) == 0
         for shard in manifest["shards"]:
             self._load(shard, again)
         self._keys = [row_key(row) for row in rows]
@@ -234,12 +236,13 @@ class StoredSource:
         if lacking:
             raise FusionError(
                 f"source {name}: the cache at {folder} was made with other data: it lacks {len(lacking)} of "
-                f"{len(rows)} examples, the first is number {lacking[0]}; {again}"
+                f"{len(rows)} examples, the first is number {lacking[0]}; run python -m gwfast_llm.cache into another "
+                "folder, or delete this one first"
             )
 
     def _load(self, shard: str, again: str) -> None:
         path = self._folder / shard
-        if not _sound(path, self._manifest["shards"][shard]):
+        if not _sound(path, self._manifest["shards"][shard], self._reads):
             raise FusionError(f"source {self.name}: {path} is damaged or missing; {again}, it rebuilds only this shard")
         tensors = load_file(path)  # mapped, read when used
         self._shards[shard] = tensors
@@ -280,5 +283,16 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sound(path: Path, record: dict[str, Any]) -> bool:
-    return path.is_file() and path.stat().st_size == record["bytes"] and _digest(path) == record["sha256"]
+def _sound(path: Path, record: dict[str, Any], reads: bool = True) -> bool:
+    """Whether a shard is as it was written; only by its size where it is not to be read."""
+    if not path.is_file() or path.stat().st_size != record["bytes"]:
+        return False
+    return not reads or _digest(path) == record["sha256"]
+
+
+def finished_bytes(folder: Path) -> int:
+    """Bytes of the shards that a store holds already; 0 where there is no store."""
+    if not (folder / MANIFEST).is_file():
+        return 0
+    shards = _read_manifest(folder)["shards"]
+    return sum(record["bytes"] for name, record in shards.items() if _sound(folder / name, record, reads=False))

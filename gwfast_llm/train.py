@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
+import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
+from transformers import PrinterCallback, TrainerCallback, TrainerState, TrainingArguments, set_seed
+from transformers.integrations.integration_utils import TensorBoardCallback
+from transformers.trainer import TRAINER_STATE_NAME
 
-from gwfast_llm.chunked import ChunkedHead
+from gwfast_llm.callbacks import (
+    WHOLE,
+    DiagnosisCallback,
+    MarkCallback,
+    Progress,
+    ProgressCallback,
+    last_checkpoint,
+    step_of,
+)
+from gwfast_llm.chunked import ChunkedHead, automatic_chunk, scaled_by
 from gwfast_llm.collate import FusionCollator, SourceDesk, path_maps
 from gwfast_llm.config import FuseConfig, LoraConfig, ObjectiveConfig, TrainConfig
-from gwfast_llm.diagnose import Agreement, diagnose
+from gwfast_llm.diagnose import diagnose
 from gwfast_llm.errors import FusionError
 from gwfast_llm.gw_align import couple
 from gwfast_llm.interval import IntervalCallback, IntervalMeter
-from gwfast_llm.loading import check_vocabulary, load_in_four_bits, load_model
+from gwfast_llm.loading import check_vocabulary, held_note, load_in_four_bits, load_model, load_to_train
 from gwfast_llm.packing import check_separate
+from gwfast_llm.preflight import check_loggers, check_room, inputs_of, one_device, same_inputs
 from gwfast_llm.setup import open_source, prepare_run
 from gwfast_llm.trainer import FusionTrainer, Indices
+from gwfast_llm.trouble import out_of_disk, out_of_memory
 
-Progress = Callable[[int, int], None]
 Metric = dict[str, Any]
+PIVOT_MEMORY = (
+    "out of memory while the pivot is trained; lower train.batch_size and raise train.accumulate by as much, use "
+    "--train.gradient_checkpointing true, a smaller train.chunk, adapters (--lora.rank 16), or shard the model over "
+    "GPUs (examples/accelerate); checkpoints written before are kept"
+)
 INTERVAL_EXAMPLES = 56  # at most, of those held out; the diagnosis takes twice train.diagnose
-WHOLE = "whole"  # name of the mark in a finished checkpoint
 
 
 @dataclass(frozen=True)
@@ -56,39 +70,7 @@ class Fused:
     notes: list[str]
 
 
-class _ProgressCallback(TrainerCallback):
-    def __init__(self, progress: Progress):
-        self._progress = progress
-
-    def on_step_end(self, args, state, control, **kwargs):
-        self._progress(state.global_step, state.max_steps)
-
-
-class _DiagnosisCallback(TrainerCallback):
-    """Writes the diagnosis into the log history, where a resumed run finds it again."""
-
-    def __init__(self, diagnosis: list[Agreement]):
-        self._diagnosis = diagnosis
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        state.log_history += [{"step": 0, **dataclasses.asdict(agreement)} for agreement in self._diagnosis]
-
-
-class _MarkCallback(TrainerCallback):
-    """Marks a checkpoint that is whole; a kill while one is written leaves it without the mark."""
-
-    def on_save(self, args, state, control, **kwargs):
-        if state.is_world_process_zero:
-            (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / WHOLE).touch()
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """Newest whole checkpoint of a folder, None where there is none."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]
-    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-
-
-def training_arguments(train: TrainConfig, folder: Path, quiet: bool) -> TrainingArguments:
+def training_arguments(train: TrainConfig, folder: Path, quiet: bool, bf16: bool) -> TrainingArguments:
     """The `transformers.TrainingArguments` of a `TrainConfig`; checkpoints go into `folder`."""
     return TrainingArguments(
         output_dir=str(folder),
@@ -109,7 +91,7 @@ def training_arguments(train: TrainConfig, folder: Path, quiet: bool) -> Trainin
         save_strategy="steps" if train.save_every else "no",
         save_steps=train.save_every or 500,
         save_total_limit=2,
-        bf16=train.bf16,
+        bf16=bf16,
         use_cpu=not torch.cuda.is_available(),
         ddp_find_unused_parameters=False,
         report_to=list(train.report_to) or "none",
@@ -158,7 +140,7 @@ def fuse(
     progress : callable, optional
         Called with (steps done, steps in all); without it the trainer shows its own bar.
     checkpoints : Path, optional
-        Folder for checkpoints, needed with ``train.save_every``.
+        Folder for checkpoints, needed with ``train.save_every``.  TensorBoard's events go into ``logs`` beside it.
     resume : bool
         Go on from the last checkpoint in that folder.
 
@@ -173,15 +155,16 @@ def fuse(
     """
     if checkpoints is None:
         with tempfile.TemporaryDirectory() as scratch:
-            return fuse(config, progress, Path(scratch))
+            return fuse(config, progress, Path(scratch) / "checkpoints")
     started = time.perf_counter()
+    check_loggers(config.train.report_to)
     objective = config.objective
     looks_ahead = bool(config.data.validation) and (config.train.interval_every or config.train.diagnose)
     needs_sources = objective.distils or bool(looks_ahead and config.sources)
     chosen = config.sources if needs_sources else []
     run = prepare_run(config, chosen)
     tokenizer, rows, size = run.tokenizers[0], run.rows, run.size
-    if objective.weights["gld_aligned"] and config.train.chunk:
+    if objective.weights["gld_aligned"] and config.train.chunk > 0:
         raise FusionError("objective.gld_aligned needs whole logits; use --train.chunk 0")
     # neither before nor after sharding can one process run the whole model on its own
     sharded = any(os.environ.get(f"ACCELERATE_USE_{kind}", "").lower() == "true" for kind in ("FSDP", "DEEPSPEED"))
@@ -191,16 +174,19 @@ def fuse(
                 "lora.four_bit does not go with FSDP or DeepSpeed; run it without them, each process then holds the "
                 "model in 4 bits, or use --lora.four_bit false"
             )
-        model = load_in_four_bits(config.pivot, torch.bfloat16 if config.train.bf16 else torch.float32)
+        came = torch.bfloat16 if config.train.bf16 else torch.float32
+        model = load_in_four_bits(config.pivot, came)
     else:
-        model = load_model(config.pivot)
+        model, came = load_to_train(config.pivot, bool(config.lora.rank))
+    held = "" if config.lora.rank else held_note(config.pivot, came)
     check_vocabulary("pivot", model, tokenizer)
+    chunk = chunk_of(config, model, max(len(row.ids) for row in rows[0]), sharded)
     if config.train.packing:
         check_separate(model)
-    desk, notes = None, list(run.notes)
+    desk, notes = None, [*run.notes, *([held] if held else [])]
     if chosen:
         sources = [
-            open_source(source, its, row, objective.source_top_k)
+            open_source(source, its, row, objective.source_top_k, size)
             for source, its, row in zip(chosen, run.tokenizers[1:], rows[1:])
         ]
         maps = path_maps(tokenizer, rows[0][:size], sources, run.examples[:size])
@@ -221,10 +207,19 @@ def fuse(
                 print("\n".join(found))
         desk = SourceDesk(rows[0], sources, weights, maps, objective.routing, objective.source_top_k, couplings)
     pad = tokenizer.pad_token_id or 0
-    callbacks: list[TrainerCallback] = [_MarkCallback()]
+    callbacks: list[TrainerCallback] = [MarkCallback()]
     if progress is not None:
-        callbacks.append(_ProgressCallback(progress))
-    arguments = training_arguments(config.train, checkpoints, quiet=progress is not None)
+        callbacks.append(ProgressCallback(progress))
+    bf16 = config.train.bf16 or (came == torch.bfloat16 and not config.lora.rank)
+    arguments = training_arguments(config.train, checkpoints, progress is not None, bf16)
+    alone = one_device(arguments)
+    notes += [alone] if alone else []
+    for note in (held, alone):
+        if note and progress is None and arguments.should_log:
+            print(note)
+    last = last_checkpoint(checkpoints, config.train.steps if sharded else None) if resume else None
+    if config.train.save_every or resume:
+        same_inputs(checkpoints, inputs_of(config, run, chosen), resume, arguments.should_save)
     held_out = _spread(range(size, len(rows[0])), max(INTERVAL_EXAMPLES, 2 * config.train.diagnose))
     if sharded and held_out and (config.train.interval_every or config.train.diagnose):
         notes.append("the model is sharded: no diagnosis and no GW interval; run them on one GPU with fewer steps")
@@ -239,23 +234,28 @@ def fuse(
     slots = desk.slots if desk and objective.distils else 0
     collator = FusionCollator(rows[0], pad, objective, desk)
     packed = FusionCollator(rows[0], pad, objective, desk, config.data.max_length if config.train.packing else 0)
+    head = ChunkedHead(model, chunk) if chunk else None
+    watch = None
     if desk and held_out and not sharded and (config.train.interval_every or config.train.diagnose):
         carried = FusionCollator(rows[0], pad, ObjectiveConfig(preset="path"), desk)
         if config.train.interval_every:
             stride = -(-len(held_out) // INTERVAL_EXAMPLES)
             batch = carried(held_out[::stride])
             meter = IntervalMeter(batch, model.get_input_embeddings().num_embeddings)
-            callbacks.append(IntervalCallback(meter, config.train.interval_every))
-        if config.train.diagnose and not resume:
-            step = 1 if config.train.chunk else config.train.batch_size
-            diagnosis = diagnose(
-                adapted.to(arguments.device),
-                [collator(part) for part in _runs(_spread(range(size), config.train.diagnose), step)],
-                [carried(part) for part in _runs(held_out, step)],
-                objective,
-                slots,
-            )
-            callbacks.append(_DiagnosisCallback(diagnosis))
+            watch = IntervalCallback(meter, config.train.interval_every)
+            callbacks.append(watch)
+        if config.train.diagnose and last is None:
+            step = config.train.batch_size
+            with out_of_memory(PIVOT_MEMORY), torch.autocast(arguments.device.type, torch.bfloat16, enabled=bf16):
+                diagnosis = diagnose(
+                    adapted.to(arguments.device),
+                    [collator(part) for part in _runs(_spread(range(size), config.train.diagnose), step)],
+                    [carried(part) for part in _runs(held_out, step)],
+                    objective,
+                    slots,
+                    head,
+                )
+            callbacks.append(DiagnosisCallback(diagnosis))
             if progress is None and arguments.should_log:
                 print("\n".join(agreement.sentence() for agreement in diagnosis))
     trainer = FusionTrainer(
@@ -267,20 +267,70 @@ def fuse(
         Indices(size, len(rows[0])),
         slots,
         callbacks,
-        ChunkedHead(model, config.train.chunk) if config.train.chunk else None,
+        head,
     )
+    if watch is not None:
+        watch.log = trainer.log
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
+            callback.logging_dir = str(checkpoints.parent / "logs")  # checkpoints are deleted in the end
     if progress is not None:
         trainer.remove_callback(PrinterCallback)
-    last = last_checkpoint(checkpoints) if resume else None
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    _train(trainer, config, checkpoints, last)
     metrics = [
         _plain(row) for row in trainer.state.log_history if {"loss", "gw_lower", "eval_loss", "cosine"} & row.keys()
     ]
-    losses = [row["loss"] for row in metrics if "loss" in row]
-    if losses and not np.isfinite(losses[-1]):
-        raise FusionError("the loss is no longer finite; lower train.lr or the weights of the objective")
     trained = _whole_model(trainer, config)
     return Fused(trained.eval(), tokenizer, metrics, time.perf_counter() - started, notes)
+
+
+def chunk_of(config: FuseConfig, model: Any, longest: int, sharded: bool) -> int:
+    """Positions at which logits exist at one time, chosen where ``train.chunk`` is -1.
+
+    Parameters
+    ----------
+    config : FuseConfig
+        The run.
+    model : transformers.PreTrainedModel
+        The pivot.
+    longest : int
+        Tokens of the longest example.
+    sharded : bool
+        Whether the model is sharded; DeepSpeed gathers the output layer only while it runs as a whole.
+    """
+    if config.train.chunk >= 0:
+        return config.train.chunk
+    if scaled_by(model) or config.objective.weights["gld_aligned"]:
+        return 0
+    if sharded and os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+        return 0
+    return automatic_chunk(config.train.batch_size * longest, model.get_output_embeddings().weight.shape[0])
+
+
+def _train(trainer: FusionTrainer, config: FuseConfig, checkpoints: Path, last: Path | None) -> None:
+    """Run the steps, from the last checkpoint where there is one; trouble becomes one line."""
+    if last is not None and step_of(last) >= config.train.steps:
+        # all steps are done already; the trainer would do one more before it looks at their number
+        trainer._load_from_checkpoint(str(last))
+        trainer.state = TrainerState.load_from_json(str(last / TRAINER_STATE_NAME))
+        return
+    said = ""
+    if config.train.save_every and trainer.args.should_save:
+        weights = sum(p.numel() * p.element_size() for p in trainer.model.parameters())  # type: ignore[union-attr]
+        trained = sum(4 * p.numel() for p in trainer.model.parameters() if p.requires_grad)  # type: ignore[union-attr]
+        said = f"; about {check_room(checkpoints, weights, trained, config)} are needed in all"
+    full = (
+        f"the disk of {checkpoints.parent} is full{said}; whole checkpoints are kept: make room and run the same "
+        "command with --resume"
+    )
+    try:
+        with out_of_memory(PIVOT_MEMORY), out_of_disk(full):
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
+    finally:
+        for half in checkpoints.glob("checkpoint-*"):
+            if trainer.args.should_save and not (half / WHOLE).exists():
+                shutil.rmtree(half, ignore_errors=True)
+    trainer.stop_if_broken()
 
 
 def _spread(numbers: range, count: int) -> list[int]:
@@ -298,7 +348,7 @@ def _whole_model(trainer: FusionTrainer, config: FuseConfig) -> Any:
     trained = trainer.accelerator.unwrap_model(trainer.model)
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-        trained = with_adapters(load_model(config.pivot), config.lora)
+        trained = with_adapters(load_to_train(config.pivot, bool(config.lora.rank))[0], config.lora)
         if trainer.is_world_process_zero():
             trained.load_state_dict(weights)
     if config.lora.four_bit:
@@ -308,7 +358,9 @@ def _whole_model(trainer: FusionTrainer, config: FuseConfig) -> Any:
         adapters = peft.get_peft_model_state_dict(trained)
         trained = with_adapters(load_model(config.pivot), config.lora)
         peft.set_peft_model_state_dict(trained, adapters)
-    return trained.merge_and_unload() if config.lora.rank else trained
+    if config.lora.rank:
+        return trained.merge_and_unload()
+    return trained if config.pivot.dtype == "auto" else trained.to(getattr(torch, config.pivot.dtype))
 
 
 def _plain(row: Metric) -> Metric:

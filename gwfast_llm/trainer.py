@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
+from accelerate.data_loader import SeedableRandomSampler
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from gwfast_llm.chunked import ChunkedHead, ChunkedStudent
-from gwfast_llm.collate import FusionCollator
+from gwfast_llm.collate import NOBODY, FusionCollator
 from gwfast_llm.combine import Batch, DenseStudent, batch_counts, batch_parts, part_names, request_of
 from gwfast_llm.config import ObjectiveConfig
+from gwfast_llm.errors import FusionError
 from gwfast_llm.packing import model_inputs, places_of
 
 
@@ -28,8 +31,54 @@ class Indices(Dataset):
         return self.stop - self.start
 
     def __getitem__(self, index: int) -> int:
-        """Return the number of an example."""
-        return self.start + index
+        """Return the number of an example; a place that only fills up a batch stays that."""
+        return NOBODY if index == NOBODY else self.start + index
+
+
+class EvenSampler(Sampler[int]):
+    """The shuffled order of a run in one process, filled up so that every process gets every batch.
+
+    Without it accelerate would fill the last batches of an epoch with examples seen already, and two processes would
+    train on other sums than one.
+
+    Parameters
+    ----------
+    size : int
+        Number of examples.
+    seed : int
+        Seed of the order.
+    multiple : int
+        Examples of a batch over all processes.
+    """
+
+    def __init__(self, size: int, seed: int, multiple: int):
+        self._order = SeedableRandomSampler(range(size), data_seed=seed)
+        self._fill = -size % multiple
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Return the number of places."""
+        return len(self._order) + self._fill
+
+    def __iter__(self):
+        """Go through the places; those that fill up are `NOBODY`."""
+        self._order.set_epoch(self.epoch)
+        yield from self._order
+        yield from [NOBODY] * self._fill
+
+
+class _EpochCallback(TrainerCallback):
+    """Tells the order which epoch it is; accelerate does not reach it in a resumed run of several processes."""
+
+    def __init__(self, order: EvenSampler):
+        self._order = order
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self._order.set_epoch(int((state.epoch or 0.0) + 1e-6))
 
 
 class FusionTrainer(Trainer):
@@ -87,6 +136,18 @@ class FusionTrainer(Trainer):
         self._names = part_names(objective, slots)
         self._seen: Tensor | None = None
         self._seen_steps = 0
+        self._broken: Tensor | None = None
+
+    def _get_train_sampler(self, train_dataset=None):
+        """Order of the examples; the same for any number of processes."""
+        if self.args.world_size == 1:
+            return super()._get_train_sampler(train_dataset)
+        data = self.train_dataset if train_dataset is None else train_dataset
+        assert isinstance(data, Indices)
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        order = EvenSampler(len(data), seed, self.args.train_batch_size * self.args.world_size)
+        self.add_callback(_EpochCallback(order))
+        return order
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """Collect the batches of one step, with the number of items of every part over all of them."""
@@ -99,10 +160,32 @@ class FusionTrainer(Trainer):
         if not samples:
             return samples, None
         self._seen_steps += 1
-        counts = torch.stack([batch_counts(batch, self._names) for batch in samples]).sum(0).to(device)
+        counts = torch.stack([self._counts(batch) for batch in samples]).sum(0).to(device)
+        # the finding about the step before rides along: by now it is known, so nothing waits for it
+        broken = counts.new_zeros(1) if self._broken is None else self._broken
+        counts = torch.cat([counts, broken])
         if self.args.world_size > 1:
             counts = _summed(self, counts)
-        return samples, counts
+        self._stop_if(bool(counts[-1] > 0))
+        return samples, counts[:-1]
+
+    def _counts(self, batch: Batch) -> Tensor:
+        counts = batch_counts(batch, self._names)
+        return torch.zeros_like(counts) if "idle" in batch else counts
+
+    def _stop_if(self, broken: bool) -> None:
+        if not broken:
+            return
+        bad = [] if self._seen is None else [n for n, v in self._by_name(self._seen).items() if not math.isfinite(v)]
+        named = f" ({', '.join(bad)})" if bad else ""
+        raise FusionError(
+            f"the loss{named} is no longer finite at step {self.state.global_step}; lower train.lr or the weights of "
+            "the objective; checkpoints written before are kept"
+        )
+
+    def stop_if_broken(self) -> None:
+        """Raise a `FusionError` where the last step's loss was not finite."""
+        self._stop_if(self._broken is not None and bool(self._broken > 0))
 
     def _totals(self, model: Any, inputs: Batch) -> tuple[Tensor, Any]:
         """Sum of every part over a batch, in the order of the names, with the model's output."""
@@ -128,18 +211,29 @@ class FusionTrainer(Trainer):
         totals, outputs = self._totals(model, inputs)
         counts = num_items_in_batch
         if not isinstance(counts, Tensor):
-            counts = batch_counts(inputs, self._names)
+            counts = self._counts(inputs)
+        if "idle" in inputs:  # this process has no example left in the epoch and only runs along
+            totals = torch.where(torch.isfinite(totals), totals, torch.zeros_like(totals)) * 0
         values = totals / counts.to(totals.device).clamp_min(1)
         if training:
             seen = values.detach().double()
             self._seen = seen if self._seen is None else self._seen + seen
+            broken = (~torch.isfinite(values.detach())).any().float().reshape(1)
+            self._broken = broken if self._broken is None else torch.maximum(self._broken, broken)
         # gradients are averaged over processes afterwards; every process holds its share of the sum
         scale = self.accelerator.num_processes if training else 1
         loss = (self._weights(values.device) * values).sum() * scale
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs, start_time=None):
-        """Add the parts, unweighted, to what is logged."""
+        """Add the parts, unweighted, to what is logged; stop before a broken model is saved.
+
+        Raises
+        ------
+        FusionError
+            When loss or gradient are not finite.
+        """
+        self._stop_if(any(not math.isfinite(logs.get(name, 0.0)) for name in ("loss", "grad_norm")))
         if "loss" in logs and self._seen is not None:
             seen = self._seen
             if self.args.world_size > 1:

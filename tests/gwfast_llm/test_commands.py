@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
+from gwfast_llm.cache import spell_bytes
 from gwfast_llm.cli import config_parser, parse
-from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig
+from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
 from gwfast_llm.data import Example, encode_all, end_token_of, prepare
 from gwfast_llm.errors import FusionError
 from gwfast_llm.evaluate import evaluate
@@ -96,6 +98,8 @@ def test_inspect_shows_alignment_memory_and_cache(fusion, capsys):
         (["--data.train", "nowhere.jsonl"], "nowhere.jsonl does not exist"),
         (["--data.prompt", "question"], "column 'question' is missing or not text (found: log_prob, prompt"),
         (["--data.max_length", "4"], "max_length is 4"),
+        (["--pivot.dtype", "float8"], "--pivot.dtype is 'float8'; expected one of auto, float32, bfloat16, float16"),
+        (["--train.report_to", "[tensorbord]"], "train.report_to: 'tensorbord' is no logger"),
     ],
 )
 def test_inspect_finds_mistakes(fusion, capsys, flags, message):
@@ -105,6 +109,83 @@ def test_inspect_finds_mistakes(fusion, capsys, flags, message):
     assert found.startswith("error: ")
     assert message in found
     assert len(found.splitlines()) == 1
+
+
+def damaged(home, folder, how):
+    """A copy of source A, spoiled."""
+    shutil.copytree(home / "A", folder)
+    weights = folder / "model.safetensors"
+    if how == "pickle":
+        torch.save(load_file(weights), folder / "pytorch_model.bin")
+        weights.unlink()
+    elif how == "cut":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif how == "lacks":
+        weights.rename(folder / "model-00001-of-00002.safetensors")
+        index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    else:
+        weights.unlink()
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("pickle", "holds only pytorch_model.bin, a pickle, which can run code and is never loaded"),
+        ("cut", "model.safetensors is damaged or cut short"),
+        ("lacks", "lacks model-00002-of-00002.safetensors"),
+        ("nothing", "holds no weights"),
+    ],
+)
+def test_weights_are_looked_at_before_they_are_needed(fusion, home, tmp_path, capsys, how, message):
+    folder = damaged(home, tmp_path / "spoiled", how)
+    assert inspect_command(["--config", str(fusion), "--pivot.model", folder]) == 2
+    found = capsys.readouterr().err.splitlines()[-1]
+    assert found.startswith("error: pivot: ")
+    assert message in found
+    with pytest.raises(FusionError, match=r"source spoiled: "):
+        load_model(SourceConfig(folder))
+
+
+def test_every_model_is_looked_at_before_one_is_scored(fusion, capsys):
+    assert evaluate_command(["--config", str(fusion), "--models", "[/nowhere/x]"]) == 2
+    said = capsys.readouterr()
+    assert not said.out
+    assert "folder /nowhere/x does not exist" in said.err
+
+
+def test_a_name_that_is_no_folder_and_on_no_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for load in (load_model, load_tokenizer):
+        with pytest.raises(FusionError, match=r"at 'models/x', neither here nor on a hub .* give a folder with config"):
+            load(ModelConfig("models/x"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FusionError, match=r"folder \./empty holds no config\.json; give the folder"):
+        load_tokenizer(ModelConfig("./empty"))
+
+
+def test_held_out_examples_are_asked_for_where_they_are_used():
+    for name in ("eval_every", "interval_every"):
+        with pytest.raises(FusionError, match=rf"train\.{name} is 4, but there are no held-out examples"):
+            FuseConfig(ModelConfig("x"), DataConfig("y"), [SourceConfig("z")], train=TrainConfig(**{name: 4}))
+
+
+def test_memory_of_weights_trained_in_float32(fusion, home, tmp_path, capsys):
+    """All trained: 4 bytes each of weight and gradient and 8 of moments, whatever type they came in."""
+    shutil.copytree(home / "pivot", tmp_path / "half")
+    model = load_model(ModelConfig(str(home / "pivot"))).bfloat16()
+    model.save_pretrained(tmp_path / "half")
+    count = sum(p.numel() for p in model.parameters())
+    assert inspect_command(["--config", str(fusion), "--pivot.model", str(tmp_path / "half")]) == 0
+    said = capsys.readouterr().out
+    assert f"weights in float32; training needs about {spell_bytes(16 * count)}" in said
+    assert "pivot: all of its bfloat16 weights are trained, so they are held in float32" in said
+    flags = ["--config", str(fusion), "--pivot.model", str(tmp_path / "half"), "--lora.rank", "2"]
+    assert inspect_command(flags) == 0
+    said = capsys.readouterr().out
+    assert f"weights in bfloat16; training needs about {spell_bytes(2.12 * count)}" in said
+    assert "held in float32" not in said
 
 
 def test_evaluate_prints_every_model_and_task(fusion, home, capsys):
@@ -141,6 +222,15 @@ def test_scores_are_their_definitions(home, examples):
 
 
 # --- data in every form
+
+
+def test_a_file_that_is_not_utf8_is_named(tmp_path):
+    good = json.dumps({"prompt": "a", "response": "ü"}, ensure_ascii=False)
+    (tmp_path / "x.jsonl").write_bytes(b"\xef\xbb\xbf" + good.encode() + b"\n" + good.encode("latin1") + b"\n")
+    with pytest.raises(FusionError, match=r"x\.jsonl, line 2: not UTF-8 .*iconv"):
+        read_examples(tmp_path / "x.jsonl")
+    (tmp_path / "y.jsonl").write_bytes(b"\xef\xbb\xbf" + good.encode() + b"\n")
+    assert read_examples(tmp_path / "y.jsonl")[0].response == "ü"
 
 
 def test_parquet_and_conversations(tmp_path):

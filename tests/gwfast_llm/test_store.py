@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from gwfast_llm import store
+from gwfast_llm.cache import check_disks
 from gwfast_llm.cache import main as cache_command
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
 from gwfast_llm.data import encode_all
@@ -116,7 +117,8 @@ def test_other_data_other_settings_and_no_store_are_refused(source, tmp_path, ex
     with pytest.raises(FusionError, match=r"keeps 4 logits a token, objective.source_top_k is 5"):
         opened(tmp_path / "s", source, keep=5)
     changed = [dataclasses.replace(examples[0], response=" zzz."), *examples[1:]]
-    with pytest.raises(FusionError, match=r"lacks 1 of 42 examples, the first is number 0"):
+    # cache itself would refuse this folder: it is told where to go instead
+    with pytest.raises(FusionError, match=r"lacks 1 of 42 examples, the first is number 0; .* into another folder"):
         opened(tmp_path / "s", source, rows=encode_all(changed, source.tokenizer))
     assert opened(tmp_path / "s", source, rows=source.rows[::-1][:5]).signals([0])
     with pytest.raises(FusionError, match=r"\(keep differ\)"):
@@ -150,6 +152,13 @@ def test_memory_running_out_names_the_source(source, tmp_path, monkeypatch):
         raise torch.OutOfMemoryError("burst")
 
     monkeypatch.setattr(type(source._base), "forward", burst)
+    with pytest.raises(FusionError, match="source B: out of memory on 16 examples"):
+        write_store(tmp_path, source, IDENTITY, 4, "float16")
+
+    def small(*args, **kwargs):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99999 bytes.")
+
+    monkeypatch.setattr(type(source._base), "forward", small)
     with pytest.raises(FusionError, match="source B: out of memory on 16 examples"):
         write_store(tmp_path, source, IDENTITY, 4, "float16")
 
@@ -222,7 +231,8 @@ def test_killed_caching_resumes_to_the_same_bytes(home, tmp_path, examples):
     base = configuration(home, tmp_path, cached=True)
     data = dataclasses.replace(base.data, train=str(tmp_path / "many.jsonl"), validation="")
     one = dataclasses.replace(base.sources[0], cache=str(tmp_path / "killed"))
-    config = dataclasses.replace(base, data=data, sources=[one])
+    train = dataclasses.replace(base.train, eval_every=0, interval_every=0)
+    config = dataclasses.replace(base, data=data, sources=[one], train=train)
     path = written(config, tmp_path / "c.yaml")
     line = [sys.executable, "-m", "gwfast_llm.cache", "--config", str(path)]
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
@@ -265,6 +275,49 @@ def test_no_room_is_said_before_anything_is_computed(home, tmp_path, capsys, mon
     assert cache_command(["--config", str(path)]) == 2
     assert "1.0 kB are free" in capsys.readouterr().err
     assert not list(tmp_path.glob("cache-*"))
+
+
+def test_room_is_counted_disk_by_disk_without_what_is_there(home, tmp_path, capsys, monkeypatch):
+    path = written(configuration(home, tmp_path, cached=True), tmp_path / "c.yaml")
+    assert cache_command(["--config", str(path)]) == 0
+    size = sum(p.stat().st_size for p in tmp_path.glob("cache-*/*.safetensors"))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("gwfast_llm.cache.shutil.disk_usage", lambda path: usage._replace(free=1000))
+    assert cache_command(["--config", str(path)]) == 0  # complete: needs no more room
+    capsys.readouterr()
+
+    def status(path, device):
+        fields = list(os.stat_result(real(path)))
+        fields[2] = device
+        return os.stat_result(fields)
+
+    real = os.stat
+    monkeypatch.setattr(
+        "gwfast_llm.cache.shutil.disk_usage", lambda p: usage._replace(free=0 if "two" in str(p) else size)
+    )
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    check_disks([(tmp_path / "one" / "a", size), (tmp_path / "two" / "b", 0)])
+    monkeypatch.setattr(type(tmp_path), "stat", lambda self, **_: status(self, 7 if "two" in str(self) else 6))
+    with pytest.raises(FusionError, match=r"5 B are needed, 0 B are free at .*two"):
+        check_disks([(tmp_path / "one" / "a", size), (tmp_path / "two" / "b", 5)])
+
+
+def test_one_process_a_machine_reads_every_shard(source, tmp_path, monkeypatch):
+    write_store(tmp_path, source, IDENTITY, 4, "float16")
+    read = []
+    real = store._digest
+    monkeypatch.setattr(store, "_digest", lambda path: read.append(path.name) or real(path))
+    opened(tmp_path, source)
+    assert len(read) == 3
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    second = opened(tmp_path, source)
+    assert len(read) == 3
+    assert second.signals([20])
+    path = tmp_path / "shard-00001.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(FusionError, match="damaged or missing"):  # a shard cut short is seen by every process
+        opened(tmp_path, source)
 
 
 def test_cache_without_configuration_or_folder(home, tmp_path, capsys):

@@ -26,8 +26,12 @@ from gwfast_llm.config import (
     SourceConfig,
     TrainConfig,
 )
+from gwfast_llm.data import encode_all
 from gwfast_llm.errors import FusionError
+from gwfast_llm.files import read_examples
 from gwfast_llm.fuse import main as fuse_command
+from gwfast_llm.loading import load_tokenizer
+from gwfast_llm.setup import online_source
 from gwfast_llm.train import fuse
 
 EVERYTHING = ObjectiveConfig(
@@ -204,21 +208,30 @@ def test_logits_that_are_not_finite_name_the_source(home, tmp_path):
     for path in (home / "A").glob("tokenizer*"):
         shutil.copy(path, tmp_path / "A" / path.name)
     broken = dataclasses.replace(config(home), sources=[SourceConfig(str(tmp_path / "A"), name="broken")])
-    with pytest.raises(FusionError, match=r"source broken: logits of example .* are not finite"):
+    with pytest.raises(FusionError, match=r"source broken: logits of training example \d+ \(counted from 0\) are not"):
         fuse(broken, quiet)
+    tokenizer = load_tokenizer(broken.sources[0])
+    rows = encode_all(read_examples(home / "train.jsonl"), tokenizer)
+    bad = next(i for i, row in enumerate(rows) if 5 in row.ids[row.prompt_length - 1 : -1])
+    source = online_source(broken.sources[0], tokenizer, rows, 4, train_size=bad)
+    with pytest.raises(FusionError, match=r"logits of held-out example 0 \(counted from 0\)"):
+        source.signals([bad])
 
 
 # --- the command on one's own models
 
 
 def yaml(path, home, steps, batch_size=4, save_every=0, **more):
+    # 29 examples: the last batch of an epoch is small, and one of two processes has nothing of it
+    data = path.with_name("train-29.jsonl")
+    data.write_text("".join((home / "train.jsonl").read_text().splitlines(keepends=True)[:29]))
     import yaml as library
 
     content = {
         "pivot": {"model": str(home / "pivot")},
         "sources": [{"model": str(home / "A"), "name": "A"}, {"model": str(home / "B"), "name": "B"}],
         "data": {
-            "train": str(home / "train.jsonl"),
+            "train": str(data),
             "validation": str(home / "held-out.jsonl"),
             "max_length": 96,
             "end_token": False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments.bounds_tightness import plot as bounds_plot
@@ -55,6 +55,8 @@ class Experiment:
         Text from the record alone: the finding, the finding for the front page, and the README of the folder.
     real_data : bool
         Whether `run` takes the folder of real data, None to look for it.
+    excerpts : dict of callable
+        Smaller pieces of text from the record, by name, for pages that show no more than that.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Experiment:
     headline: Callable[[], str]
     readme: Callable[[], str]
     real_data: bool = False
+    excerpts: dict[str, Callable[[], str]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -111,6 +114,7 @@ EXPERIMENTS = (
         ladder_report.answer,
         ladder_report.headline,
         ladder_report.readme,
+        excerpts={"ends": ladder_report.headline},
     ),
     Experiment(
         "fusion_sweeps",
@@ -123,6 +127,7 @@ EXPERIMENTS = (
         sweeps_report.answer,
         sweeps_report.headline,
         sweeps_report.readme,
+        excerpts={"gradients": sweeps_report.gradients_answer, "windows": sweeps_report.windows_answer},
     ),
     Experiment(
         "token_recovery",
@@ -147,6 +152,7 @@ EXPERIMENTS = (
         bounds_report.answer,
         bounds_report.headline,
         bounds_report.readme,
+        excerpts={"deviations": bounds_report.deviations},
     ),
     Experiment(
         "sorted_approximation",
@@ -159,6 +165,7 @@ EXPERIMENTS = (
         sorted_report.answer,
         sorted_report.headline,
         sorted_report.readme,
+        excerpts={"fusion": sorted_report.in_fusion},
     ),
     Experiment(
         "solvers",

@@ -1,7 +1,7 @@
 """python -m experiments.readme: write the READMEs of the experiments, and the results in README and docs, from records.
 
 A page takes part by holding a pair of comments, ``<!-- results: NAME -->`` and ``<!-- end of results -->``, where NAME
-is an experiment (its answer) or ``all`` (the headlines of every experiment).
+is an experiment (its answer), an excerpt of one (``fusion_sweeps/gradients``) or ``all`` (the headlines of all).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from experiments.catalogue import EXPERIMENTS, Experiment
 from experiments.shared.records import REPOSITORY
 
-BLOCK = re.compile(r"(<!-- results: ([\w-]+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- results: ([\w/-]+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
 
 def text_of(experiment: Experiment, say: Callable[[], str]) -> str:
@@ -31,17 +31,18 @@ def results(name: str) -> str:
     Raises
     ------
     ValueError
-        When there is no such experiment.
+        When there is no such experiment or excerpt.
     """
     if name == "all":
         parts = [
             f"**{e.claim}** ([{e.name}](experiments/{e.name}/README.md)). {text_of(e, e.headline)}" for e in EXPERIMENTS
         ]
         return "\n\n".join(parts)
-    for e in EXPERIMENTS:
-        if e.name == name:
-            return text_of(e, e.answer)
-    raise ValueError(f"no experiment {name!r}; there are {', '.join(e.name for e in EXPERIMENTS)}")
+    known = {e.name: (e, e.answer) for e in EXPERIMENTS}
+    known |= {f"{e.name}/{part}": (e, say) for e in EXPERIMENTS for part, say in e.excerpts.items()}
+    if name not in known:
+        raise ValueError(f"no results {name!r}; there are {', '.join(known)}")
+    return text_of(*known[name])
 
 
 def filled(text: str) -> str:

@@ -62,6 +62,17 @@ def answer() -> str:
     )
 
 
+def deviations() -> str:
+    """What deviations of rows add to their means, on the class that fusion compares."""
+
+    def both(n: int) -> str:
+        own = where(RECORD.rows, n=n, kind="co-activation")
+        means, more = (cell(own, f"bound {t}", 2) for t in ("first-lower-bound", "mean-std"))
+        return f"row means prove {means} with {n} points, means and deviations {more}"
+
+    return "Of the best plan between co-activation graphs, " + "; ".join(both(n) for n in SIZES) + "."
+
+
 def headline() -> str:
     """For the README of the repository."""
     lines = [[kind, *(share(MIDDLE, kind, e) for e in SHOWN)] for kind in CLASSES]

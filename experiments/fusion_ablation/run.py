@@ -28,7 +28,7 @@ EQUAL = (
     ("infigfusion", "uld", "graph", ((1.0, 0.1),)),
 )
 EQUAL_STEPS = 400
-STATED_MINUTES = 33
+STATED_MINUTES = 34
 
 
 def config() -> Row:

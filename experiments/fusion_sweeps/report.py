@@ -8,11 +8,12 @@ from experiments.fusion_objectives.run import RECORD as OBJECTIVES
 from experiments.fusion_sweeps.gradients import PIVOTS
 from experiments.fusion_sweeps.grid import SOURCES, by_sources, graphs, kept_logits, windows
 from experiments.fusion_sweeps.run import RECORD, SEEDS, STATED_MINUTES, STEPS, STRONG, jobs
-from experiments.shared.markdown import cell, common, comparison_table, mean, provenance, table
+from experiments.shared.markdown import LEVEL, SEEDS_VARY, cell, common, comparison_table, mean, provenance, table
 from experiments.shared.methods import Method
 from experiments.shared.records import Row, where
-from experiments.shared.statistics import paired_tests
+from experiments.shared.statistics import Paired, paired_tests
 
+STRENGTH = ("pivot", "middle", "strong")  # of PIVOTS, those that are trained on fresh problems, from weak to strong
 PARTS = ("sft", "uld", "gld", "gld_ms", "gld_aligned", "hybrid", "hellinger", "path", "kl")
 
 
@@ -22,7 +23,7 @@ def scores_table(stage: str, names: Sequence[str], first: str) -> str:
     for name in names:
         own = where(RECORD.rows, stage=stage, method=name)
         weight = f"{own[0]['weight']:g}" if own else "–"
-        lines.append([name, weight, cell(own, "excess"), cell(own, "exact"), mean(own, "O")])
+        lines.append([name, weight, cell(own, "excess"), cell(own, "exact"), cell(own, "O", 2)])
     return table([first, "w", "excess M, N", "exact match", "O"], lines)
 
 
@@ -41,57 +42,134 @@ def reference() -> list[Row]:
     return [row for row in own if row["seed"] < SEEDS]
 
 
-def strong_tests() -> str:
-    """Every objective against SFT on the strong pivot."""
-    rows = RECORD.rows
-    sft = where(rows, stage="strong", method="sft")
-    pairs = []
-    for name in STRONG[1:]:
-        a, b = common(where(rows, stage="strong", method=name), sft, "excess")
-        if len(a) > 1:
-            pairs.append((f"{name} less sft", a, b))
-    return comparison_table(paired_tests(pairs))
+# variations: stage, the methods, what they vary, the one that the others are compared with, and how the table says it
+VARIED = {
+    "kept": (kept_logits(), "InfiGFusion by number of kept logits", "k = 10"),
+    "window": (windows(), "aligned graphs by window", "aligned, window answer"),
+    "test": (graphs(), "GLD by nodes, weights and feature", "rank, logits, mean"),
+}
 
 
-def best(stage: str, methods: Sequence[Method]) -> tuple[str, str]:
-    """Variation of lowest mean excess, and the range of means."""
-    found = {}
+def against(stage: str, names: Sequence[str], base: str) -> list[Paired]:
+    """Excess of every variation less that of one of them, paired over the seeds that both have, corrected together."""
+    rows, pairs = where(RECORD.rows, stage=stage), []
+    for name in names:
+        a, b = common(where(rows, method=name), where(rows, method=base), "excess")
+        if name != base and len(a) > 1:
+            pairs.append((f"{name} less {base}", a, b))
+    return paired_tests(pairs)
+
+
+def by_count() -> list[Paired]:
+    """Three sources and one against two."""
+    rows, pairs = where(RECORD.rows, stage="sources"), []
+    for name in ("infigfusion", "path"):
+        for count in SOURCES:
+            a, b = common(*(where(rows, method=f"{name}, {k} sources") for k in (count, 2)), "excess")
+            if count != 2 and len(a) > 1:
+                pairs.append((f"{name}, {count} sources less 2", a, b))
+    return paired_tests(pairs)
+
+
+def in_words(tests: Sequence[Paired]) -> str:
+    """What is told apart, with its difference."""
+    told = [f"{t.name} {t.mean:+.3f}" for t in tests if t.p_corrected < LEVEL]
+    return f"told apart: {', '.join(told) or 'none'} of {len(tests)}"
+
+
+def span(stage: str, methods: Sequence[Method]) -> str:
+    """Range of the means over variations."""
+    found = []
     for method in methods:
         own = where(RECORD.rows, stage=stage, method=method.name)
         if own:
-            found[method.name] = sum(r["excess"] for r in own) / len(own)
-    lowest = min(found, key=lambda n: found[n])
-    return lowest, f"{min(found.values()):.3f} to {max(found.values()):.3f}"
+            found.append(sum(r["excess"] for r in own) / len(own))
+    return f"{min(found):.3f} to {max(found):.3f}"
 
 
-def turning() -> str:
-    """Where gradients point, in words."""
-    parts = []
-    for part in ("uld", "gld", "gld_aligned", "path"):
-        each = [f"{cell(where(RECORD.rows, stage='gradients', method=p), f'{part} cosine', 2)} ({p})" for p in PIVOTS]
-        parts.append(f"{part} " + ", ".join(each))
-    return "; ".join(parts)
+def sign(pivot: str, part: str, kind: str) -> str:
+    """Sign of a cosine where all seeds agree on it, else ?."""
+    values = [row[f"{part} {kind}"] for row in where(RECORD.rows, stage="gradients", method=pivot)]
+    return "+" if min(values) > 0 else "-" if max(values) < 0 else "?"
+
+
+def turning(kind: str) -> str:
+    """Between which pivots the cosines change sign, from the weak to the strong one."""
+    turns, stay = [], {"+": [], "-": [], "?": []}
+    for part in PARTS:
+        name = "oracle" if part == "kl" else part
+        signs = [sign(pivot, part, kind) for pivot in STRENGTH]
+        changes = [f"{a} to {b}" for a, b, x, y in zip(STRENGTH, STRENGTH[1:], signs, signs[1:]) if x != y]
+        if changes:
+            turns.append(f"{name} ({', '.join(signs)}: {' and '.join(changes)})")
+        else:
+            stay[signs[0]].append(name)
+    return (
+        f"turning: {'; '.join(turns) or 'none'}; positive throughout: {', '.join(stay['+']) or 'none'}; negative "
+        f"throughout: {', '.join(stay['-']) or 'none'}"
+        + (f"; without a sign throughout: {', '.join(stay['?'])}" if stay["?"] else "")
+    )
+
+
+def cosines(parts: Sequence[str], kind: str) -> str:
+    """Mean cosines by pivot, in words."""
+    each = []
+    for part in parts:
+        values = [
+            f"{mean(where(RECORD.rows, stage='gradients', method=p), f'{part} {kind}', 2)} ({p})" for p in STRENGTH
+        ]
+        each.append(f"{part} " + ", ".join(values))
+    return "; ".join(each)
+
+
+def gradients_answer() -> str:
+    """Where the gradient cosines turn."""
+    shown = ("gld", "gld_ms", "gld_aligned", "path")
+    return (
+        "Cosine of a loss's gradient with that of the held-out cross-entropy, pivots from weak to strong "
+        f"({', '.join(STRENGTH)}), + or - where all seeds agree. Over all answer tokens {turning('cosine')}; means "
+        f"{cosines(shown, 'cosine')}. Where the source is unsure {turning('text')}; means {cosines(shown, 'text')}."
+    )
+
+
+def windows_answer() -> str:
+    """What is left of the graph when it is cut into shorter windows."""
+    aligned = ", ".join(
+        f"{m.name} {cell(where(RECORD.rows, stage='window', method=m.name), 'excess')}" for m in windows()
+    )
+    tests = against("window", [m.name for m in windows()], VARIED["window"][2])
+    return f"Excess nats a word at {STEPS} steps: {aligned}; {in_words(tests)}."
+
+
+def below() -> str:
+    """Objectives that leave a strong pivot better than it was."""
+    rows = RECORD.rows
+    start = where(rows, stage="before", method="strong")[0]["excess"]
+    better = [n for n in STRONG if max(r["excess"] for r in where(rows, stage="strong", method=n)) < start]
+    return f"below its start on every seed: {', '.join(better) or 'none'}"
 
 
 def answer() -> str:
-    """The finding."""
+    """The finding; no difference is claimed that its paired test does not tell apart."""
     rows, parts = RECORD.rows, []
     sft = sum(r["excess"] for r in reference()) / len(reference())
-    for stage, methods, what in (
-        ("kept", kept_logits(), "InfiGFusion by number of kept logits"),
-        ("window", windows(), "aligned graphs by window"),
-        ("test", graphs(), "GLD by nodes, weights and feature"),
-    ):
+    for stage, (methods, what, base) in VARIED.items():
         if where(rows, stage=stage):
-            name, span = best(stage, methods)
-            parts.append(f"{what}: excess {span}, lowest with {name}")
-    text = f"At {STEPS} steps (SFT {sft:.3f}): " + "; ".join(parts) + "."
+            tests = against(stage, [m.name for m in methods], base)
+            parts.append(f"{what}: excess {span(stage, methods)}, {in_words(tests)}")
+    parts.append(f"number of sources: {in_words(by_count())}")
+    text = (
+        f"Excess at {STEPS} steps (SFT {sft:.3f}), every variation paired with one of its family, Holm-corrected: "
+        + "; ".join(parts)
+        + "."
+    )
     strong = where(rows, stage="before", method="strong")
     if strong and where(rows, stage="strong", method="path"):
         each = ", ".join(f"{n} {cell(where(rows, stage='strong', method=n), 'excess')}" for n in STRONG)
-        text += f" A strong pivot starts at {strong[0]['excess']:.3f} and ends at {each}."
+        tests = in_words(against("strong", STRONG, "sft"))
+        text += f" A strong pivot starts at {strong[0]['excess']:.3f} and ends at {each}; {tests}; {below()}."
     if where(rows, stage="gradients"):
-        text += f" Cosine of a loss's gradient with that of the held-out cross-entropy: {turning()}."
+        text += f"\n\n{gradients_answer()}"
     return text
 
 
@@ -102,11 +180,16 @@ def headline() -> str:
     each = ", ".join(
         f"{n} {cell(where(rows, stage='strong', method=n), 'excess', 2)}" for n in ("sft", "gld", "path", "oracle")
     )
-    aligned = ", ".join(f"{m.name} {cell(where(rows, stage='window', method=m.name), 'excess', 2)}" for m in windows())
     return (
-        f"A strong pivot that starts at {strong[0]['excess']:.2f} nats a word ends at: {each}. Shrinking the graph "
-        f"until none is left: {aligned}."
+        f"A strong pivot that starts at {strong[0]['excess']:.2f} nats a word ends at: {each} ({below()}). Shrinking "
+        f"the graph until none is left: {windows_answer()}\n\n{gradients_answer()}"
     )
+
+
+def compared(stage: str) -> str:
+    """Paired comparisons of a family."""
+    methods, _, base = VARIED[stage]
+    return comparison_table(against(stage, [m.name for m in methods], base))
 
 
 def readme() -> str:
@@ -122,24 +205,28 @@ def readme() -> str:
         f"seeds, {STEPS} steps; mean and standard deviation.",
         "## Kept logits, InfiGFusion",
         scores_table("kept", [m.name for m in kept_logits()], "kept"),
+        compared("kept"),
         "## Window of the aligned graphs",
         scores_table("window", [m.name for m in windows()], "graph"),
+        compared("window"),
         "One position is no graph: the loss is then distillation position by position.",
         "## Nodes, weights and feature of GLD (in units of the source's features, weights chosen for each)",
         scores_table("test", [m.name for m in graphs()], "graph"),
+        compared("test"),
         f"## Sources ({', '.join('+'.join(s) for s in SOURCES.values())}; examples go to the source of least loss)",
         scores_table("sources", [m.name for m in by_sources()], "sources"),
+        comparison_table(by_count()),
         "## Strong pivot",
         table(["model before", "excess M, N", "exact match", "O"], before),
         scores_table("strong", STRONG, "objective"),
-        strong_tests(),
+        comparison_table(against("strong", STRONG, "sft")),
         "Weights are those chosen for the weak pivot, the learning rate is lower.",
         "## Gradients: cosine with the held-out cross-entropy, all answer tokens",
         gradients_table("cosine"),
         "The same over tokens where the source is unsure:",
         gradients_table("text"),
         "## What this does not show",
-        "* Three seeds: differences of a spread or two are noise.\n"
+        f"{SEEDS_VARY}\n"
         "* All seeds share one held-out set, so the spread of the cosines is that of the pools alone; pivots after SFT "
         "and after path were trained on the very pool on which their losses are measured.\n"
         "* A good cosine at the start is not enough for a good fusion; predictable layout tokens dominate it.\n"

@@ -11,6 +11,18 @@ from experiments.sorted_approximation.run import KINDS, PAIRS, PIVOTS, POINTS, R
 COMMAND = "python -m experiments --only sorted_approximation"
 
 
+def in_fusion() -> str:
+    """What sorting keeps of GW in the fusion loss."""
+    each = []
+    for graph in GRAPHS:
+        own = where(RECORD.rows, stage="fusion", pivot="pivot", kind=graph)
+        each.append(
+            f"{graph}: the sorted loss is {cell(own, 'share')} of GW, its gradient has cosine "
+            f"{cell(own, 'gradient_cosine', 2)} with GW's and {cell(own, 'gradient_length', 2)} times its length"
+        )
+    return "In the fusion loss, weak pivot: " + "; ".join(each) + "."
+
+
 def answer() -> str:
     """The finding."""
     rows = RECORD.rows
@@ -18,17 +30,10 @@ def answer() -> str:
     ratios = {k: [r["plan_ratio"] for r in where(plans, kind=k)] for k in CLASSES}
     means = {k: sum(v) / len(v) for k, v in ratios.items() if v}
     low, high = min(means, key=lambda k: means[k]), max(means, key=lambda k: means[k])
-    each = []
-    for graph in GRAPHS:
-        own = where(rows, stage="fusion", pivot="pivot", kind=graph)
-        each.append(
-            f"{graph}: the sorted loss is {cell(own, 'share')} of GW, its gradient has cosine "
-            f"{cell(own, 'gradient_cosine', 2)} with GW's and {cell(own, 'gradient_length', 2)} times its length"
-        )
     return (
         f"The sorted plan costs {means[low]:.1f} ({low}) to {means[high]:.0f} ({high}) times the best plan found, "
-        f"n = {POINTS}. In the fusion loss, weak pivot: " + "; ".join(each) + ". Sorting gives a lower bound; these "
-        "shares say how far it is from an approximation."
+        f"n = {POINTS}. {in_fusion()} Sorting gives a lower bound; these shares say how far it is from an "
+        "approximation."
     )
 
 

@@ -1,4 +1,4 @@
-"""Draw the record: share of tokens found against the amount of text, and by case."""
+"""Draw the record: share of tokens found against the amount of text, a panel a case."""
 
 from __future__ import annotations
 
@@ -7,33 +7,53 @@ from pathlib import Path
 from experiments.shared.figures import COLOURS, MARKERS, canvas, save
 from experiments.shared.records import where
 from experiments.shared.statistics import spread
-from experiments.token_recovery.report import CASES, METHODS
+from experiments.token_recovery.report import METHODS
 from experiments.token_recovery.run import AMOUNTS, RECORD
+
+PANELS = {
+    "hidden": "one vocabulary, hidden renaming",
+    "models Ap": "source A and pivot, one tokenizer, renamed",
+    "models Bp": "source B and pivot, one tokenizer, renamed",
+    "different A": "tokenizers of A and the pivot",
+    "different B": "tokenizers of B and the pivot",
+}
 
 
 def main() -> None:
-    """Draw recovery.png."""
-    rows = RECORD.rows
-    figure, axes = canvas(1, 2, 5.4, 4.0)
-    left, right = axes[0]
-    for k, method in enumerate(METHODS[:4]):
-        found = [
-            spread([r[method] for r in where(rows, case="hidden", texts="disjoint", amount=amount)])
-            for amount in AMOUNTS
-        ]
-        bars = [s.std for s in found]
-        left.errorbar(AMOUNTS, [s.mean for s in found], yerr=bars, c=COLOURS[k], marker=MARKERS[k], label=method)
-    left.set(xscale="log", xlabel="texts", ylabel="share of tokens found", ylim=(0, 1), title="hidden renaming")
-    left.legend(fontsize=8)
-    shown = [(c, t) for _, c, t in CASES if t == "disjoint" and c != "hidden"]
-    for k, method in enumerate((*METHODS[:4], "co-activation, GW")):
-        for y, (case, texts) in enumerate(shown):
-            values = [r[method] for r in where(rows, case=case, texts=texts)]
-            at = [y + 0.13 * (k - 2)] * len(values)
-            right.plot(values, at, MARKERS[k], c=COLOURS[k], ms=4, label=method if y == 0 else None)
-    right.set_yticks(range(len(shown)), [c for c, _ in shown])
-    right.set(xlabel="share of tokens found", xlim=(0, 1), title="two models, disjoint texts")
-    right.legend(fontsize=7)
+    """Draw recovery.png: mean and standard deviation over seeds, disjoint texts; fused with broken lines."""
+    rows = where(RECORD.rows, texts="disjoint")
+    figure, axes = canvas(2, 3, 3.7, 2.9)
+    graphs = list(dict.fromkeys(m.partition(",")[0] for m in METHODS))
+    for axis, (case, title) in zip(axes.flat, PANELS.items(), strict=False):
+        for j, method in enumerate(METHODS):
+            k = graphs.index(method.partition(",")[0])
+            fused = method.endswith("fused")
+            some = [(a, where(rows, case=case, amount=a)) for a in AMOUNTS]
+            found = [(a, spread([r[method] for r in own])) for a, own in some if own and method in own[0]]
+            axis.errorbar(
+                # side by side, so that bars do not hide one another
+                [a * 1.04 ** (j - 4) for a, _ in found],
+                [s.mean for _, s in found],
+                yerr=[s.std for _, s in found],
+                c=COLOURS[k],
+                marker=MARKERS[k],
+                mfc="white" if fused else COLOURS[k],
+                ls="--" if fused else "-",
+                ms=4,
+                lw=1,
+                elinewidth=0.7,
+                label=method,
+            )
+        axis.set(xscale="log", ylim=(-0.03, 1.03))
+        axis.set_xticks(AMOUNTS, [str(a) for a in AMOUNTS])
+        axis.minorticks_off()
+        axis.set_title(title, fontsize=9)
+        axis.set_xlabel("texts", fontsize=8)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("share of tokens found")
+    lines = {label: line for axis in axes.flat for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    axes[1][2].axis("off")
+    axes[1][2].legend(lines.values(), lines.keys(), fontsize=8, loc="center")
     save(figure, Path(__file__).parent / "recovery.png")
 
 

@@ -47,20 +47,32 @@ def answer() -> str:
 
     def best(case: str, amount: int) -> str:
         own = where(rows, case=case, texts="disjoint", amount=amount)
+        if not own:
+            return "not yet run"
         names = [m for m in METHODS if m in own[0]]
         name = max(names, key=lambda m: sum(r[m] for r in own))
         return f"{cell(own, name, 2)} ({name})"
 
     renamed = ", ".join(f"{best('hidden', a)} from {a} texts" for a in AMOUNTS)
+    others = "; ".join(
+        f"{label} " + ", ".join(f"{best(case, a)} from {a}" for a in AMOUNTS)
+        for label, case in (("A", "different A"), ("B", "different B"))
+    )
+    graphs = "; ".join(
+        f"{label} "
+        + ", ".join(
+            f"{mean(own, 'co-activation, GW')} against {mean(own, 'bigram information, GW')} from {a}"
+            for a in AMOUNTS
+            for own in [where(rows, case=case, amount=a)]
+        )
+        for label, case in (("A", "models Ap"), ("B", "models Bp"))
+    )
     return (
         f"One vocabulary under a hidden renaming, disjoint texts, share of tokens found by the best method, "
         f"picked in hindsight: {renamed}. "
-        f"Really different tokenizers, disjoint texts: A {best('different A', 800)}, B {best('different B', 800)} of "
-        "the tokens that both spell alike. Graphs of model co-activation, the graphs of GLD, find "
-        f"{cell(where(rows, case='models Ap'), 'co-activation, GW', 2)} (A) and "
-        f"{cell(where(rows, case='models Bp'), 'co-activation, GW', 2)} (B) even with the same tokenizer, where bigram "
-        f"counts of the same texts give {cell(where(rows, case='models Ap'), 'bigram information, GW', 2)} and "
-        f"{cell(where(rows, case='models Bp'), 'bigram information, GW', 2)}."
+        f"Really different tokenizers, disjoint texts, of the tokens that both spell alike: {others}. Graphs of model "
+        "co-activation, the graphs of GLD, against bigram counts of the same texts, same tokenizer, GW alone: "
+        f"{graphs} texts."
     )
 
 

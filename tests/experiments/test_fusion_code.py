@@ -90,6 +90,30 @@ def test_finished_jobs_are_not_done_again(tmp_path):
     assert record.rows[0]["x"] == 1.0
 
 
+def test_rows_keep_what_they_were_run_on(tmp_path, monkeypatch):
+    records = importlib.import_module("experiments.shared.records")
+    jobs = importlib.import_module("experiments.shared.jobs")
+    record = records.Record(tmp_path)
+    for name in ("first", "second", "first"):
+        monkeypatch.setattr(records, "environment", lambda name=name: {"processor": name})
+        record.start({"started on": name})
+        new = jobs.Job(f"job {len(record.rows)}", lambda: {"x": 1.0}, {"seed": 0})
+        jobs.run_jobs(record, [new], lambda text: None)
+    processors = [e["processor"] for e in record.about["environments"]]
+    assert [processors[row["environment"]] for row in record.rows] == ["first", "second", "first"]
+
+
+def test_threads_are_those_that_the_libraries_report():
+    threads = importlib.import_module("experiments.shared.threads")
+    before = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            assert threads.threads_in_force()["torch"] == count
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
     """The benchmark with models of a few steps and few examples."""

@@ -22,6 +22,7 @@ EQUAL = (
     ("gld", "gld constant", "edges", ((0.01, 0.01), (0.03, 0.03))),
     ("gld_aligned", "gld_aligned null", "edges", ((1.0, 1.0), (3.0, 3.0))),
     ("gld", "gld shuffled", "source", ((0.03, 0.03),)),
+    ("infigfusion", "infigfusion shuffled", "source", ((1.0, 1.0),)),
     ("gld_aligned", "gld_aligned shuffled", "source", ((3.0, 3.0),)),
     ("gld_aligned", "gld_aligned shuffled in task", "source", ((3.0, 3.0),)),
     ("path", "path shuffled", "source", ((3.0, 3.0),)),

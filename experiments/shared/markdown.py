@@ -10,8 +10,8 @@ from experiments.shared.statistics import Paired, spread
 LEVEL = 0.05
 SEEDS_VARY = (
     "* Seeds vary the pool of examples, their order and the tests; pivot and sources are trained once, so nothing here "
-    "says how much depends on their training. Machines round differently and training enlarges that: the same run on "
-    "two machines differs by a few hundredths in excess, and rows say which machine made them."
+    "says how much depends on their training. Rows of a record may come from two machines, which round differently, "
+    "and training enlarges that (`experiments/LOG.md`)."
 )
 
 

@@ -22,7 +22,7 @@ PANELS = {
 def main() -> None:
     """Draw recovery.png: mean and standard deviation over seeds, disjoint texts; fused with broken lines."""
     rows = where(RECORD.rows, texts="disjoint")
-    figure, axes = canvas(2, 3, 3.7, 2.9)
+    figure, axes = canvas(2, 3, 3.3, 2.6)
     graphs = list(dict.fromkeys(m.partition(",")[0] for m in METHODS))
     for axis, (case, title) in zip(axes.flat, PANELS.items(), strict=False):
         for j, method in enumerate(METHODS):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from gwfast._array import item, to_numpy
-from gwfast.bounds.cone import cone_bound
+from gwfast.bounds.cone import cone_bound, cone_memory
 from gwfast.bounds.entries import second_lower_bound
 from gwfast.bounds.one_feature import OneFeature, fit, one_feature_bound
 from gwfast.bounds.quadratic import quadratic_bound
@@ -21,7 +21,8 @@ from gwfast.plan import Plan
 from gwfast.problem import Problem
 from gwfast.result import Bound
 from gwfast.solvers.branch_and_bound import permutation_search
-from gwfast.solvers.low_dimension import low_dimension_search
+from gwfast.solvers.low_dimension import low_dimension_search, suits
+from gwfast.transport import is_uniform
 
 EFFORTS = ("sort", "rows", "spectral", "dual", "prove")
 SECONDS = {"sort": math.inf, "rows": math.inf, "spectral": math.inf, "dual": 10.0, "prove": 60.0}
@@ -29,6 +30,7 @@ MEMORY = 4 * 2**30
 
 _SPLIT, _TREE = 40_000, 40  # sizes nm and n up to which a rung is worth its time
 _CONE, _LARGE_CONE, _PATIENT = 1_000, 2_500, 40.0  # sizes nm of the cone, the larger one with this many seconds left
+_SHARE_BEFORE_LARGE_CONE = 0.25
 _SLICE = 1.0  # seconds of the reformulation between two looks at its plan
 
 
@@ -131,13 +133,24 @@ def _rungs(problem: Problem, effort: str, aim: Aim) -> Iterator[Callable[[], Ite
         if n * m <= _SPLIT:
             upper = aim.upper if math.isfinite(aim.upper) else None
             yield lambda: iter([Rung("split", split_bounds(problem, upper))])
-        yield lambda: _reformulation(problem, aim, 1.0 if level == 3 else 0.5)
-    if level >= 4:
-        yield lambda: _low_dimension(problem, aim)
-        if n == m <= _TREE:
-            yield lambda: _tree(problem, aim)
-        if n * m <= (_LARGE_CONE if aim.left >= _PATIENT else _CONE):
-            yield lambda: _cone(problem, aim)
+        later = _later(problem, aim) if level >= 4 else ()
+        # what comes after the reformulation gets the rest of the time; small problems stop it early by themselves
+        large = n * m > _CONE and _cone in later
+        share = _SHARE_BEFORE_LARGE_CONE if large else 0.5 if later else 1.0
+        yield lambda: _reformulation(problem, aim, share)
+        for rung in later:
+            yield lambda rung=rung: rung(problem, aim)
+
+
+def _later(problem: Problem, aim: Aim) -> tuple[Callable[[Problem, Aim], Iterator[Rung]], ...]:
+    """The searches and the cone that a problem of this kind and size, and the time left, allow."""
+    n, m = problem.shape
+    allowed = {
+        _low_dimension: suits(problem),
+        _tree: n == m <= _TREE and is_uniform(problem.p, problem.q),
+        _cone: n * m <= (_LARGE_CONE if aim.left >= _PATIENT else _CONE) and cone_memory(problem) <= aim.memory,
+    }
+    return tuple(rung for rung, may in allowed.items() if may)
 
 
 def _sorting(problem: Problem) -> Iterator[Rung]:

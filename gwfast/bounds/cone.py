@@ -17,6 +17,8 @@ from gwfast.result import Bound, Stop
 __all__ = ["CONE", "Cone", "ConeDual", "ConeResult", "cone_bound", "cone_memory"]
 
 _RELAXATION = 1.9
+_LONGEST, _SHORTEST = 10.0, 0.5  # step lengths of the first and the last steps, in units of the reformulation's
+_SHORTEN, _EVERY = 0.93, 4  # long steps find the region, short ones settle: factor a step, applied every few steps
 
 
 def cone_memory(problem: Problem) -> int:
@@ -35,9 +37,7 @@ class Cone:
     Parameters
     ----------
     run : Reformulation
-        Its state is the start; its step length times `stretch` is the step length.
-    stretch : float
-        Measured: longer steps suit the cone.
+        Its state is the start, its step length the unit of the step lengths here, which fall as the steps go on.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Cone:
     steps : int
     """
 
-    def __init__(self, run: Reformulation, stretch: float = 3.0):
+    def __init__(self, run: Reformulation):
         self.problem, self.scaled = run.problem, run.scaled
         s = self.scaled
         self.best: Bound = run.best
@@ -56,15 +56,21 @@ class Cone:
         if self.trivial:
             return
         self.face = Face(s.p, s.q, np.float32)
-        self.unit = run.step * run.norm * stretch
+        self.unit, self.length = run.step * run.norm, 1.0
         self.root = np.multiply.outer(np.sqrt(s.p), np.sqrt(s.q)).ravel().astype(np.float32)
         scale = np.multiply.outer(self.root, self.root)
         W = np.asarray(run.host_state(), dtype=np.float32) * scale
-        old = (scaled_cost(s, run.linear) / (run.step * run.norm)).astype(np.float32) * scale
-        Y = np.maximum(W - old - np.float32(run.state.price) * scale, 0)
-        self.W = Y - (Y - W) / np.float32(stretch)
-        self.cost = old / np.float32(stretch)
-        self.weights, self.price = scale, run.state.price / stretch
+        self.cost = (scaled_cost(s, run.linear) / self.unit).astype(np.float32) * scale
+        self.W, self.weights, self.price = W, scale, run.state.price
+        self._change_step(_LONGEST, np.maximum(W - self.cost - np.float32(self.price) * scale, 0))
+
+    def _change_step(self, length: float, Y: np.ndarray) -> None:
+        """Take steps of another length from here on: the primal Y and the dual (Y - W) unit are kept."""
+        ratio = length / self.length
+        self.W = Y - (Y - self.W) / np.float32(ratio)
+        self.cost = self.cost / np.float32(ratio)
+        self.price /= ratio
+        self.unit, self.length = self.unit * ratio, length
 
     def _nonnegative(self) -> np.ndarray:
         """Nearest nonnegative array of mass one to W - cost, by Newton's method for the price of mass."""
@@ -85,9 +91,11 @@ class Cone:
             return
         for _ in range(steps):
             Y = self._nonnegative()
+            if self.steps and self.steps % _EVERY == 0 and self.length > _SHORTEST:
+                self._change_step(max(_SHORTEST, self.length * _SHORTEN**_EVERY), Y)
             G = self.face.down(2 * Y - self.W)
             self.W += np.float32(_RELAXATION) * (self.face.up(_semidefinite(G)) - Y)
-        self.steps += steps
+            self.steps += 1
 
     def certify(self) -> Bound:
         """Prove a bound from the current state and keep it if it is the best; O(n^3 m^3) in float64."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,18 +18,20 @@ from gwfast._array.iterated_numba import iterated
 from gwfast.bounds.linear import minimum
 from gwfast.bounds.permutations import permutation_slack
 from gwfast.bounds.quadratic import quadratic_bound
-from gwfast.bounds.reformulation_dual import ReformulationDual, constant_part
+from gwfast.bounds.reformulation_dual import ReformulationDual, constant_part, processors
 from gwfast.bounds.reformulation_run import Reformulation
 from gwfast.bounds.scaled import Scaled, scaled
 from gwfast.plan import Plan
 from gwfast.problem import Problem
 from gwfast.result import Bound, Stop
+from gwfast.solvers.search_path import SearchPath
 from gwfast.space import EPS
 from gwfast.transport import is_uniform
 
 PERMUTATIONS = "permutations"
 COUPLINGS = "branch-and-bound"
 _ROUNDS = 2
+_SLICE, _CHEAP_SLICE = 400_000_000, 1 << 14  # work, over n^5, and nodes between two meetings: some 50 ms
 _CHEAP_POINTS, _CHEAP_GAP = 17, 0.15  # small problems with a weak root go faster with many cheap nodes
 
 
@@ -107,7 +112,8 @@ def permutation_search(
         return None
     begin = time.perf_counter()
     tree = _Tree(problem, start, sweeps)
-    stop = tree.run(gap, begin + time_limit, node_limit)
+    most = max(1, min(processors(), int(min(memory_limit / search_memory(problem), 2**16))))
+    stop = tree.run(gap, begin + time_limit, node_limit, most)
     plan = Plan.from_permutation(from_numpy(tree.target, problem.p), problem.p)
     bound, coupling = tree.bounds()
     return PermutationResult(plan, bound, coupling, tree.nodes, time.perf_counter() - begin, stop)
@@ -130,7 +136,7 @@ def good_permutation(s: Scaled, plans: list[np.ndarray], kicks: int = 100) -> np
 
 
 class _Tree:
-    """The arrays of the search; costs are divided by `unit` so that the incumbent is about one."""
+    """The searches of a tree; costs are divided by `unit` so that the incumbent is about one."""
 
     def __init__(self, problem: Problem, start: np.ndarray | None, sweeps: int | None):
         self.problem, self.s = problem, scaled(problem)
@@ -147,45 +153,60 @@ class _Tree:
         root = math.sqrt(self.unit)
         self.A, self.B, self.M = s.first / root, s.second / root, M / self.unit
         self.best = np.append(start.astype(np.float64), value / self.unit)
-        self.offset = np.concatenate([[0], np.cumsum([r**4 for r in range(n, 0, -1)])])
-        self.store, self.leaders = np.empty(self.offset[-1]), np.zeros((n, n * n))
-        self.rows, self.cols = (np.zeros((n, n + 1), np.int64) for _ in range(2))
-        self.rows[0, :n] = self.cols[0, :n] = np.arange(n)
-        self.kids, self.kid_bounds = np.zeros((n, n, 2), np.int64), np.zeros((n, n))
-        self.counts, self.at = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        self.lower = np.zeros(n)
-        self.state = np.array([0, 1, 0])
-        self._root(C / self.unit, L / self.unit, constant / self.unit)
+        self.closed_nodes = 0
+        self.paths = [self._root(C / self.unit, L / self.unit, constant / self.unit)]
 
-    def _root(self, C: np.ndarray, L: np.ndarray, constant: float) -> None:
+    def _root(self, C: np.ndarray, L: np.ndarray, constant: float) -> SearchPath:
         """First node, the rounding margin of the whole search, and the choice of engine."""
         s, n = self.s, self.problem.shape[0]
-        self.lower[0] = constant
         peak = max(float(np.abs(C).max()), float(np.abs(L).max()) / n, abs(constant) / n**2, 1e-30)
         # every entry is rewritten a few times a round, on at most n levels, and a permutation meets n^2 entries
         self.margin = 8 * n * n * (n * (_ROUNDS + 2) + 16) * EPS * peak + s.margin * n * n / self.unit
         self.tolerance = 1e-9 * abs(self.best[n]) + self.margin
         reduce_rows(L, C, np.empty((3, n), np.int64), np.empty(n), np.empty(n, np.bool_), np.empty(n))
-        self.store[: n**4] = C.ravel()
-        self.leaders[0] = L.ravel()
         root = constant + minimum(L, s.p, s.q).lower * n
         self.cheap = n < _CHEAP_POINTS and root < (1 - _CHEAP_GAP) * self.best[n]
         if self.cheap:
-            self.lower[0] = -math.inf
-            del self.store, self.leaders
             self.orders = (np.argsort(self.A, axis=1), np.argsort(self.B, axis=1))
-            self.linear = np.zeros((n, n, n))
-            self.linear[0] = self.M + (np.diag(self.A)[:, None] - np.diag(self.B)[None, :]) ** 2
-            self.fixed = np.zeros(n)
+            linear = np.zeros((n, n, n))
+            linear[0] = self.M + (np.diag(self.A)[:, None] - np.diag(self.B)[None, :]) ** 2
+            costs, offset, first = (linear,), np.empty(0, np.int64), -math.inf
+        else:
+            offset = np.concatenate([[0], np.cumsum([r**4 for r in range(n, 0, -1)])])
+            store, leaders, first = np.empty(offset[-1]), np.zeros((n, n * n)), constant
+            store[: n**4], leaders[0] = C.ravel(), L.ravel()
+            costs = (store, leaders)
+        rows, cols = (np.zeros((n, n + 1), np.int64) for _ in range(2))
+        rows[0, :n] = cols[0, :n] = np.arange(n)
+        lower = np.zeros(n)
+        lower[0] = first
+        kids, counts = np.zeros((n, n, 2), np.int64), np.zeros(n, np.int64)
+        state = np.array([0, 1, 0])
+        return SearchPath(
+            costs,
+            offset,
+            np.zeros(n),
+            rows,
+            cols,
+            lower,
+            kids,
+            np.zeros((n, n)),
+            counts,
+            counts.copy(),
+            state,
+            self.best,
+        )
 
-    def _search(self, budget: int) -> bool:
-        """Search for some nodes; returns whether the tree is exhausted."""
-        tree = (self.rows, self.cols, self.lower, self.kids, self.kid_bounds, self.counts, self.at, self.best)
-        end = (self.state, self.tolerance)
+    def _search(self, path: SearchPath, budget: int) -> bool:
+        """Search for some nodes; returns whether the path is exhausted."""
+        problem, end = (self.A, self.B, self.M), (path.state, self.tolerance)
+        arguments: tuple[Any, ...]
         if self.cheap:
-            return cheap_search(self.A, self.B, self.M, *self.orders, self.linear, self.fixed, *tree, *end, budget)
-        costs = (self.leaders, self.store, self.offset)
-        return search(self.A, self.B, self.M, *costs, *tree, *end, _ROUNDS, budget)
+            arguments = (*problem, *self.orders, *path.costs, path.fixed, *path.tree, *end, budget)
+            return cheap_search(*arguments)
+        store, leaders = path.costs
+        arguments = (*problem, leaders, store, path.offset, *path.tree, *end, _ROUNDS, budget)
+        return search(*arguments)
 
     @property
     def target(self) -> np.ndarray:
@@ -193,39 +214,53 @@ class _Tree:
 
     @property
     def nodes(self) -> int:
-        return int(self.state[2])
+        return self.closed_nodes + sum(int(path.state[2]) for path in self.paths)
 
     def open_bound(self) -> float:
         """Least bound of the nodes not yet explored, at most the incumbent less the tolerance of pruning."""
-        n, depth = self.problem.shape[0], int(self.state[0])
-        low = self.best[n] - self.tolerance
-        if self.state[1] == 1:
-            low = min(low, self.lower[depth])
-        for d in range(depth + 1):
-            if d < depth or self.state[1] == 0:
-                waiting = self.kid_bounds[d, self.at[d] : self.counts[d]]
-                low = min(low, float(waiting.min(initial=math.inf)))
-        return low
+        low = self.best[-1] - self.tolerance
+        return min([low, *(path.open_bound() for path in self.paths)])
 
-    def run(self, gap: float, deadline: float, node_limit: int) -> Stop:
-        """Search in slices until exhausted or a limit is met."""
+    def run(self, gap: float, deadline: float, node_limit: int, most: int) -> Stop:
+        """Search in slices, on up to `most` processors, until exhausted or a limit is met.
+
+        The slices are counted in nodes and meet at their ends, where incumbents and children are shared: runs that
+        no deadline cuts repeat exactly.
+        """
         n = self.problem.shape[0]
-        budget = 1
-        while True:
-            begin = time.perf_counter()
-            if begin >= deadline:
-                return Stop.TIME_LIMIT
-            if self.nodes >= node_limit:
-                return Stop.ITERATIONS
-            done = self._search(min(budget, node_limit - self.nodes))
-            if done:
-                self.state[:2] = 0
-                self.at[0] = self.counts[0]
-                return Stop.OPTIMAL
-            if self.best[n] - self.open_bound() <= gap * abs(self.best[n]):
-                return Stop.GAP_REACHED
-            if time.perf_counter() - begin < 0.05:
-                budget *= 2
+        budget = _CHEAP_SLICE if self.cheap else max(1, _SLICE // n**5)
+        with ExitStack() as stack:
+            pool = None
+            while True:
+                if time.perf_counter() >= deadline:
+                    return Stop.TIME_LIMIT
+                left = node_limit - self.nodes
+                if left <= 0:
+                    return Stop.ITERATIONS
+                active = self.paths[:left]
+                share = [min(budget, left // len(active))] * len(active)
+                if len(active) > 1:  # small trees never get here, and start no threads
+                    pool = pool or stack.enter_context(ThreadPoolExecutor(most))
+                    done = list(pool.map(self._search, active, share))
+                else:
+                    done = [self._search(active[0], share[0])]
+                done += [False] * (len(self.paths) - len(active))
+                if self._meet(done, most):
+                    return Stop.OPTIMAL
+                if self.best[n] - self.open_bound() <= gap * abs(self.best[n]):
+                    return Stop.GAP_REACHED
+
+    def _meet(self, done: list[bool], most: int) -> bool:
+        """Share the incumbent and the work; returns whether nothing is left."""
+        self.best = min((path.best for path in self.paths), key=lambda best: best[-1]).copy()
+        self.closed_nodes += sum(int(path.state[2]) for path, over in zip(self.paths, done) if over)
+        self.paths = [path for path, over in zip(self.paths, done) if not over]
+        for path in self.paths:
+            path.best[:] = self.best
+        for path in tuple(self.paths):
+            if len(self.paths) < most and (other := path.halved()) is not None:
+                self.paths.append(other)
+        return not self.paths
 
     def bounds(self) -> tuple[Bound, Bound]:
         """The bound over permutations, and the one over couplings."""

@@ -62,15 +62,27 @@ def _centred(points: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nd
     return x @ axes.T, axes @ mean
 
 
+def _both_points(problem: Problem) -> tuple[np.ndarray, np.ndarray] | None:
+    """Points of both spaces where they are of one kind and of low dimension."""
+    x, y = problem.x, problem.y
+    if type(x) is not type(y):
+        return None
+    first, second = _points(x), _points(y)
+    if first is None or second is None or min(first.shape) * min(second.shape) > 4 * _MOST:
+        return None
+    return first, second
+
+
+def suits(problem: Problem) -> bool:
+    """Whether `low_dimension_search` may have an answer; O(1) for points and dense factors."""
+    return _both_points(problem) is not None
+
+
 def moment_form(problem: Problem, s: Scaled) -> MomentForm | None:
     """Write a problem between two squared Euclidean clouds or two Gram spaces in moment form; None for others."""
     host = problem.hosted()
-    if type(host.x) is not type(host.y):
-        return None
-    points = _points(host.x), _points(host.y)
-    if points[0] is None or points[1] is None:
-        return None
-    if min(points[0].shape) * min(points[1].shape) > 4 * _MOST:
+    points = _both_points(host)
+    if points is None:
         return None
     root = (problem.alpha**0.5 / s.scale**0.5) ** 0.5
     (X, mean_x), (Y, mean_y) = (_centred(root * z, w) for z, w in zip(points, (s.p, s.q)))

@@ -5,7 +5,7 @@ import math
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference
@@ -21,6 +21,15 @@ from strategies import KINDS, Case, cost
 
 def problem_of(C1, C2, M=None, alpha=None, p=None):
     return make_request(*vars(Case(C1, C2, p, p, M, alpha)).values()).problem
+
+
+def many_paths(patch, cheap):
+    """One engine, and a tree that is torn into as many searches as it can be."""
+    patch.setattr(branch_and_bound, "_CHEAP_POINTS", 99 if cheap else 0)
+    patch.setattr(branch_and_bound, "_CHEAP_GAP", -1e9)
+    patch.setattr(branch_and_bound, "_SLICE", 0)
+    patch.setattr(branch_and_bound, "_CHEAP_SLICE", 1)
+    patch.setattr(branch_and_bound, "processors", lambda: 4)
 
 
 @pytest.mark.parametrize("cheap", [True, False])
@@ -49,6 +58,30 @@ def test_matches_brute_force(cheap, seed, n, kinds, symmetric, fused):
     assert result.bound.value <= best
     assert result.bound.value >= best - 3e-9 * abs(best) - 1e-9 * scale - 1e-40
     assert result.coupling_bound.value <= result.bound.value
+
+
+@pytest.mark.parametrize("cheap", [True, False])
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10**6), n=st.integers(3, 7), kind=st.sampled_from(["normal", "graph", "ties"]))
+def test_searches_that_share_a_tree(cheap, seed, n, kind):
+    rng = np.random.default_rng(seed)
+    C1, C2 = cost(rng, n, kind), cost(rng, n, kind)
+    problem, best = problem_of(C1, C2), reference.best_permutation(C1, C2)
+    room = 3e-9 * best + 1e-9 * problem.size
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(branch_and_bound, "good_permutation", lambda s, plans: np.arange(n))  # leaves much to be found
+        many_paths(patch, cheap)
+        runs = [permutation_search(problem, sweeps=1, node_limit=limit) for limit in (1, 2, 3, 5, 8, 13, 21, 34, 10**6)]
+        again = permutation_search(problem, sweeps=1)
+    assert runs[-1].stop is Stop.OPTIMAL
+    assert abs(float(objective(problem, runs[-1].plan)) - best) <= room
+    assert best - room <= runs[-1].bound.value
+    for run, limit in zip(runs, (1, 2, 3, 5, 8, 13, 21, 34, 10**6)):
+        assert run.nodes <= limit
+        assert run.bound.value <= best
+        assert best <= float(objective(problem, run.plan)) + room
+    assert (again.nodes, again.bound.value) == (runs[-1].nodes, runs[-1].bound.value)  # threads change nothing
+    assert np.array_equal(again.plan.permutation, runs[-1].plan.permutation)
 
 
 def _two(rng, graphs, n):

@@ -1,4 +1,4 @@
-"""Measure what the fusion objectives cost on random weights at real shapes; writes records, prints nothing else."""
+"""Measure what the fusion objectives cost on random weights at real shapes; writes records and checks them."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import dataclasses
 import json
 import platform
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 import transformers
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from gwfast_llm import gld_loss, uld_loss
+from experiments.gpu_fusion.checks import lines
+from experiments.gpu_fusion.data import data_of
+from experiments.gpu_fusion.losses import gold_uld, losses_alone, measure, throughput
 from gwfast_llm.chunked import ChunkedHead, ChunkedStudent
 from gwfast_llm.combine import DenseStudent, batch_counts, batch_parts, part_names, request_of
 from gwfast_llm.config import LoraConfig, ObjectiveConfig
 from gwfast_llm.data import Encoded
-from gwfast_llm.graph_objective import GraphOptions, gld_part
-from gwfast_llm.logits import Selection, select
-from gwfast_llm.objective import uld_part
 from gwfast_llm.signal import OnlineSource
 from gwfast_llm.train import with_adapters
 
@@ -62,94 +62,6 @@ OBJECTIVES = {
 KEEP = 64
 
 
-def measure(work: Callable[[], Any], repeats: int, device: str) -> dict[str, float]:
-    """Median seconds of `work` after one warm-up, and the peak memory of the device in bytes (NaN on a CPU)."""
-    work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - started)
-    peak = torch.cuda.max_memory_allocated() if device == "cuda" else float("nan")
-    return {"seconds": sorted(seconds)[len(seconds) // 2], "peak_bytes": float(peak)}
-
-
-class Saved:
-    """Bytes that autograd keeps for the backward pass, each storage once."""
-
-    def __init__(self, known: tuple[torch.Tensor, ...]):
-        self._storages = {t.untyped_storage().data_ptr() for t in known}
-        self.bytes = 0
-
-    def pack(self, tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self._storages:
-            self._storages.add(storage.data_ptr())
-            self.bytes += storage.nbytes()
-        return tensor
-
-
-def gold_uld(student: torch.Tensor, teacher: torch.Tensor) -> Callable[[], torch.Tensor] | None:
-    """ULD of TRL's GOLD trainer on the same logits, None without TRL."""
-    try:
-        from trl.experimental.gold.gold_trainer import ULDLoss
-    except ImportError:
-        return None
-    settings = SimpleNamespace(
-        uld_crossentropy_weight=0.0,
-        uld_distillation_weight=1.0,
-        uld_student_temperature=1.0,
-        uld_teacher_temperature=1.0,
-        uld_skip_student_eos=False,
-        uld_skip_teacher_eos=False,
-        use_extended_uld=False,
-        uld_token_merge_strategy="observed",
-    )
-    loss = ULDLoss(settings)
-    labels = torch.zeros(student.shape[:2], dtype=torch.long, device=student.device)
-    return lambda: loss(student, teacher, labels, labels, labels, labels)
-
-
-def both_losses(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """ULD + GLD from one selection a model, as the trainer computes them."""
-    s, t = (select(z, Selection(10)) for z in (student, teacher))
-    sizes = (student.shape[-1], teacher.shape[-1])
-    return uld_part(s.probs, t.probs, mask).mean + gld_part(s, t, mask, mask, sizes, GraphOptions()).mean
-
-
-def losses_alone(record: Callable[..., None]) -> None:
-    """Cost of the loss alone on a CPU with one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    length, vocabulary = 256, 32000
-    draw = torch.Generator().manual_seed(0)
-    student = torch.randn(1, length, vocabulary, generator=draw).requires_grad_()
-    teacher = torch.randn(1, length, vocabulary, generator=draw)
-    mask = torch.ones(1, length, dtype=torch.bool)
-    contenders: dict[str, Callable[[], torch.Tensor] | None] = {
-        "uld, top 10": lambda: uld_loss(student, teacher, mask, mask, top_k=10),
-        "gld, ranks, top 10": lambda: gld_loss(student, teacher, mask, mask, top_k=10, nodes="rank", weights="logits"),
-        "uld + gld, top 10": lambda: both_losses(student, teacher, mask),
-        "TRL GOLD's uld": gold_uld(student, teacher),
-    }
-    for name, loss in contenders.items():
-        if loss is None:
-            record("loss", name, missing="TRL is not installed")
-            continue
-        saved = Saved((student, teacher))
-        with torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda t: t):
-            loss()
-        forward = measure(lambda own=loss: own().detach(), 3, "cpu")
-        both = measure(lambda own=loss: torch.autograd.grad(own(), student), 3, "cpu")
-        record("loss", name, forward=forward["seconds"], both=both["seconds"], saved_bytes=saved.bytes)
-    torch.set_num_threads(threads)
-
-
 def model_of(shape: Shape, device: str, seed: int) -> Any:
     """Qwen2 of this shape with random weights."""
     torch.manual_seed(seed)
@@ -172,39 +84,8 @@ def model_of(shape: Shape, device: str, seed: int) -> Any:
         torch.set_default_dtype(before)
 
 
-def batch_of(shape: Shape, device: str) -> dict[str, torch.Tensor]:
-    """One example with one cached source, drawn at random."""
-    draw = torch.Generator().manual_seed(2)
-
-    def ids(*size: int) -> torch.Tensor:
-        return torch.randint(0, shape.vocabulary, size, generator=draw)
-
-    answers = shape.length - shape.prompt
-    tokens = ids(1, shape.length)
-    labels = tokens.clone()
-    labels[:, : shape.prompt] = -100
-    probs = torch.rand(1, 1, answers, KEEP, generator=draw).sort(-1, descending=True)[0]
-    probs = 0.95 * probs / probs.sum(-1, keepdim=True)
-    batch = {
-        "input_ids": tokens,
-        "attention_mask": torch.ones(1, shape.length, dtype=torch.long),
-        "labels": labels,
-        "source_weight": torch.ones(1, 1),
-        "pair_index": torch.arange(shape.prompt - 1, shape.length - 1)[None, None],
-        "pair_mask": torch.ones(1, 1, answers, dtype=torch.bool),
-        "path_ids": ids(1, 1, answers, KEEP),
-        "path_probs": probs,
-        "path_tail": 1 - probs.sum(-1),
-        "source_probs": probs[..., :10],
-        "source_values": probs[..., :10].log() + 20,
-        "source_ids": ids(1, 1, answers, 10),
-        "source_mask": torch.ones(1, 1, answers, dtype=torch.bool),
-    }
-    return {name: value.to(device) for name, value in batch.items()}
-
-
 def steps(shape: Shape, device: str, record: Callable[..., None]) -> None:
-    """Cost of a training step with every objective."""
+    """Cost of a training step with every objective: store read, batch collated, forward, backward, optimiser."""
     model = with_adapters(model_of(shape, device, 0), LoraConfig(rank=16))
     if device == "cuda":
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
@@ -213,40 +94,83 @@ def steps(shape: Shape, device: str, record: Callable[..., None]) -> None:
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=1e-5)
-    batch = batch_of(shape, device)
     head = ChunkedHead(model, shape.chunk)
-    given = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "use_cache": False}
 
-    def step(objective: ObjectiveConfig, chunked: bool, ask: Callable[[], Any] | None = None) -> None:
-        if ask is not None:
-            ask()
+    def forward(batch: dict[str, torch.Tensor]) -> Any:
+        return model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
+
+    def descend(loss: torch.Tensor) -> None:
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    def step(objective: ObjectiveConfig, chunked: bool, batch: dict[str, torch.Tensor]) -> None:
         slots = 1 if objective.distils else 0
         if chunked:
             request, columns = request_of(batch, objective, slots)
             head.pending = request
-            student: Any = ChunkedStudent(request, model(**given).logits, columns)
+            student: Any = ChunkedStudent(request, forward(batch), columns)
         else:
-            student = DenseStudent(model(**given).logits)
+            student = DenseStudent(forward(batch))
         names = part_names(objective, slots)
         totals = torch.stack([p.total.float() for p in batch_parts(student, batch, objective, slots)])
         weights = torch.tensor([objective.weights[n] for n, _ in names], device=totals.device)
-        (weights * totals / batch_counts(batch, names)).sum().backward()
-        optimiser.step()
-        optimiser.zero_grad()
+        descend((weights * totals / batch_counts(batch, names)).sum())
 
-    for name, objective in OBJECTIVES.items():
-        for chunked in (False, True):
-            found = measure(lambda o=objective, c=chunked: step(o, c), shape.repeats, device)
-            record("step", name, chunked=chunked, source="cached", **found)
     source, rows = source_of(shape, device)
+    with tempfile.TemporaryDirectory() as folder:
+        number = shape.repeats + 1
+        data = data_of(shape.vocabulary, shape.length, shape.prompt, number, KEEP, Path(folder) / "store")
 
-    def ask() -> None:
-        source.signals([0])
+        def run(objective: ObjectiveConfig, chunked: bool, online: bool = False) -> dict[str, float]:
+            collator, seen = data.collator(objective, KEEP), iter(range(number))
 
-    for chunked in (False, True):
-        found = measure(lambda c=chunked: step(OBJECTIVES["path"], c, ask), shape.repeats, device)
-        record("step", "path", chunked=chunked, source="online", **found)
+            def work() -> None:
+                if online:
+                    source.signals([0])
+                batch = collator([next(seen)])  # every example for the first time
+                step(objective, chunked, {name: value.to(device) for name, value in batch.items()})
+
+            return throughput(work, shape.repeats, device)
+
+        for name, objective in OBJECTIVES.items():
+            for chunked in (False, True):
+                record("step", name, chunked=chunked, source="cached", **run(objective, chunked))
+        for chunked in (False, True):
+            record("step", "path", chunked=chunked, source="online", **run(OBJECTIVES["path"], chunked, online=True))
+        plain = data.collator(OBJECTIVES["sft"], KEEP)
+        batch = {name: value.to(device) for name, value in plain([0]).items()}
+    gold_step(source, batch, forward, descend, shape, device, record)
     bare(source, rows, shape, device, record)
+
+
+def gold_step(
+    source: OnlineSource,
+    batch: dict[str, torch.Tensor],
+    forward: Callable[[dict[str, torch.Tensor]], torch.Tensor],
+    descend: Callable[[torch.Tensor], None],
+    shape: Shape,
+    device: str,
+    record: Callable[..., None],
+) -> None:
+    """Cost of a step with TRL GOLD's ULD, which needs the teacher's whole logits, where TRL is installed."""
+
+    def work() -> None:
+        with torch.no_grad():
+            hidden = source._base(input_ids=batch["input_ids"], use_cache=False).last_hidden_state
+            teacher = source._layer(hidden)
+        loss = gold_uld(forward(batch), teacher, batch["labels"])
+        assert loss is not None
+        descend(loss())
+
+    values: dict[str, Any] = {"chunked": False, "source": "online"}
+    if gold_uld(torch.zeros(1, 1, 2), torch.zeros(1, 1, 2)) is None:
+        record("step", "TRL GOLD's uld", missing="TRL is not installed", **values)
+        return
+    try:
+        record("step", "TRL GOLD's uld", **values, **throughput(work, shape.repeats, device))
+    except torch.OutOfMemoryError:
+        record("step", "TRL GOLD's uld", missing="out of memory", **values)
 
 
 class Ids:
@@ -293,10 +217,26 @@ def commit() -> tuple[str, bool]:
     return git("rev-parse", "--short", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
 
 
+def processor() -> str:
+    """Model name of the processor, the architecture where it is not told."""
+    listing = Path("/proc/cpuinfo")
+    said = listing.read_text().splitlines() if listing.exists() else []
+    return next((line.partition(":")[2].strip() for line in said if line.startswith("model name")), platform.machine())
+
+
+def installed(package: str) -> str | None:
+    """Version of a package, None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def main() -> None:
     """Measure and write one file of records."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--only", choices=("all", "loss", "step"), default="all", help="what is measured")
     parser.add_argument("--size", choices=sorted(SHAPES), default="")
     parser.add_argument("--out", type=Path, default=RECORDS)
     options = parser.parse_args()
@@ -305,6 +245,9 @@ def main() -> None:
     size = options.size or ("gpu" if options.device == "cuda" else "small")
     head, dirty = commit()
     about = {
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": processor(),
+        "trl": installed("trl"),
         "device": torch.cuda.get_device_name() if options.device == "cuda" else platform.machine(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
@@ -314,18 +257,22 @@ def main() -> None:
         **dataclasses.asdict(SHAPES[size]),
     }
     options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"{size}-{options.device}.jsonl"
-    rows: list[str] = []
+    name = f"{size}-{options.device}" if options.only == "all" else f"{options.only}-{options.device}"
+    path = options.out / f"{name}.jsonl"
+    rows: list[dict[str, Any]] = []
 
     def record(kind: str, name: str, **values: Any) -> None:
-        rows.append(json.dumps({"kind": kind, "name": name, **values, **about}))
+        rows.append({"kind": kind, "name": name, **values, **about})
         print(kind, name, {k: v for k, v in values.items() if v == v})
 
-    losses_alone(record)
-    steps(SHAPES[size], options.device, record)
+    if options.only != "step":
+        losses_alone(record)
+    if options.only != "loss":
+        steps(SHAPES[size], options.device, record)
     partial = path.with_suffix(".partial")
-    partial.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     partial.replace(path)
+    print("\n".join(lines(rows)))
 
 
 if __name__ == "__main__":

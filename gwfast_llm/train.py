@@ -245,7 +245,8 @@ def fuse(
             watch = IntervalCallback(meter, config.train.interval_every)
             callbacks.append(watch)
         if config.train.diagnose and last is None:
-            step = config.train.batch_size
+            # in evaluation mode nothing is checkpointed: where memory is short, one example at a time
+            step = 1 if chunk or config.train.gradient_checkpointing else config.train.batch_size
             with out_of_memory(PIVOT_MEMORY), torch.autocast(arguments.device.type, torch.bfloat16, enabled=bf16):
                 diagnosis = diagnose(
                     adapted.to(arguments.device),

@@ -208,13 +208,15 @@ def bare(source: OnlineSource, rows: list[Encoded], shape: Shape, device: str, r
 
 
 def commit() -> tuple[str, bool]:
-    """Commit of the working tree, and whether it was changed since."""
+    """Commit of the working tree, and whether the code that is measured was changed since."""
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    return git("rev-parse", "--short", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
+    return git("rev-parse", "--short", "HEAD"), bool(
+        git("status", "--porcelain", "--", "gwfast_llm", "experiments/gpu_fusion/*.py")
+    )
 
 
 def processor() -> str:

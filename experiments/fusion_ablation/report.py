@@ -18,6 +18,7 @@ from experiments.shared.markdown import (
 from experiments.shared.methods import CONTROLS, by_name
 from experiments.shared.records import Row, where
 from experiments.shared.statistics import Paired, paired_tests
+from gwfast_llm.tiny.tasks import EXACT_TASKS
 
 # full loss, its control, and what the control lacks: co-activation in its edges, any graph, or the right source output
 PAIRS = (
@@ -37,6 +38,7 @@ PAIRS = (
     ("path", "path shuffled", "source"),
 )
 
+TASKS = ("O", *EXACT_TASKS)
 KINDS = {
     "edges": "Edges without co-activation",
     "graph": "No graph",
@@ -158,8 +160,8 @@ def scores_table(steps: int) -> str:
             grid = by_name(name).grid
             if own and own[0]["weight"] in (grid[0], grid[-1]):
                 weight += " (edge)"
-            lines.append([name, weight, cell(own, "excess"), cell(own, "exact"), cell(own, "O", 2)])
-    return table(["loss", "w", "excess M, N", "exact match", "O"], lines)
+            lines.append([name, weight, cell(own, "excess"), cell(own, "exact"), *(cell(own, t, 2) for t in TASKS)])
+    return table(["loss", "w", "excess M, N", "exact match", *TASKS], lines)
 
 
 def headline() -> str:
@@ -210,6 +212,7 @@ def readme() -> str:
         "## What this does not show",
         "* That graphs cannot help elsewhere: one small benchmark, a weak pivot, one teacher an example.\n"
         f"{SEEDS_VARY}\n"
+        "* Equal weights are not equal pull: the gradient of a loss changes its length with its edges.\n"
         "* With 5 seeds differences below about twice the spread of a method go unseen; *not told apart* does not "
         "mean equal.",
         "## How",

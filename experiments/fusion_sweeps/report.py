@@ -12,8 +12,10 @@ from experiments.shared.markdown import LEVEL, SEEDS_VARY, cell, common, compari
 from experiments.shared.methods import Method
 from experiments.shared.records import Row, where
 from experiments.shared.statistics import Paired, paired_tests
+from gwfast_llm.tiny.tasks import EXACT_TASKS
 
 STRENGTH = ("pivot", "middle", "strong")  # of PIVOTS, those that are trained on fresh problems, from weak to strong
+TASKS = ("O", *EXACT_TASKS)
 PARTS = ("sft", "uld", "gld", "gld_ms", "gld_aligned", "hybrid", "hellinger", "path", "kl")
 
 
@@ -23,8 +25,8 @@ def scores_table(stage: str, names: Sequence[str], first: str) -> str:
     for name in names:
         own = where(RECORD.rows, stage=stage, method=name)
         weight = f"{own[0]['weight']:g}" if own else "–"
-        lines.append([name, weight, cell(own, "excess"), cell(own, "exact"), cell(own, "O", 2)])
-    return table([first, "w", "excess M, N", "exact match", "O"], lines)
+        lines.append([name, weight, cell(own, "excess"), cell(own, "exact"), *(cell(own, t, 2) for t in TASKS)])
+    return table([first, "w", "excess M, N", "exact match", *TASKS], lines)
 
 
 def gradients_table(kind: str) -> str:

@@ -50,10 +50,8 @@ def real_text(data: str) -> str:
     """Quality on the random pairs of one data set."""
     own = where(RECORD.rows, stage="real", kind=data)
     pairs, zero = total(own, "pairs"), total(own, "zero pairs")
-    each = ", ".join(
-        f"{n} {cell(own, f'{n} ratio', 2)}, best known in {total(own, f'{n} best')}" for n in solved_by(own)
-    )
-    text = f"{data} ({pairs} random pairs): {each} of {pairs - zero}"
+    each = ", ".join(f"{n} {cell(own, f'{n} ratio')} ({total(own, f'{n} best')})" for n in solved_by(own))
+    text = f"{data} ({pairs} random pairs, {pairs - zero} with a ratio): {each}"
     if zero:
         found = ", ".join(f"{n} {total(own, f'{n} zeros')}" for n in solved_by(own))
         text += f"; {zero} pairs have objective 0, which these find: {found}"
@@ -73,7 +71,7 @@ def answer() -> str:
         "problems."
     )
     if where(rows, stage="real"):
-        text += " Real data, " + "; ".join(real_text(data) for data in DATA) + "."
+        text += " The same on real data: " + "; ".join(real_text(data) for data in DATA) + "."
         shares = [
             f"{data} {cell(where(rows, stage='nearest', effort='rows', kind=data), 'solved_share', 2)}" for data in DATA
         ]
@@ -132,11 +130,12 @@ def readme() -> str:
         lines = []
         for data in DATA:
             own = where(real, kind=data)
-            lines.append([data, *(f"{cell(own, f'{s} ratio', 2)}, {seconds(own, f'{s} s')} s" for s in names_of)])
+            lines.append([data, *(f"{cell(own, f'{s} ratio')}, {seconds(own, f'{s} s')} s" for s in names_of)])
             known = total(own, "pairs") - total(own, "zero pairs")
             lines.append([f"least known found, of {known}", *(str(total(own, f"{s} best")) for s in names_of)])
             zero = total(own, "zero pairs")
-            lines.append([f"objective 0 found, of {zero}", *(str(total(own, f"{s} zeros")) for s in names_of)])
+            if zero:
+                lines.append([f"objective 0 found, of {zero}", *(str(total(own, f"{s} zeros")) for s in names_of)])
         pruned = []
         for data in DATA:
             for effort in EFFORTS:

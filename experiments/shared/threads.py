@@ -21,8 +21,9 @@ COUNTERS = ("scipy_openblas_get_num_threads64_", "scipy_openblas_get_num_threads
 def one_thread() -> None:
     """Start the process again with one thread, where it has not been started so, and keep it to one processor.
 
-    The deep bounds start as many threads as there are processors that they may use.  Libraries read these variables when they are loaded, so setting them now would come too late.  Called at the bottom
-    of every `run.py`, so that a folder run alone gives what `python -m experiments` gives.
+    The deep bounds start as many threads as there are processors that they may use.  Libraries read these variables
+    when they are loaded, so setting them now would come too late.  Called at the bottom of every `run.py`, so that a
+    folder run alone gives what `python -m experiments` gives.
     """
     if any(os.environ.get(name) != value for name, value in ONE.items()):
         os.environ.update(ONE)

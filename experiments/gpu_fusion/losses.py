@@ -15,6 +15,9 @@ from gwfast_llm.logits import Selection, select
 from gwfast_llm.objective import uld_part
 
 
+REPEATS = 7  # of a loss alone; the median counts
+
+
 def throughput(work: Callable[[], Any], repeats: int, device: str) -> dict[str, float]:
     """Mean seconds of `work` after one warm-up, done many times without waiting between them, and the peak memory.
 
@@ -120,7 +123,8 @@ def losses_alone(record: Callable[..., None]) -> None:
         saved = Saved((student, teacher))
         with torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda t: t):
             loss()
-        forward = measure(lambda own=loss: own().detach(), 3, "cpu")
-        both = measure(lambda own=loss: torch.autograd.grad(own(), student), 3, "cpu")
-        record("loss", name, forward=forward["seconds"], both=both["seconds"], saved_bytes=saved.bytes)
+        forward = measure(lambda own=loss: own().detach(), REPEATS, "cpu")
+        both = measure(lambda own=loss: torch.autograd.grad(own(), student), REPEATS, "cpu")
+        sizes: dict[str, Any] = {"length": length, "vocabulary": vocabulary, "threads": 1, "repeats": REPEATS}
+        record("loss", name, forward=forward["seconds"], both=both["seconds"], saved_bytes=saved.bytes, **sizes)
     torch.set_num_threads(threads)

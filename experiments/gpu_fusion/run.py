@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import platform
 import subprocess
 import tempfile
@@ -214,9 +215,8 @@ def commit() -> tuple[str, bool]:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    return git("rev-parse", "--short", "HEAD"), bool(
-        git("status", "--porcelain", "--", "gwfast_llm", "experiments/gpu_fusion/*.py")
-    )
+    changed = git("status", "--porcelain", "--", "gwfast_llm", "experiments/gpu_fusion/*.py")
+    return git("rev-parse", "--short", "HEAD"), bool(changed)
 
 
 def processor() -> str:
@@ -249,6 +249,8 @@ def main() -> None:
     about = {
         "date": time.strftime("%Y-%m-%d"),
         "processor": processor(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
         "trl": installed("trl"),
         "device": torch.cuda.get_device_name() if options.device == "cuda" else platform.machine(),
         "torch": torch.__version__,
@@ -264,7 +266,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
 
     def record(kind: str, name: str, **values: Any) -> None:
-        rows.append({"kind": kind, "name": name, **values, **about})
+        rows.append({"kind": kind, "name": name, **about, **values})
         print(kind, name, {k: v for k, v in values.items() if v == v})
 
     if options.only != "step":

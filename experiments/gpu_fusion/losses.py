@@ -14,7 +14,6 @@ from gwfast_llm.graph_objective import GraphOptions, gld_part
 from gwfast_llm.logits import Selection, select
 from gwfast_llm.objective import uld_part
 
-
 REPEATS = 7  # of a loss alone; the median counts
 
 

@@ -238,7 +238,7 @@ class TrainConfig:
         losses without the cost of padding.
     bf16, gradient_checkpointing : bool
         Save memory and time on GPUs.  bf16 computes in bfloat16 (autocast); a pivot that comes in bfloat16 and is
-        trained whole does so in any case.
+        trained whole does so in any case where the GPU can.
     report_to : list of str
         Loggers beside our own records: tensorboard, wandb, trackio, ...
     """

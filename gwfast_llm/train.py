@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, TrainerCallback, TrainerState, TrainingArguments, set_seed
+from transformers import PrinterCallback, TrainerCallback, TrainerState, set_seed
 from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
+from gwfast_llm.arguments import chunk_of, computes_in_bfloat16, training_arguments, with_adapters
 from gwfast_llm.callbacks import (
     WHOLE,
     DiagnosisCallback,
@@ -24,9 +25,9 @@ from gwfast_llm.callbacks import (
     last_checkpoint,
     step_of,
 )
-from gwfast_llm.chunked import ChunkedHead, automatic_chunk, scaled_by
+from gwfast_llm.chunked import ChunkedHead
 from gwfast_llm.collate import FusionCollator, SourceDesk, path_maps
-from gwfast_llm.config import FuseConfig, LoraConfig, ObjectiveConfig, TrainConfig
+from gwfast_llm.config import FuseConfig, ObjectiveConfig
 from gwfast_llm.diagnose import diagnose
 from gwfast_llm.errors import FusionError
 from gwfast_llm.gw_align import couple
@@ -68,64 +69,6 @@ class Fused:
     metrics: list[Metric]
     seconds: float
     notes: list[str]
-
-
-def training_arguments(train: TrainConfig, folder: Path, quiet: bool, bf16: bool) -> TrainingArguments:
-    """The `transformers.TrainingArguments` of a `TrainConfig`; checkpoints go into `folder`."""
-    return TrainingArguments(
-        output_dir=str(folder),
-        max_steps=train.steps,
-        per_device_train_batch_size=train.batch_size,
-        per_device_eval_batch_size=train.batch_size,
-        gradient_accumulation_steps=train.accumulate,
-        learning_rate=train.lr,
-        warmup_steps=train.warmup_steps,
-        weight_decay=train.weight_decay,
-        max_grad_norm=train.max_grad_norm,
-        lr_scheduler_type="linear",
-        logging_steps=train.log_every,
-        seed=train.seed,
-        data_seed=train.seed,
-        eval_strategy="steps" if train.eval_every else "no",
-        eval_steps=train.eval_every or None,
-        save_strategy="steps" if train.save_every else "no",
-        save_steps=train.save_every or 500,
-        save_total_limit=2,
-        bf16=bf16,
-        use_cpu=not torch.cuda.is_available(),
-        ddp_find_unused_parameters=False,
-        report_to=list(train.report_to) or "none",
-        disable_tqdm=quiet,
-        remove_unused_columns=False,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        logging_nan_inf_filter=False,
-    )
-
-
-def with_adapters(model: Any, lora: LoraConfig) -> Any:
-    """Put low-rank adapters on a model; the model itself where the rank is 0.
-
-    Raises
-    ------
-    FusionError
-        When the target modules do not exist.
-    """
-    if not lora.rank:
-        return model
-    import peft
-
-    targets = lora.targets if lora.targets == "all-linear" else [t.strip() for t in lora.targets.split(",")]
-    config = peft.LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,  # type: ignore[arg-type]
-        lora_dropout=lora.dropout,
-        target_modules=targets,
-        task_type="CAUSAL_LM",
-    )
-    try:
-        return peft.get_peft_model(model, config)
-    except ValueError as problem:
-        raise FusionError(f"lora.targets {lora.targets!r}: {str(problem).splitlines()[0]}") from None
 
 
 def fuse(
@@ -210,7 +153,7 @@ def fuse(
     callbacks: list[TrainerCallback] = [MarkCallback()]
     if progress is not None:
         callbacks.append(ProgressCallback(progress))
-    bf16 = config.train.bf16 or (came == torch.bfloat16 and not config.lora.rank)
+    bf16 = config.train.bf16 or (not config.lora.rank and computes_in_bfloat16(came))
     arguments = training_arguments(config.train, checkpoints, progress is not None, bf16)
     alone = one_device(arguments)
     notes += [alone] if alone else []
@@ -283,29 +226,6 @@ def fuse(
     ]
     trained = _whole_model(trainer, config)
     return Fused(trained.eval(), tokenizer, metrics, time.perf_counter() - started, notes)
-
-
-def chunk_of(config: FuseConfig, model: Any, longest: int, sharded: bool) -> int:
-    """Positions at which logits exist at one time, chosen where ``train.chunk`` is -1.
-
-    Parameters
-    ----------
-    config : FuseConfig
-        The run.
-    model : transformers.PreTrainedModel
-        The pivot.
-    longest : int
-        Tokens of the longest example.
-    sharded : bool
-        Whether the model is sharded; DeepSpeed gathers the output layer only while it runs as a whole.
-    """
-    if config.train.chunk >= 0:
-        return config.train.chunk
-    if scaled_by(model) or config.objective.weights["gld_aligned"]:
-        return 0
-    if sharded and os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
-        return 0
-    return automatic_chunk(config.train.batch_size * longest, model.get_output_embeddings().weight.shape[0])
 
 
 def _train(trainer: FusionTrainer, config: FuseConfig, checkpoints: Path, last: Path | None) -> None:

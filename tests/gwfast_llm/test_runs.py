@@ -149,6 +149,15 @@ def test_whole_training_in_half_precision_keeps_small_updates(home, tmp_path):
     assert not any("float32" in note for note in adapters.notes)
 
 
+def test_an_old_gpu_is_not_asked_for_what_it_cannot(monkeypatch):
+    assert train.computes_in_bfloat16(torch.bfloat16)
+    assert not train.computes_in_bfloat16(torch.float16)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for able in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda able=able: able)
+        assert train.computes_in_bfloat16(torch.bfloat16) == able
+
+
 # --- killed, resumed
 
 

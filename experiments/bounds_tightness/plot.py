@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 
 import gwfast
 from experiments.bounds_tightness.run import CLASSES, RECORD, SIZES
@@ -14,19 +15,18 @@ COLUMNS = 5
 
 
 def main() -> None:
-    """Draw ladder.png: means, and the standard deviation over seeds as bars both ways."""
+    """Draw ladder.png: mean share with its standard deviation over seeds, median seconds with their range."""
     figure, axes = canvas(-(-len(CLASSES) // COLUMNS), COLUMNS, 2.6, 2.5)
     for axis, kind in zip(axes.flat, CLASSES, strict=True):
         for k, n in enumerate(SIZES):
             rows = where(RECORD.rows, n=n, kind=kind)
             shares = [spread([r[f"{effort}_share"] for r in rows]) for effort in gwfast.EFFORTS]
             times = [[r[f"{effort}_s"] for r in rows] for effort in gwfast.EFFORTS]
-            middle = [sum(t) / len(t) for t in times]
+            middle = [median(t) for t in times]
             axis.errorbar(
                 middle,
                 [s.mean for s in shares],
                 yerr=[s.std for s in shares],
-                # times spread over decades, so their bar is the range
                 xerr=[[m - min(t) for m, t in zip(middle, times)], [max(t) - m for m, t in zip(middle, times)]],
                 c=COLOURS[k],
                 marker=MARKERS[k],

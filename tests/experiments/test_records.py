@@ -93,3 +93,23 @@ def test_runs_use_the_weights_that_were_chosen(catalogue):
 
 def test_stated_times_fit_into_two_hours(catalogue):
     assert sum(e.minutes for e in catalogue) <= 116  # and 4 to build the models
+
+
+def test_nothing_is_proved_above_the_best_plan_and_a_search_without_proof_is_absent(catalogue):
+    rows = next(e for e in catalogue if e.name == "bounds_tightness").record.rows
+    for row in rows:
+        shares = {key: v for key, v in row.items() if key.endswith("_share") or key.startswith("bound ")}
+        assert all(0 <= v <= 1 for v in shares.values()), row["job"]
+        assert row.get("bound branch-and-bound") != 0, row["job"]
+
+
+def test_no_solver_is_below_the_least_known(catalogue):
+    rows = next(e for e in catalogue if e.name == "solvers").record.rows
+    for row in rows:
+        if "best known" in row:
+            assert min(v for key, v in row.items() if key.endswith(" value")) >= row["best known"], row["job"]
+
+
+def test_an_unknown_block_is_refused_with_the_known_ones(readme):
+    with pytest.raises(ValueError, match="fusion_sweeps/gradients"):
+        readme.results("no_such_experiment")

@@ -21,6 +21,7 @@ from gwfast.plan import Plan
 from gwfast.problem import Problem
 from gwfast.result import Bound
 from gwfast.solvers.branch_and_bound import permutation_search
+from gwfast.solvers.coupling_search import CouplingSearch
 from gwfast.solvers.low_dimension import low_dimension_search, suits
 from gwfast.transport import is_uniform
 
@@ -31,6 +32,7 @@ MEMORY = 4 * 2**30
 _SPLIT, _TREE = 40_000, 40  # sizes nm and n up to which a rung is worth its time
 _CONE, _LARGE_CONE, _PATIENT = 1_000, 2_500, 40.0  # sizes nm of the cone, the larger one with this many seconds left
 _SHARE_BEFORE_LARGE_CONE = 0.25
+_COUPLINGS, _PARTS, _SHARE_BEFORE_COUPLINGS = 300, 20, 0.3  # size nm, parts between two looks at the plan
 _SLICE = 1.0  # seconds of the reformulation between two looks at its plan
 
 
@@ -149,6 +151,7 @@ def _later(problem: Problem, aim: Aim) -> tuple[Callable[[Problem, Aim], Iterato
         _low_dimension: suits(problem),
         _tree: n == m <= _TREE and is_uniform(problem.p, problem.q),
         _cone: n * m <= (_LARGE_CONE if aim.left >= _PATIENT else _CONE) and cone_memory(problem) <= aim.memory,
+        _couplings: n * m <= _COUPLINGS and math.isfinite(aim.upper),
     }
     return tuple(rung for rung, may in allowed.items() if may)
 
@@ -198,9 +201,17 @@ def _low_dimension(problem: Problem, aim: Aim) -> Iterator[Rung]:
 
 def _cone(problem: Problem, aim: Aim) -> Iterator[Rung]:
     upper = aim.upper if math.isfinite(aim.upper) else None
-    result = cone_bound(problem, upper, aim.gap, aim.left, memory_limit=aim.memory)
+    seconds = aim.left * (_SHARE_BEFORE_COUPLINGS if _couplings in _later(problem, aim) else 1.0)
+    result = cone_bound(problem, upper, aim.gap, seconds, memory_limit=aim.memory)
     if result is not None:
         yield Rung("cone", (result.bound,))
+
+
+def _couplings(problem: Problem, aim: Aim) -> Iterator[Rung]:
+    search, stop = CouplingSearch(problem, aim.lower), None
+    while stop is None and not aim.reached:
+        stop = search.run(aim.upper, aim.gap, aim.deadline, _PARTS)
+        yield Rung("coupling search", (search.bound,), search.plan)
 
 
 def _tree(problem: Problem, aim: Aim) -> Iterator[Rung]:

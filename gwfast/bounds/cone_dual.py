@@ -145,14 +145,19 @@ def _excess(s: Scaled, dual: ConeDual) -> float:
     return math.inf
 
 
+def outer_cone_cost(s: Scaled, dual: ConeDual) -> np.ndarray:
+    """Cost (n, m) whose cheapest coupling, less what `cone_bound_of` takes off besides, is the bound; rounded down."""
+    values = np.empty((len(s.p), len(s.q)))
+    with Workers(len(s.p), dual.matrix.size, processors()) as workers:
+        workers.run(evaluate_dense_rows, _row_costs(s, dual), s.p, s.q, dual.prices, values)
+    return values
+
+
 def cone_bound_of(s: Scaled, dual: ConeDual) -> Bound:
     """Lower bound from any dual: GW >= constant + min_T sum_ik T_ik OT((Q + Z)_ik) - max <Z, T x T>."""
-    n, m = len(s.p), len(s.q)
-    values = np.empty((n, m))
     if not np.isfinite(dual.matrix).all():
         return s.lower(-math.inf, CONE)
-    with Workers(n, dual.matrix.size, processors()) as workers:
-        workers.run(evaluate_dense_rows, _row_costs(s, dual), s.p, s.q, dual.prices, values)
+    values = outer_cone_cost(s, dual)
     if not np.isfinite(values).all():
         return s.lower(-math.inf, CONE)
     value = constant_part(s) + minimum(values, s.p, s.q).lower - _excess(s, dual)

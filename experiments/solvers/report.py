@@ -101,8 +101,8 @@ def headline() -> str:
     lines = [
         [
             name,
-            f"{cell(found, name, 2)} ({attained(cells, name)})",
-            *(cell(where(real, kind=data), f"{name} ratio", 2) for data in DATA),
+            f"{cell(found, name)} ({attained(cells, name)})",
+            *(cell(where(real, kind=data), f"{name} ratio") for data in DATA),
             seconds(largest, f"{name} s"),
         ]
         for name in solved_by(cells)

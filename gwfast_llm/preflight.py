@@ -57,7 +57,7 @@ def check_room(folder: Path, weights: int, trained: int, config: FuseConfig) -> 
     Parameters
     ----------
     folder : Path
-        Where the run writes; made where it does not exist.
+        Where the checkpoints are; made where it does not exist.  Those of a run that goes on make room for later ones.
     weights, trained : int
         Bytes of the model as it is saved, and of the weights that are trained.
     config : FuseConfig
@@ -75,7 +75,8 @@ def check_room(folder: Path, weights: int, trained: int, config: FuseConfig) -> 
     saves = bool(config.train.save_every)
     needed = weights + (3 * 3 * trained if saves else 0)
     folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
+    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())  # of a run that goes on
+    free = shutil.disk_usage(folder).free + there
     if needed > free:
         raise FusionError(
             f"the run needs about {spell_bytes(needed)} for the model{' and its checkpoints' * saves}, "

@@ -298,6 +298,9 @@ def test_room_is_looked_at_before_the_first_step(home, tmp_path, monkeypatch):
     with pytest.raises(FusionError, match=r"needs about 10.0 kB for the model and its checkpoints, 9.0 kB are free"):
         check_room(tmp_path, 1000, 1000, config)
     assert check_room(tmp_path, 1000, 1000, configuration(home)) == "1.0 kB"
+    (tmp_path / "checkpoint-1").mkdir()
+    (tmp_path / "checkpoint-1" / "optimizer.pt").write_bytes(bytes(2000))
+    assert check_room(tmp_path, 1000, 1000, config) == "10.0 kB"  # will be deleted for a later one
 
 
 # --- what is reported, and to whom

@@ -26,13 +26,13 @@ def main() -> int:
     chosen = [e for e in EXPERIMENTS if e.name in options.only]
     if options.list:
         for e in chosen:
-            print(f"{e.name:22} {e.minutes:3} min  {e.claim}")
+            print(f"{e.name:22} {e.minutes:5g} min  {e.claim}")
         print(
-            f"{'together':22} {sum(e.minutes for e in chosen):3} min on one core, on first use 4 more to build models"
+            f"{'together':22} {sum(e.minutes for e in chosen):5g} min on one core, on first use 4 more to build models"
         )
         return 0
     for e in chosen:
-        print(f"{e.name}: {e.claim}, stated {e.minutes} minutes", flush=True)
+        print(f"{e.name}: {e.claim}, stated {e.minutes:g} minutes", flush=True)
         e.run(*[options.data] if e.real_data else [])
         e.plot()
     readme.write()

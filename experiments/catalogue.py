@@ -43,7 +43,7 @@ class Experiment:
         Of the folder.
     claim : str
         Heading in the results.
-    minutes : int
+    minutes : float
         Stated time on one core.
     record : Record
         Its rows.
@@ -61,7 +61,7 @@ class Experiment:
 
     name: str
     claim: str
-    minutes: int
+    minutes: float
     record: Record
     run: Callable[..., None]
     plot: Callable[[], None]

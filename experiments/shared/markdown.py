@@ -88,14 +88,14 @@ def common(first: Sequence[Row], second: Sequence[Row], name: str) -> tuple[list
     return [a[s] for s in seeds], [b[s] for s in seeds]
 
 
-def provenance(record: Record, jobs: Sequence[str], command: str, minutes: int) -> str:
+def provenance(record: Record, jobs: Sequence[str], command: str, minutes: float) -> str:
     """How the record came about: command, stated time, commits, machines, and what is missing."""
     rows = record.rows
     commits = ", ".join(sorted({row["commit"] for row in rows}))
     spent = sum(row["seconds"] for row in rows) / 60
     missing = [name for name in jobs if name not in record.done()]
     text = (
-        f"Run again: `{command}` (stated time {minutes} minutes on one core; the record took {spent:.1f}). "
+        f"Run again: `{command}` (stated time {minutes:g} minutes on one core; the record took {spent:.1f}). "
         f"Finished jobs are kept, so it may be stopped and started; delete `records/` to begin anew. "
         f"Record: {len(rows)} jobs, commit {commits}. "
         + " ".join(

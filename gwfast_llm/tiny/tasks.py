@@ -180,7 +180,7 @@ def draw_each(tasks: str, count: int, seed: int, avoid: Iterable[Problem] = ()) 
     Examples
     --------
     >>> [p.prompt + p.response for p in draw_each("S", 1, seed=0)]
-    ['S gah: agh.']
+    ['S gaehge: aeeggh.']
     """
     rng = random.Random(seed)
     seen = {p.prompt + p.response for p in avoid}

@@ -15,10 +15,15 @@ def main() -> int:
     ):
         os.environ.update(dict.fromkeys(THREADS, "1"))
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *sys.argv[1:]])
-    from benchmarks import bounds, entropic, quality, sorting, speed, table
+    from benchmarks import bounds, entropic, quality, sorting, speed, table, validity
 
     suites = {"quality": quality.run, "speed": speed.run, "entropic": entropic.run, "sorting": sorting.run}
-    suites |= {"bounds": bounds.run, "searches": bounds.run_searches, "anytime": bounds.run_anytime}
+    suites |= {
+        "bounds": bounds.run,
+        "searches": bounds.run_searches,
+        "anytime": bounds.run_anytime,
+        "validity": validity.run,
+    }
     names = sys.argv[1:] or list(suites)
     unknown = [n for n in names if n not in suites and n != "table"]
     if unknown:

@@ -1,0 +1,158 @@
+"""A hundred thousand small and awkward problems: no proved bound may exceed the best plan found, with no tolerance."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+
+import gwfast
+from benchmarks import record
+from gwfast.bounds.cone import cone_bound
+from gwfast.bounds.entries import second_lower_bound
+from gwfast.bounds.quadratic import quadratic_bound
+from gwfast.bounds.reformulation import reformulation_bound
+from gwfast.bounds.rows import row_bounds
+from gwfast.bounds.sorting import sorting_bounds
+from gwfast.bounds.spectral import eigenvalue_bounds
+from gwfast.bounds.split import split_bounds
+from gwfast.plan import Plan
+from gwfast.problem import Problem, objective
+from gwfast.request import make_request
+from gwfast.result import Bound
+from gwfast.solvers.anneal import schedule_for
+from gwfast.solvers.branch_and_bound import permutation_search
+from gwfast.solvers.coupling_search import CouplingSearch
+from gwfast.solvers.descent import Descent, descend
+from gwfast.transport import round_to_marginals
+
+PROBLEMS, CHUNK = 100_000, 1_000
+KINDS = ("normal", "cloud", "graph", "gram", "ties", "rank one", "path")
+TWISTS = ("plain", "near copy", "exact copy", "zero rows", "twins", "huge or tiny", "one side small", "one node")
+WEIGHTS = ("uniform", "spread", "decades")
+
+
+def cost(rng: np.random.Generator, n: int, kind: str, symmetric: bool) -> np.ndarray:
+    """A cost (n, n) of a kind."""
+    x = rng.normal(size=(n, 2))
+    C = {
+        "normal": lambda: rng.normal(size=(n, n)),
+        "cloud": lambda: np.linalg.norm(x[:, None] - x[None], axis=2),
+        "graph": lambda: np.triu(rng.random((n, n)) < 0.5, 1).astype(float),
+        "gram": lambda: x @ x.T,
+        "ties": lambda: rng.integers(0, 3, size=(n, n)).astype(float),
+        "rank one": lambda: rng.choice([-1.0, 1.0]) * np.outer(x[:, 0], x[:, 0]),
+        "path": lambda: np.abs(np.subtract.outer(np.arange(n), np.arange(n))).astype(float),
+    }[kind]()
+    C = np.maximum(C, C.T) if kind == "graph" else (C + C.T) / 2
+    return C if symmetric else C + 0.5 * np.abs(C).max() * rng.normal(size=(n, n))
+
+
+def weights(rng: np.random.Generator, n: int, kind: str) -> np.ndarray:
+    """Weights (n,): equal, spread, or over ten orders of magnitude."""
+    w = np.ones(n) if kind == "uniform" else rng.random(n) + 0.05 if kind == "spread" else 10 ** rng.uniform(-10, 0, n)
+    return w / w.sum()
+
+
+def draw(rng: np.random.Generator) -> tuple[str, Problem]:
+    """A problem and what is awkward about it."""
+    twist, symmetric = str(rng.choice(TWISTS)), bool(rng.random() < 0.75)
+    n, m = (int(k) for k in rng.integers(1, 6, 2))
+    kind = str(rng.choice(WEIGHTS))
+    if twist in ("near copy", "exact copy") or rng.random() < 0.5:
+        m = n
+    if twist == "one node":
+        n = 1
+    C1, C2 = (cost(rng, k, str(rng.choice(KINDS)), symmetric) for k in (n, m))
+    if twist in ("near copy", "exact copy"):
+        order = rng.permutation(n)
+        C2 = C1[np.ix_(order, order)] * (1 + (1e-9 * rng.normal() if twist == "near copy" else 0.0))
+    elif twist == "zero rows":
+        C1[0], C1[:, 0] = 0, 0
+    elif twist == "twins" and n > 1:
+        C1[1], C1[:, 1] = C1[0], C1[:, 0]
+        C1[1, 1] = C1[0, 1] = C1[1, 0] = C1[0, 0]
+    elif twist == "huge or tiny":
+        scale = 10.0 ** rng.integers(-45, 45)  # the feature cost has its square
+        C1, C2 = (C * (scale / (np.abs(C).max() or 1.0)) for C in (C1, C2))
+    elif twist == "one side small":
+        C2 = C2 * 1e-6
+    M = alpha = None
+    if rng.random() < 0.25:
+        M, alpha = rng.normal(size=(n, m)) * np.abs(C1).max() ** 2, float(rng.choice([0.0, 0.3, 0.9]))
+    p, q = weights(rng, n, kind), weights(rng, m, kind)
+    return twist, make_request(C1, C2, p, q, M, alpha).problem
+
+
+def bounds(problem: Problem, upper: float) -> list[Bound]:
+    """Every rung of the ladder, the iterative ones stopped early: a proof may not depend on convergence."""
+    found = [
+        *sorting_bounds(problem),
+        second_lower_bound(problem),
+        *row_bounds(problem)[0],
+        *eigenvalue_bounds(problem),
+        quadratic_bound(problem, 5)[0],
+        *split_bounds(problem, upper, 8, 4),
+    ]
+    for result in (reformulation_bound(problem, upper, sweeps=40), cone_bound(problem, upper, steps=12)):
+        found += [] if result is None else [result.bound]
+    tree = permutation_search(problem, node_limit=20, sweeps=20)
+    found += [] if tree is None else [tree.coupling_bound]
+    search = CouplingSearch(problem)
+    search.run(upper, 0.01, math.inf, 2)
+    return [*found, search.bound]
+
+
+def least(problem: Problem, rng: np.random.Generator) -> float:
+    """Least objective of all permutations, where they are plans, and of a few local optima."""
+    n, m = problem.shape
+    p, q = problem.p, problem.q
+    plans, options = [], Descent(schedule_for(n, m), max_iter=15)
+    if n == m and np.all(p == p[0]) and np.all(q == p[0]):
+        plans = [Plan.from_permutation(np.array(s), p) for s in itertools.permutations(range(n))]
+    for _ in range(3):
+        T = round_to_marginals(rng.random((n, m)) ** 4 * p[:, None] * q, p, q)
+        start = Plan((n, m), matrix=T)
+        plans.append(descend(problem.normalised()[0], start, "random", options).plan)
+    return min(float(objective(problem, plan)) for plan in plans)
+
+
+def chunk(seed: int) -> dict:
+    """Check some problems; counts, and the largest excess of a bound over the best plan in units of the costs."""
+    rng = np.random.default_rng(seed)
+    twists: Counter[str] = Counter()
+    checked, above, worst = 0, [], -math.inf
+    for k in range(CHUNK):
+        twist, problem = draw(rng)
+        upper = least(problem, rng)
+        twists[twist] += 1
+        scale = problem.size + (0 if problem.M is None else float(np.abs(problem.M).max()))
+        for bound in bounds(problem, upper):
+            checked += 1
+            excess = float(bound.value) - upper
+            worst = max(worst, excess / (scale or 1.0))
+            if not excess <= 0:
+                above.append(
+                    {"problem": k, "twist": twist, "theorem": bound.theorem, "excess": excess / (scale or 1.0)}
+                )
+    return {"seed": seed, "problems": CHUNK, "bounds": checked, "above": above, "worst": worst, "twists": dict(twists)}
+
+
+def run() -> None:
+    """Check all chunks on all processors and write the record."""
+    begin, rows = time.perf_counter(), []
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for row in pool.map(chunk, range(PROBLEMS // CHUNK)):
+            rows.append(row)
+            count, bad = sum(r["problems"] for r in rows), sum(len(r["above"]) for r in rows)
+            print(f"validity {count} problems, {bad} bounds above, {time.perf_counter() - begin:.0f} s", flush=True)
+    record.write("validity", {"problems": PROBLEMS, "largest_n": 5, "gwfast": gwfast.__version__}, rows)
+
+
+if __name__ == "__main__":
+    run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 
 import networkx as nx
 import numpy as np
@@ -46,6 +47,7 @@ ANYTIME = {
     "sbm": {QUICK: 0.91, LONG: 0.45},
 }
 SMALL = {"cloud": 16, "squared cloud": 16, "co-activation": 16, "ba paths": 16, "normal": 12, "er": 14, "sbm": 14}
+PAIRS = 20  # of small graphs
 SEARCHES = (("co-activation", 40, 2.0), ("cloud", 24, 2.0), ("squared cloud", 30, 1.0), ("normal", 14, 1.0))
 
 
@@ -197,15 +199,45 @@ def planar(n: int, dimension: int, seed: int) -> dict:
 def atlas(pairs: int) -> dict:
     """Total time to solve random pairs of small graphs of equal size, in permutation form."""
     rng = np.random.default_rng(0)
-    graphs = [g for g in nx.graph_atlas_g() if len(g) >= 2]
+    _atlas()
     solved, begin = 0, time.perf_counter()
     for _ in range(pairs):
-        first = graphs[rng.integers(len(graphs))]
-        same = [g for g in graphs if len(g) == len(first)]
-        second = same[rng.integers(len(same))]
-        result = permutation_search(problem_of(nx.to_numpy_array(first), nx.to_numpy_array(second)))
+        result = permutation_search(problem_of(*atlas_pair(rng, 2)))
         solved += result.stop.name == "OPTIMAL"
     return {"class": "graph atlas", "n": 7, "pairs": pairs, "solved": solved, "search_s": time.perf_counter() - begin}
+
+
+@cache
+def _atlas() -> list[nx.Graph]:
+    return nx.graph_atlas_g()
+
+
+def atlas_pair(rng: np.random.Generator, least: int) -> tuple[np.ndarray, np.ndarray]:
+    """Adjacency of two graphs of one size, `least` to 7 nodes."""
+    graphs = [g for g in _atlas() if len(g) >= least]
+    first = graphs[rng.integers(len(graphs))]
+    same = [g for g in graphs if len(g) == len(first)]
+    return nx.to_numpy_array(first), nx.to_numpy_array(same[rng.integers(len(same))])
+
+
+def couplings(seed: int, seconds: float, gap: float) -> dict:
+    """Gap over couplings between two small graphs, whose costs are indefinite, and how far the cone alone gets."""
+    C1, C2 = atlas_pair(np.random.default_rng(seed), 6)
+    permutation = permutation_search(problem_of(C1, C2))
+    result = gwfast.exact_gw(C1, C2, rtol=gap, time_limit=seconds)
+    proved = {b.theorem: float(b.value) for b in result.certificate.bounds}
+    best = max(value for theorem, value in proved.items() if theorem != "coupling-search")
+    upper = float(result.value)
+    return {
+        "class": "graph atlas",
+        "n": len(C1),
+        "seed": seed,
+        "upper": upper,
+        "best_permutation": float(objective(problem_of(C1, C2), permutation.plan)),
+        "gap_before": _gap(upper, best) if upper > 0 else 0.0,
+        "gap": result.gap,
+        "seconds": result.seconds,
+    }
 
 
 def cheap(kind: str, n: int, seed: int) -> dict:
@@ -250,6 +282,8 @@ def run_searches() -> None:
                 if n == 200 or seed == 0:
                     _keep(rows, {"suite": "cheap", "asked_s": asked, **cheap(kind, n, seed)})
     _keep(rows, {"suite": "permutations", "asked_s": 60.0, **atlas(300)})
+    for seed in range(PAIRS):
+        _keep(rows, {"suite": "couplings", **couplings(seed, 10.0, 1e-3)})
     record.write("searches", {"seeds": SEEDS}, rows)
 
 

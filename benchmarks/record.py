@@ -16,6 +16,16 @@ FOLDER = Path(__file__).parent / "records"
 PACKAGES = ("numpy", "scipy", "pot", "numba", "torch", "ott-jax", "jax")
 
 
+def processor() -> str:
+    """Model name of the processor, the architecture where it is not told."""
+    listing = Path("/proc/cpuinfo")
+    if listing.exists():
+        for line in listing.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
 def environment() -> dict[str, object]:
     """Commit (marked where the tree is dirty), versions, machine and threads."""
 
@@ -34,6 +44,7 @@ def environment() -> dict[str, object]:
         "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),
         "machine": platform.machine(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": int(os.environ.get("OMP_NUM_THREADS", "0")) or None,
         "versions": versions,

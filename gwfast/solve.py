@@ -248,7 +248,7 @@ def lower_bound(
     time_limit: float | None = None,
     memory_limit: float | None = None,
 ) -> Certificate:
-    """Prove lower bounds of the (fused) Gromov-Wasserstein objective, without a plan.
+    """Prove lower bounds of the (fused) Gromov-Wasserstein objective; no plan is asked for or handed back.
 
     Parameters
     ----------
@@ -272,7 +272,8 @@ def lower_bound(
     Notes
     -----
     "sort": O(n^2); "rows" and "spectral": O(n^3) and a few linear programs, O(n^2) memory; "dual": quadratic and
-    Lagrangian bounds and the level-1 reformulation, O((nm)^2) a sweep; "prove": cones, boxes, trees.  See docs/theory.
+    Lagrangian bounds and the level-1 reformulation, O((nm)^2) a sweep; "prove": cones, boxes, trees.  The last two find
+    a plan first, as `exact_gw` does: its objective sets their step lengths and their stop, never a bound.
 
     Examples
     --------
@@ -284,7 +285,11 @@ def lower_bound(
     _check.choice(effort, EFFORTS, "effort")
     aim = _aim(effort, time_limit, memory_limit, 0.0)
     request = make_request(C1, C2, p, q, M, alpha)
-    return request.certificate(Certificate(lower_bounds(request.taped or request.problem, effort, aim)))
+    problem = request.problem
+    if effort in ("dual", "prove"):
+        aim.plan = best_descent(problem, Descent(schedule_for(*problem.shape), deadline=aim.deadline)).plan
+        aim.upper = item(plan_bound(problem, aim.plan).value)
+    return request.certificate(Certificate(lower_bounds(request.taped or problem, effort, aim)))
 
 
 def certify(

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.record import processor
 from experiments.shared.threads import threads_in_force
 
 PACKAGES = ("numpy", "scipy", "pot", "numba", "networkx", "torch", "transformers", "tokenizers", "ott-jax", "cajal")
@@ -30,16 +31,6 @@ def commit() -> str:
 
     changed = git("status", "--porcelain", "--untracked-files=no", "--", "gwfast", "gwfast_llm", "experiments/*.py")
     return git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
-
-
-def processor() -> str:
-    """Model name of the processor, the architecture where it is not told."""
-    listing = Path("/proc/cpuinfo")
-    if listing.exists():
-        for line in listing.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def environment() -> Row:

@@ -34,6 +34,12 @@ def test_a_proof_that_no_limit_cuts_repeats_to_the_bit():
     assert [b.value for b in first.bounds] == [b.value for b in second.bounds]
 
 
+def test_a_lower_bound_is_as_good_without_the_callers_plan():
+    x, y = noisy_pair(16, 0.1)
+    value = gwfast.exact_gw(x, y).value
+    assert 0.999 * value <= gwfast.lower_bound(x, y, effort="dual", time_limit=60).lower <= value
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_noisy_copy_is_proved(weighted):
     x, y = noisy_pair(12, 0.1)

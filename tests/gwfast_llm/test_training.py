@@ -1,4 +1,4 @@
-"""The trainer: what must not change the numbers does not, on small models with random weights."""
+"""The trainer: what must not change the numbers does not, on small models; one file, as one run is the yardstick."""
 
 import dataclasses
 import json

@@ -7,11 +7,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gwfast_llm.cli import config_parser, guard, parse
 from gwfast_llm.config import FuseConfig
 from gwfast_llm.errors import FusionError
+
+if TYPE_CHECKING:
+    from gwfast_llm.setup import PreparedRun
 
 DESCRIPTION = """Run each source once over the data and keep its top-k logits on disk.
 
@@ -76,8 +79,8 @@ def check_disks(stores: Sequence[tuple[Path, int]]) -> None:
 def _run(options: Any, config: FuseConfig | None) -> int:
     if config is None:
         raise FusionError("--config is missing; give the configuration of a fusion")
-    from gwfast_llm.setup import identity_of, online_source, prepare_run
-    from gwfast_llm.store import TYPES, bytes_per_token, write_store
+    from gwfast_llm.setup import kept_logits, prepare_run
+    from gwfast_llm.store import TYPES, bytes_per_token
 
     if options.dtype not in TYPES:
         raise FusionError(f"--dtype is {options.dtype!r}; expected one of {', '.join(TYPES)}")
@@ -91,32 +94,32 @@ def _run(options: Any, config: FuseConfig | None) -> int:
         print(note)
     plans = []
     for source, tokenizer, rows in zip(config.sources, run.tokenizers[1:], run.rows[1:]):
-        keep = config.objective.source_top_k or max(tokenizer.get_vocab().values()) + 1
+        keep = kept_logits(config, tokenizer)
         tokens = sum(len(row.ids) - row.prompt_length for row in rows)
         size = tokens * bytes_per_token(keep, options.dtype)
         print(
             f"source {source.label}: {len(rows)} examples, {tokens} answer tokens, {spell_bytes(size)} at "
             f"{keep} logits a token, into {source.cache}"
         )
-        plans.append((source, tokenizer, rows, keep, size))
-    check_disks([(Path(plan[0].cache).expanduser(), plan[4]) for plan in plans])
-    for source, tokenizer, rows, keep, _ in plans:
-        online = online_source(source, tokenizer, rows, keep, run.size)
-        _fill(source, online, keep, options.dtype, identity_of(source, tokenizer), write_store)
+        plans.append((Path(source.cache).expanduser(), size))
+    check_disks(plans)
+    for number, (folder, _) in enumerate(plans):
+        _fill(config, number, run, options.dtype, folder)
     return 0
 
 
-def _fill(source: Any, online: Any, keep: int, dtype: str, identity: Any, write_store: Any) -> None:
+def _fill(config: FuseConfig, number: int, run: PreparedRun, dtype: str, folder: Path) -> None:
     from tqdm import tqdm
 
+    from gwfast_llm.setup import store_source
+
     started = time.perf_counter()
-    folder = Path(source.cache).expanduser()
-    with tqdm(total=len(online.rows), desc=f"source {source.label}", unit="example") as bar:
+    with tqdm(total=len(run.examples), desc=f"source {config.sources[number].label}", unit="example") as bar:
 
         def progress(done: int, total: int) -> None:
             bar.update(done - bar.n)
 
-        computed = write_store(folder, online, identity, keep, dtype, progress)
+        computed = store_source(config, number, run, dtype, progress)
     size = sum(path.stat().st_size for path in folder.iterdir())
     seconds = time.perf_counter() - started
     print(f"{folder}: {spell_bytes(size)}, {computed} shards computed in {seconds:.0f} s")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from gwfast_llm.files import read_examples
 from gwfast_llm.fingerprint import model_fingerprint, template_fingerprint, tokenizer_fingerprint
 from gwfast_llm.loading import load_model, load_tokenizer, memory_message
 from gwfast_llm.signal import OnlineSource, Remembered, Source
-from gwfast_llm.store import Identity, StoredSource
+from gwfast_llm.store import Identity, StoredSource, write_store
 from gwfast_llm.trouble import out_of_memory
 
 REMEMBERED_BYTES = 2**30  # sources whose answers fit into this much memory are asked once an example
@@ -86,6 +86,41 @@ def online_source(
         if torch.cuda.is_available():
             model = model.to("cuda")
     return OnlineSource(config.label, model, tokenizer, rows, keep, train_size)
+
+
+def kept_logits(config: FuseConfig, tokenizer: Any) -> int:
+    """Logits a token that a store of a source holds: those asked for, or all of the vocabulary."""
+    return config.objective.source_top_k or max(tokenizer.get_vocab().values()) + 1
+
+
+def store_source(
+    config: FuseConfig, number: int, run: PreparedRun, dtype: str, progress: Callable[[int, int], None]
+) -> int:
+    """Run one source over the data of a run and keep what it says in its cache folder.
+
+    Parameters
+    ----------
+    config : FuseConfig
+        The run; the source needs a folder in ``cache``.
+    number : int
+        Which of its sources.
+    run : PreparedRun
+        Tokenized for all of them.
+    dtype : {"float16", "bfloat16", "float32"}
+        Type of the log-probabilities on disk.
+    progress : callable
+        Called with (examples done, examples in all).
+
+    Returns
+    -------
+    int
+        Number of shards that were computed now; a stopped run goes on where it was.
+    """
+    source, tokenizer, rows = config.sources[number], run.tokenizers[1 + number], run.rows[1 + number]
+    assert source.cache, "checked by the callers"
+    keep = kept_logits(config, tokenizer)
+    online = online_source(source, tokenizer, rows, keep, run.size)
+    return write_store(Path(source.cache).expanduser(), online, identity_of(source, tokenizer), keep, dtype, progress)
 
 
 def open_source(

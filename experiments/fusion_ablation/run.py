@@ -29,7 +29,7 @@ EQUAL = (
     ("infigfusion", "uld", "graph", ((1.0, 0.1),)),
 )
 EQUAL_STEPS = 400
-STATED_MINUTES = 34.5
+STATED_MINUTES = 34.1
 
 
 def config() -> Row:

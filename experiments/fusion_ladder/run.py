@@ -17,7 +17,7 @@ RECORD = Record(Path(__file__).parent / "records")
 METHODS = ("sft", "gld", "infigfusion", "gld_aligned", "hellinger", "path")
 STEPS, SEEDS = 200, 5
 LOOKS = (0, STEPS // 2, STEPS)
-STATED_MINUTES = 6
+STATED_MINUTES = 5.9
 
 
 def config() -> Row:

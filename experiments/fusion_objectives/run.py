@@ -19,7 +19,7 @@ RECORD = Record(Path(__file__).parent / "records")
 STEPS = (200, 400)
 BEFORE = ("pivot", "A", "B", "Ap", "Bp")
 REPLAYED = ("sft", "infigfusion", "path")
-STATED_MINUTES = 28.5
+STATED_MINUTES = 28.2
 
 
 def config() -> Row:

@@ -25,7 +25,7 @@ QUERIES, NEIGHBOURS = 6, 5
 SAME = 1e-6  # relative difference of objectives up to which two count as one
 DATA = ("molecules", "neurons")
 EFFORTS = ("sort", "rows", "spectral")
-STATED_MINUTES = 5
+STATED_MINUTES = 4.5
 
 
 def config(data: bool) -> Row:

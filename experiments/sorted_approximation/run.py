@@ -21,7 +21,7 @@ SMALL, PAIRS = 20, 40
 KINDS = ("cloud", "squared cloud", "sbm", "ba paths", "co-activation")
 PIVOTS = ("pivot", "strong")
 FUSION_SEEDS = 3
-STATED_MINUTES = 1
+STATED_MINUTES = 0.9
 
 
 def config() -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from gwfast_llm.tiny import recipes
 from gwfast_llm.tiny.tasks import ALL_TASKS, EXACT_TASKS, Problem, draw_each
 from gwfast_llm.workers import Job, Workers
 
+SOURCES = ("A", "B")
 FUSED_TASKS = "MNABDSL"
 FUSED_TEXTS = "MN"  # dialects of the sources; O is the pivot's own and shows what it forgets
 TEST_SEED = 999
@@ -75,6 +77,7 @@ def objective_config(name: str, size: Size, seed: int) -> tuple[ObjectiveConfig,
         warmup_steps=min(20, size.steps),
         seed=seed,
         log_every=max(1, size.steps // 40),
+        save_every=size.steps // 2,
         # diagnostics of the first seed are enough to show, and take as long as a third of the training
         interval_every=size.interval_every if seed == 0 else 0,
         diagnose=98 if seed == 0 else 0,
@@ -82,7 +85,12 @@ def objective_config(name: str, size: Size, seed: int) -> tuple[ObjectiveConfig,
     if name == "sft_short":
         steps = max(1, size.steps // 4)
         train = dataclasses.replace(
-            train, steps=steps, lr=5e-4, warmup_steps=min(20, steps), log_every=max(1, steps // 20)
+            train,
+            steps=steps,
+            lr=5e-4,
+            warmup_steps=min(20, steps),
+            log_every=max(1, steps // 20),
+            save_every=max(1, steps // 2),
         )
         return ObjectiveConfig(preset="sft", source_top_k=0), train
     preset = {"sft": "sft", "infigfusion": "infigfusion", "path": "path"}[name]
@@ -98,6 +106,13 @@ def build_job(recipe: recipes.ModelRecipe, progress) -> str:
     from gwfast_llm.tiny.build import build_model
 
     return str(build_model(recipe, progress))
+
+
+def cache_job(config: FuseConfig, number: int, progress) -> int:
+    """Worker job: run one source of a fusion once and keep what it says, exactly, in its cache folder."""
+    from gwfast_llm.setup import prepare_run, store_source
+
+    return store_source(config, number, prepare_run(config, config.sources), "float32", progress)
 
 
 def fusion_job(config: FuseConfig, tests: str, keep: str, progress) -> tuple[list[dict[str, Any]], list[Score], float]:
@@ -183,9 +198,10 @@ def run_default(size_name: str, scratch: Path, seeds: int | None = None) -> Defa
         return 8.0 if seed == 0 and size.steps > 50 else 1.0
 
     # Expected times only, to say from the start how long the whole takes; the jobs themselves need the built models.
+    caching = Stage("caching the sources", [Job(_stored(s, n), cache_job, (), 3.0) for s in repeats for n in SOURCES])
     fusing = Stage("fusing", [Job(f"{n}, seed {s}", fusion_job, (), seconds(n, s)) for s, n in names])
     scoring = Stage("scoring the models before fusion", [Job(n, score_job, (), 3.0) for n in ("pivot", "A", "B")])
-    board = Board([build, scoring, fusing], lanes)
+    board = Board([build, scoring, caching, fusing], lanes)
     with Workers(lanes) as workers:
         board.start(build)
         built = workers.run(build.jobs, board.progress, board.tick)
@@ -198,11 +214,20 @@ def run_default(size_name: str, scratch: Path, seeds: int | None = None) -> Defa
             objective, train = objective_config(name, size, seed)
             configs[seed, name] = FuseConfig(
                 pivot=ModelConfig(folders["pivot"]),
-                sources=[SourceConfig(folders["A"], name="A"), SourceConfig(folders["B"], name="B")],
+                sources=[
+                    SourceConfig(folders[n], name=n, cache=str(scratch / "cache" / f"{n}-{seed}")) for n in SOURCES
+                ],
                 data=DataConfig(str(pools[seed]), str(data / "validation.jsonl"), max_length=96, end_token=False),
                 objective=objective,
                 train=train,
             )
+        caching.jobs = [
+            Job(_stored(seed, name), cache_job, (configs[seed, "path"], number), 3.0)
+            for seed in repeats
+            for number, name in enumerate(SOURCES)
+        ]
+        board.start(caching)
+        workers.run(caching.jobs, board.progress, board.tick)
         models = {name: scratch / "models" / name for _, name in names}
         fusing.jobs = [
             Job(
@@ -216,6 +241,7 @@ def run_default(size_name: str, scratch: Path, seeds: int | None = None) -> Defa
         board.start(fusing)
         fused = workers.run(fusing.jobs, board.progress, board.tick)
     board.say("writing the report")
+    shutil.rmtree(scratch / "cache")
     contenders = [
         Contender("pivot before", "the pivot as it was", [before["pivot"]], trained=False),
         Contender("source A", f"expert of {first.expert_of}", [before["A"]], trained=False),
@@ -237,6 +263,10 @@ def run_default(size_name: str, scratch: Path, seeds: int | None = None) -> Defa
         "fusions": {f"{name}, seed {seed}": c.as_dict() for (seed, name), c in configs.items()},
     }
     return DefaultRun(contenders, metrics, config, models)
+
+
+def _stored(seed: int, name: str) -> str:
+    return f"source {name}, seed {seed}"
 
 
 def _title(recipe: recipes.ModelRecipe) -> str:

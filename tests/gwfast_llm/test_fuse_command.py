@@ -54,6 +54,10 @@ def test_smoke_run_leaves_records_and_plots(smoke):
     folder = home / "runs" / "tiny-001"
     config = json.loads((folder / "config.json").read_text())
     assert config["size"] == "smoke"
+    # through stores and checkpoints, as any other fusion; the stores are left behind by nobody
+    assert all(source["cache"] for run in config["fusions"].values() for source in run["sources"])
+    assert all(run["train"]["save_every"] for run in config["fusions"].values())
+    assert not (folder / "cache").exists()
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     names = {row["objective"] for row in rows if "loss" in row}
     assert names == {"sft_short", "sft", "infigfusion", "path"}

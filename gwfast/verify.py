@@ -10,13 +10,14 @@ from typing import Any
 from gwfast._array import item
 from gwfast.bounds.cone_dual import ConeDual
 from gwfast.bounds.entries import ENTRIES, second_lower_bound
-from gwfast.bounds.one_feature import ONE_FEATURE, fit, one_feature_bound
+from gwfast.bounds.one_feature import ONE_FEATURE, one_feature_bound
 from gwfast.bounds.reformulation_dual import ReformulationDual
 from gwfast.bounds.rows import ANOVA_ROWS, ROWS, row_bounds
 from gwfast.bounds.sorting import sorting_bounds
 from gwfast.bounds.spectral import EIGENVALUES, PROJECTED, eigenvalue_bounds
 from gwfast.certify import plan_bound, repaired
 from gwfast.errors import InputError
+from gwfast.ladder import one_feature_forms
 from gwfast.problem import Problem
 from gwfast.request import make_request
 from gwfast.result import Bound, Certificate
@@ -132,6 +133,5 @@ def _proofs(problem: Problem, certificate: Certificate, named: set[str]) -> Iter
 
 
 def _one_feature(problem: Problem) -> tuple[Bound, ...]:
-    x = fit(problem.x)
-    y = None if x is None else fit(problem.y)
-    return () if x is None or y is None else (one_feature_bound(problem, x, y),)
+    family = one_feature_forms(problem)
+    return () if family is None else (one_feature_bound(problem, *family),)

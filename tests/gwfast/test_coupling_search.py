@@ -96,6 +96,10 @@ def test_two_points_are_solved(seed, kinds, symmetric, weighted):
     assert search.bound.value <= least
     assert stop is Stop.OPTIMAL
     assert search.bound.value >= least - 2e-3 * least - 1e-9 * problem.size
+    # an aim above the optimum: now nothing but the parts keeps the bound below it
+    loose = CouplingSearch(problem)
+    loose.run(1.2 * least + 0.05 * problem.size, 1e-3, time.perf_counter() + 20, 60)
+    assert loose.bound.value <= least
 
 
 def test_couplings_better_than_permutations_are_proved():
@@ -117,7 +121,7 @@ def test_no_plan_is_below_the_bound(case):
     search = CouplingSearch(problem)
     before = -math.inf
     for parts in (1, 3, 10):
-        search.run(least, 1e-3, math.inf, parts)
+        search.run(1.2 * least + 0.05 * case.size, 1e-3, math.inf, parts)  # an aim that does not hold the bound down
         assert before <= search.bound.value <= least * (1 + 1e-12) + 1e-15 * case.size
         before = search.bound.value
     assert float(objective(problem, search.plan)) >= before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,7 @@ def with_adapters(model: Any, lora: LoraConfig) -> Any:
         raise FusionError(f"lora.targets {lora.targets!r}: {str(problem).splitlines()[0]}") from None
 
 
-def chunk_of(config: FuseConfig, model: Any, longest: int, sharded: bool) -> int:
+def chunk_of(config: FuseConfig, model: Any, longest: int) -> int:
     """Positions at which logits exist at one time, chosen where ``train.chunk`` is -1.
 
     Parameters
@@ -88,13 +87,9 @@ def chunk_of(config: FuseConfig, model: Any, longest: int, sharded: bool) -> int
         The pivot.
     longest : int
         Tokens of the longest example.
-    sharded : bool
-        Whether the model is sharded; DeepSpeed gathers the output layer only while it runs as a whole.
     """
     if config.train.chunk >= 0:
         return config.train.chunk
     if scaled_by(model) or config.objective.weights["gld_aligned"]:
-        return 0
-    if sharded and os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
         return 0
     return automatic_chunk(config.train.batch_size * longest, model.get_output_embeddings().weight.shape[0])

@@ -121,21 +121,22 @@ class ChunkedHead:
             )
         self.pending: Request | None = None
         self._chunk = chunk
-        layer = model.get_output_embeddings()
-        self._layer = layer.forward
-        layer.forward = self._forward
+        self._layer = model.get_output_embeddings()
+        self._whole = self._layer.forward
+        self._layer.forward = self._forward
 
     def _forward(self, hidden: Tensor) -> Any:
         request, self.pending = self.pending, None
         if request is None:
-            return self._layer(hidden)
+            return self._whole(hidden)
         chosen = request.chosen(hidden)
         sums, asked, values, ids = [], [], [], []
-        for start in range(0, max(1, len(chosen)), self._chunk):
+        for start in range(0, self._chunk * self._number(chosen), self._chunk):
             stop = start + self._chunk
             arguments = (chosen[start:stop], request.asked[start:stop], request.kept)
             if torch.is_grad_enabled():
-                found: Any = checkpoint(self._one, *arguments, use_reentrant=False)
+                # unchecked: DeepSpeed empties weights after the recomputation, and gathers them where they are used
+                found: Any = checkpoint(self._one, *arguments, use_reentrant=False, determinism_check="none")
             else:
                 found = self._one(*arguments)
             for own, piece in zip((sums, asked, values, ids), found):
@@ -146,8 +147,15 @@ class ChunkedHead:
             kept = TopK(torch.cat(values), torch.cat(ids), logsumexp)
         return ChunkedOutput(logsumexp, torch.cat(asked), kept)
 
+    def _number(self, chosen: Tensor) -> int:
+        """Number of chunks: where DeepSpeed has sharded the layer all processes gather it as often."""
+        number = torch.tensor(max(1, -(-len(chosen) // self._chunk)), device=chosen.device)
+        if hasattr(self._layer.weight, "ds_id"):
+            torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
+        return int(number)
+
     def _one(self, hidden: Tensor, asked: Tensor, how: Selection | None) -> tuple[Tensor, ...]:
-        logits = self._layer(hidden)
+        logits = self._layer(hidden)  # as a module, in the backward pass too: its hooks gather weights that are sharded
         picked = widened(logits.gather(1, asked))
         if how is None:
             return widened(logits).logsumexp(-1), picked

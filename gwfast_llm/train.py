@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from transformers import PrinterCallback, TrainerCallback, TrainerState, set_seed
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
@@ -123,7 +124,7 @@ def fuse(
         model, came = load_to_train(config.pivot, bool(config.lora.rank))
     held = "" if config.lora.rank else held_note(config.pivot, came)
     check_vocabulary("pivot", model, tokenizer)
-    chunk = chunk_of(config, model, max(len(row.ids) for row in rows[0]), sharded)
+    chunk = chunk_of(config, model, max(len(row.ids) for row in rows[0]))
     if config.train.packing:
         check_separate(model)
     desk, notes = None, [*run.notes, *([held] if held else [])]
@@ -269,6 +270,7 @@ def _whole_model(trainer: FusionTrainer, config: FuseConfig) -> Any:
     trained = trainer.accelerator.unwrap_model(trainer.model)
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        unset_hf_deepspeed_config()  # else the fresh model would be sharded too, while it is loaded
         trained = with_adapters(load_to_train(config.pivot, bool(config.lora.rank))[0], config.lora)
         if trainer.is_world_process_zero():
             trained.load_state_dict(weights)

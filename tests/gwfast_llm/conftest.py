@@ -9,6 +9,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import pytest
 import torch
 
+from fusing import command, config_file
+
 torch.set_num_threads(1)
 
 
@@ -45,3 +47,12 @@ def home(tmp_path_factory, tokenizers, examples):
     write_examples(folder / "train.jsonl", examples[:32])
     write_examples(folder / "held-out.jsonl", examples[32:])
     return folder
+
+
+@pytest.fixture(scope="session")
+def whole_run(home, tmp_path_factory):
+    """Folder of an undisturbed run of the fuse command in one process."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = command("--config", config_file(folder / "c.yaml", home, 12), "--runs", folder, "--name", "r")
+    assert done.returncode == 0, done.stderr
+    return folder / "r"

@@ -379,11 +379,11 @@ def test_the_chunk_is_chosen_by_size(home):
     config = configuration(home)
     model = AutoModelForCausalLM.from_pretrained(home / "pivot")
     assert config.train.chunk == -1
-    assert train.chunk_of(config, model, 96, False) == 0  # small: whole logits
-    assert train.chunk_of(config, model, 10**6, False) > 0
+    assert train.chunk_of(config, model, 96) == 0  # small: whole logits
+    assert train.chunk_of(config, model, 10**6) > 0
     fixed = dataclasses.replace(config, train=dataclasses.replace(config.train, chunk=7))
-    assert train.chunk_of(fixed, model, 10**6, False) == 7
+    assert train.chunk_of(fixed, model, 10**6) == 7
     aligned = dataclasses.replace(config, objective=ObjectiveConfig(preset="custom", gld_aligned=1.0))
-    assert train.chunk_of(aligned, model, 10**6, False) == 0
+    assert train.chunk_of(aligned, model, 10**6) == 0
     model.config.final_logit_softcapping = 30.0
-    assert train.chunk_of(config, model, 10**6, False) == 0
+    assert train.chunk_of(config, model, 10**6) == 0

@@ -1,21 +1,17 @@
-"""The trainer: what must not change the numbers does not, on small models; one file, as one run is the yardstick."""
+"""The trainer and its command: what must not change the numbers does not, on small models."""
 
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
-from accelerate.commands.launch import _validate_launch_command, launch_command_parser
-from accelerate.utils.launch import prepare_multi_gpu_env
-from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from fusing import command, config_file, environment, records, weights
 from gwfast_llm.combine import DenseStudent, batch_counts, batch_parts, part_names
 from gwfast_llm.config import (
     DataConfig,
@@ -221,59 +217,6 @@ def test_logits_that_are_not_finite_name_the_source(home, tmp_path):
 # --- the command on one's own models
 
 
-def yaml(path, home, steps, batch_size=4, save_every=0, **more):
-    # 29 examples: the last batch of an epoch is small, and one of two processes has nothing of it
-    data = path.with_name("train-29.jsonl")
-    data.write_text("".join((home / "train.jsonl").read_text().splitlines(keepends=True)[:29]))
-    import yaml as library
-
-    content = {
-        "pivot": {"model": str(home / "pivot")},
-        "sources": [{"model": str(home / "A"), "name": "A"}, {"model": str(home / "B"), "name": "B"}],
-        "data": {
-            "train": str(data),
-            "validation": str(home / "held-out.jsonl"),
-            "max_length": 96,
-            "end_token": False,
-        },
-        "objective": {"preset": "path", "source_top_k": 0},
-        "train": {
-            "steps": steps,
-            "batch_size": batch_size,
-            "lr": 0.003,
-            "log_every": 2,
-            "save_every": save_every,
-            "eval_every": 4,
-            "interval_every": 4,
-            **more,
-        },
-    }
-    path.write_text(library.safe_dump(content))
-    return path
-
-
-def environment():
-    return {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-
-
-def command(*arguments):
-    line = [sys.executable, "-m", "gwfast_llm.fuse", *map(str, arguments)]
-    return subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=300, check=False)
-
-
-def records(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-@pytest.fixture(scope="module")
-def whole_run(home, tmp_path_factory):
-    """An undisturbed run of the command."""
-    folder = tmp_path_factory.mktemp("whole")
-    done = command("--config", yaml(folder / "c.yaml", home, 12), "--runs", folder, "--name", "r")
-    assert done.returncode == 0, done.stderr
-    return folder / "r"
-
-
 def test_command_fuses_own_models(whole_run):
     assert AutoModelForCausalLM.from_pretrained(whole_run / "model").config.hidden_size == 16
     rows = records(whole_run)
@@ -289,7 +232,7 @@ def test_command_fuses_own_models(whole_run):
 
 def test_killed_run_resumes_to_the_same_bits(home, tmp_path, capsys):
     def start(name):
-        path = yaml(tmp_path / "c.yaml", home, 60, save_every=4)
+        path = config_file(tmp_path / "c.yaml", home, 60, save_every=4)
         line = [sys.executable, "-m", "gwfast_llm.fuse", "--config", path, "--runs", tmp_path, "--name", name]
         return subprocess.Popen(
             list(map(str, line)), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -317,90 +260,13 @@ def test_killed_run_resumes_to_the_same_bits(home, tmp_path, capsys):
     assert "another configuration (train.lr)" in capsys.readouterr().err
     done = command("--config", path, "--runs", tmp_path, "--name", "killed", "--resume")
     assert done.returncode == 0, done.stderr
-    first, second = (load_file(tmp_path / n / "model" / "model.safetensors") for n in ("whole", "killed"))
+    first, second = (weights(tmp_path / name) for name in ("whole", "killed"))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert records(tmp_path / "whole") == records(tmp_path / "killed")
 
 
 def test_nothing_to_resume_is_said(home, tmp_path, capsys):
-    path = yaml(tmp_path / "c.yaml", home, 2)
+    path = config_file(tmp_path / "c.yaml", home, 2)
     assert fuse_command(["--config", str(path), "--runs", str(tmp_path), "--name", "x", "--resume"]) == 2
     assert "nothing to resume" in capsys.readouterr().err
     assert not list(tmp_path.glob(".x*"))
-
-
-def launched(home, tmp_path, name, program=("-m", "gwfast_llm.fuse"), flags=(), **variables):
-    path = yaml(tmp_path / "c.yaml", home, 12, batch_size=2)
-    line = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
-        *(*program, "--config", path, "--runs", tmp_path, "--name", name, *flags),
-    ]
-    return subprocess.run(
-        list(map(str, line)),
-        env={**environment(), **variables},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def agrees(one, two):
-    """Losses and held-out objective of two runs, to a relative 1e-4 (sums in another order, twelve steps)."""
-    rows = [[row for row in records(run) if {"loss", "eval_loss"} & row.keys()] for run in (one, two)]
-    for a, b in zip(*rows, strict=True):
-        assert a.keys() == b.keys()
-        for name in ("loss", "sft", "path", "eval_loss", "eval_path"):
-            if name in a:
-                assert a[name] == pytest.approx(b[name], rel=1e-4), (name, a["step"])
-    weights = [load_file(run / "model" / "model.safetensors") for run in (one, two)]
-    assert weights[0].keys() == weights[1].keys()
-    for name, value in weights[0].items():
-        torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-5)
-
-
-def test_two_processes_give_the_losses_of_one(home, tmp_path, whole_run):
-    done = launched(home, tmp_path, "two")
-    assert done.returncode == 0, done.stderr[-3000:]
-    agrees(whole_run, tmp_path / "two")
-    ends = [[row["gw_upper"] for row in records(run) if "gw_upper" in row] for run in (whole_run, tmp_path / "two")]
-    assert ends[1] == pytest.approx(ends[0], rel=1e-4)
-
-
-def test_accelerate_shards_by_our_file_without_changing_the_run(home, tmp_path, whole_run):
-    """FSDP2 with the settings of examples/accelerate/fsdp2.yaml, chunks, packed rows and checkpoints."""
-    program = [str(Path(__file__).with_name("fsdp2.py"))]
-    flags = ["--train.chunk", "9", "--train.packing", "true", "--train.save_every", "4"]
-    done = launched(home, tmp_path, "two", program, flags, **fsdp_settings())
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "SHARDED FSDP2 DTensor\n" in done.stderr
-    agrees(whole_run, tmp_path / "two")
-
-
-def fsdp_settings():
-    """What `accelerate launch` would tell two processes, in single precision."""
-    file = Path(__file__).parents[2] / "examples" / "accelerate" / "fsdp2.yaml"
-    line = ["--config_file", str(file), "--num_processes", "2", "--mixed_precision", "no", "script.py"]
-    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(line))
-    found = prepare_multi_gpu_env(arguments)
-    return {name: value for name, value in found.items() if name.startswith(("ACCELERATE_", "FSDP_"))}
-
-
-def test_sharded_model_gives_the_losses_of_a_whole_one(home):
-    """FSDP over two processes (gloo), whole logits and chunks, against one process."""
-    script = Path(__file__).with_name("sharded.py")
-
-    def run(shards):
-        launcher = [sys.executable]
-        if shards > 1:
-            launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(shards)]
-        line = [*launcher, str(script), str(home), str(shards)]
-        done = subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=200, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads(next(text for text in done.stdout.splitlines() if text.startswith("{")))
-
-    one, two = run(1), run(2)
-    for chunk in ("0", "9"):
-        assert one[chunk]["kinds"] == ["Parameter"]
-        assert two[chunk]["kinds"] == ["DTensor"]
-        assert two[chunk]["losses"] == pytest.approx(one["0"]["losses"], rel=1e-4)

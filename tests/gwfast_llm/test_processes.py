@@ -1,0 +1,100 @@
+"""Two processes on CPUs give what one gives: copied (DDP), sharded by FSDP2 or DeepSpeed; also after a kill."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
+
+from fusing import agrees, command, config_file, launched, records, run, weights
+
+HERE = Path(__file__).parent
+AROUND = [str(HERE / "around.py")]
+KINDS = ["copied", "fsdp2", "zero3"]
+CHUNKED = ["--train.chunk", "9", "--train.packing", "true"]
+
+
+def settings(kind):
+    """What `accelerate launch` would tell two processes about our file, in single precision."""
+    if kind == "copied":
+        return {}
+    if kind == "zero3":
+        pytest.importorskip("deepspeed", reason="DeepSpeed is not installed")
+    file = HERE.parents[1] / "examples" / "accelerate" / f"{kind}.yaml"
+    line = ["--config_file", str(file), "--num_processes", "2", "--mixed_precision", "no", "script.py"]
+    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(line))
+    if kind == "fsdp2":
+        found = {**prepare_multi_gpu_env(arguments), "AS_GPUS": "1"}
+    else:
+        fields = yaml.safe_load(file.read_text())["deepspeed_config"]
+        arguments.deepspeed_fields_from_accelerate_config = ",".join(fields)
+        found = {**prepare_deepspeed_cmd_env(arguments)[1], "DS_ACCELERATOR": "cpu", "SHARD_ALL": "1"}
+    return {n: v for n, v in found.items() if n.startswith(("ACCELERATE_", "FSDP_", "AS_", "DS_", "SHARD_"))}
+
+
+def test_copies_give_the_losses_of_one(home, tmp_path, whole_run):
+    done = launched(home, tmp_path, "two")
+    assert done.returncode == 0, done.stderr[-3000:]
+    agrees(whole_run, tmp_path / "two")
+    ends = [[row["gw_upper"] for row in records(run) if "gw_upper" in row] for run in (whole_run, tmp_path / "two")]
+    assert ends[1] == pytest.approx(ends[0], rel=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "made_of"), [("fsdp2", "FSDP2 DTensor"), ("zero3", "ZeRO-3 Parameter 0")])
+def test_shards_by_our_file_give_the_losses_of_one(home, tmp_path, whole_run, kind, made_of):
+    """Sharded with the settings of examples/accelerate, in chunks, packed rows and with checkpoints."""
+    done = launched(home, tmp_path, "two", AROUND, [*CHUNKED, "--train.save_every", "4"], **settings(kind))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"SHARDED {made_of}" in done.stderr
+    agrees(whole_run, tmp_path / "two")
+
+
+def test_adapters_on_shards_give_the_losses_of_one(home, tmp_path):
+    """The output layer is frozen and sharded by DeepSpeed, its logits made in chunks."""
+    flags = [*CHUNKED, "--lora.rank", "2", "--train.gradient_checkpointing", "true"]
+    one = command("--config", config_file(tmp_path / "one.yaml", home, 12), "--runs", tmp_path, "--name", "one", *flags)
+    assert one.returncode == 0, one.stderr[-3000:]
+    done = launched(home, tmp_path, "two", AROUND, flags, **settings("zero3"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    agrees(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_processes_resume_to_the_same_bits(home, tmp_path, kind):
+    def start(name, *flags, **variables):
+        flags = ["--train.save_every", "4", *flags]
+        return launched(home, tmp_path, name, AROUND, flags, **settings(kind), **variables)
+
+    whole = start("whole")
+    assert whole.returncode == 0, whole.stderr[-3000:]
+    killed = start("killed", DIE_AT="6")
+    assert killed.returncode != 0
+    assert "SIGKILL" in killed.stderr
+    assert not (tmp_path / "killed").exists()
+    done = start("killed", "--resume")
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (weights(tmp_path / name) for name in ("whole", "killed"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert records(tmp_path / "whole") == records(tmp_path / "killed")
+
+
+def test_sharded_model_gives_the_losses_of_a_whole_one(home):
+    """FSDP over two processes (gloo), whole logits and chunks, against one process."""
+
+    def train(shards):
+        launcher = [sys.executable]
+        if shards > 1:
+            launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", shards]
+        done = run([*launcher, HERE / "sharded.py", home, shards])
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(next(text for text in done.stdout.splitlines() if text.startswith("{")))
+
+    one, two = train(1), train(2)
+    for chunk in ("0", "9"):
+        assert one[chunk]["kinds"] == ["Parameter"]
+        assert two[chunk]["kinds"] == ["DTensor"]
+        assert two[chunk]["losses"] == pytest.approx(one["0"]["losses"], rel=1e-4)

@@ -28,7 +28,7 @@ class Progress:
         """Print time, incumbent, bound, gap and what was just done."""
         if not self.show:
             return
-        gap = (aim.upper - aim.lower) / aim.upper if aim.upper > 0 and math.isfinite(aim.lower) else math.nan
+        gap = (aim.upper - aim.lower) / abs(aim.upper) if aim.upper and math.isfinite(aim.lower) else math.nan
         seconds = time.perf_counter() - self.begin
         ends = f"incumbent {aim.upper:<12.7g} bound {aim.lower:<12.7g} gap {100 * gap:7.3f} %"
         print(f"{seconds:8.2f} s   {ends}   {what}", file=sys.stderr, flush=True)

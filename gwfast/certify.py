@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gwfast._array import item, namespace
+from gwfast._array import Array, item, namespace
 from gwfast.bounds.rounding import unit
 from gwfast.errors import InputError
 from gwfast.ladder import Aim, climb
@@ -41,9 +41,16 @@ def repaired(problem: Problem, plan: Plan) -> tuple[Plan, float]:
     error = marginal_error(problem, plan)
     if error > 0.05:
         raise InputError(f"plan: its marginals differ from p and q by up to {error:.3g}; pass the p and q it is for")
-    if error > 1e-13:
+    rows, columns = plan.marginals()
+    if error > 1e-13 or _misses(rows, problem.p) or _misses(columns, problem.q):
         plan = Plan(plan.shape, matrix=round_to_marginals(plan.toarray(), problem.p, problem.q))
     return plan, error
+
+
+def _misses(found: Array, weights: Array) -> bool:
+    """Whether some points, light ones perhaps, do not have the mass they should."""
+    xp = namespace(weights)
+    return bool(xp.any(xp.abs(found - weights) > 1e-8 * weights))
 
 
 def marginal_error(problem: Problem, plan: Plan) -> float:

@@ -106,10 +106,11 @@ def one_feature_forms(problem: Problem) -> tuple[OneFeature, OneFeature] | None:
 def climb(problem: Problem, effort: str, aim: Aim) -> Iterator[Rung]:
     """Yield the rungs up to `effort`, cheapest first, until the aim is reached or its limits are.
 
-    Each bound says in `seconds` what it cost.  `aim.lower` and `aim.margin` are kept up to date.
+    The first is always climbed.  Each bound says in `seconds` what it cost.  `aim.lower` and `aim.margin` are kept up
+    to date.
     """
-    for make in _rungs(problem, effort, aim):
-        if aim.reached or aim.left <= 0:
+    for number, make in enumerate(_rungs(problem, effort, aim)):
+        if number and (aim.reached or aim.left <= 0):
             return
         begin = time.perf_counter()
         for rung in make():

@@ -124,10 +124,12 @@ def features(problem: Problem, plan: Plan) -> Array:
 
 def _structure(problem: Problem, plan: Plan) -> Array:
     if plan.is_dense:
-        return _expanded(problem, plan.matrix)
-    if plan.mass.shape[0] > _DIRECT and isinstance(problem.x, Gram) and isinstance(problem.y, Gram):
-        return _factored(problem.x, problem.y, plan)
-    return _pairs(problem.x, problem.y, plan)
+        value = _expanded(problem, plan.matrix)
+    elif plan.mass.shape[0] > _DIRECT and isinstance(problem.x, Gram) and isinstance(problem.y, Gram):
+        value = _factored(problem.x, problem.y, plan)
+    else:
+        return _pairs(problem.x, problem.y, plan)
+    return namespace(problem.p).clip(value, 0.0)  # a sum of squares, that cancellation may leave below 0
 
 
 def _pairs(x: Space, y: Space, plan: Plan) -> Array:

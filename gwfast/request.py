@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from gwfast import _check
-from gwfast._array import Array, cast_like, is_array, is_torch, item, namespace, needs_grad, scalar, scalar_down
+from gwfast._array import Array, cast_like, is_array, is_torch, item, namespace, needs_grad, scalar_down, scalar_up
 from gwfast.errors import InputError
 from gwfast.plan import Plan
 from gwfast.problem import Problem
@@ -67,12 +68,17 @@ class Request:
         return dense if filled > 2 * sum(T.shape) else Plan(self.problem.shape, *dense.atoms())
 
     def certificate(self, certificate: Certificate) -> Certificate:
-        """Return a certificate in the caller's number type, lower ends rounded down."""
-        bounds = tuple(replace(b, value=scalar_down(b.value, self.dtype)) for b in certificate.bounds)
+        """Return a certificate in the caller's number type, its ends rounded outwards."""
         upper = certificate.plan_value
-        if upper is not None:
-            upper = replace(upper, value=scalar(upper.value, self.dtype))
-        return replace(certificate, bounds=bounds, plan_value=upper)
+        return replace(
+            certificate,
+            bounds=tuple(self._bound(b, scalar_down) for b in certificate.bounds),
+            plan_value=None if upper is None else self._bound(upper, scalar_up),
+        )
+
+    def _bound(self, bound: Bound, rounded: Callable[[Any, Any], Any]) -> Bound:
+        value = rounded(bound.value, self.dtype)
+        return replace(bound, value=value, margin=bound.margin + abs(item(value) - item(bound.value)))
 
     def tape(self, bound: Bound, plan: Plan) -> Bound:
         """Give the plan's objective its envelope gradient: that of the objective at the fixed plan."""

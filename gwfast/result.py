@@ -112,14 +112,14 @@ class Certificate:
 
     @property
     def gap(self) -> float:
-        """(upper - lower) / upper; 0 where the interval is no wider than the rounding margins of its ends."""
+        """(upper - lower) / |upper|; 0 where the interval is no wider than the rounding margins of its ends."""
         upper, lower = item(self.upper), item(self.lower)
-        if not math.isfinite(upper):
+        if not math.isfinite(upper - lower):
             return math.inf
         margin = self.best.margin + (self.plan_value.margin if self.plan_value else 0.0)
-        if upper - lower <= 2 * margin or upper <= 0:
+        if upper - lower <= 2 * margin:
             return 0.0
-        return (upper - lower) / upper
+        return (upper - lower) / abs(upper) if upper else math.inf
 
     def __getitem__(self, theorem: str) -> Bound:
         for bound in self.bounds:
@@ -179,7 +179,7 @@ class Result:
 
     @property
     def gap(self) -> float:
-        """(upper - lower) / upper."""
+        """(upper - lower) / |upper|."""
         return self.certificate.gap
 
     @property

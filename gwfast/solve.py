@@ -69,7 +69,7 @@ def sorted_gw(C1: Any, C2: Any, p: Any = None, q: Any = None, *, M: Any = None, 
     request = make_request(C1, C2, p, q, M, alpha)
     family = one_feature_forms(request.problem)
     solution = best_sorted(request.problem, family)
-    return _finish(request, solution, "sort", "sorted_gw", begin)
+    return _finish(request, solution, "sort", Aim(), "sorted_gw", begin)
 
 
 def exact_gw(
@@ -143,14 +143,14 @@ def exact_gw(
     0.0
     """
     begin = time.perf_counter()
-    effort = _check.choice(effort or ("sort" if rtol is None else "prove"), EFFORTS, "effort")
+    effort = _check.choice(("sort" if rtol is None else "prove") if effort is None else effort, EFFORTS, "effort")
     gap = 0.0 if rtol is None else _check.fraction(rtol, "rtol")
     aim = _aim(effort, time_limit, memory_limit, gap)
     request = make_request(C1, C2, p, q, M, alpha)
     schedule = schedule_for(*request.problem.shape)
     options = Descent(schedule, _check.positive(tol, "tol"), _check.count(max_iter, "max_iter"), deadline=aim.deadline)
     if rtol is None and effort in ("sort", "rows"):
-        return _finish(request, best_descent(request.problem, options), effort, "exact_gw", begin)
+        return _finish(request, best_descent(request.problem, options), effort, aim, "exact_gw", begin)
     solution, bounds = prove(request.problem, effort, aim, options, Progress(verbose, begin))
     return _assemble(request, solution, bounds, "exact_gw", begin)
 
@@ -186,7 +186,7 @@ def entropic_gw(
     effort : str
         As in `exact_gw`.
     time_limit : float, optional
-        Seconds after which the run stops.
+        Seconds after which the steps, and the climb of the bounds, stop.
     tol : float
         Stop when the objective changes by less than `tol` of itself and the L1 error of the marginals is below `tol`.
     max_iter : int
@@ -223,17 +223,17 @@ def entropic_gw(
     begin = time.perf_counter()
     _check.choice(effort, EFFORTS, "effort")
     _check.choice(solver, ("PGD", "PPA"), "solver")
-    deadline = math.inf if time_limit is None else begin + _check.positive(time_limit, "time_limit")
+    aim = _aim(effort, time_limit, None, 0.0)
     options = Entropic(
         _check.positive(epsilon, "epsilon"),
         solver == "PPA",
         _check.positive(tol, "tol"),
         _check.count(max_iter, "max_iter"),
-        deadline=deadline,
+        deadline=math.inf if time_limit is None else aim.deadline,
     )
     request = make_request(C1, C2, p, q, M, alpha)
     solution = entropic_descent(request.problem, options)
-    return _finish(request, solution, effort, "entropic_gw", begin)
+    return _finish(request, solution, effort, aim, "entropic_gw", begin)
 
 
 def lower_bound(
@@ -357,8 +357,7 @@ def _aim(effort: str, time_limit: float | None, memory_limit: float | None, gap:
     return Aim(gap=gap, deadline=time.perf_counter() + seconds, memory=memory)
 
 
-def _finish(request: Request, solution: Solution, effort: str, solver: str, begin: float) -> Result:
-    aim = _aim(effort, None, None, 0.0)
+def _finish(request: Request, solution: Solution, effort: str, aim: Aim, solver: str, begin: float) -> Result:
     return _assemble(request, solution, lower_bounds(request.taped or request.problem, effort, aim), solver, begin)
 
 

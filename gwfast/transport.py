@@ -87,16 +87,17 @@ def wasserstein_1d(f: Array, g: Array, p: Array, q: Array) -> Array:
 def round_to_marginals(T: Array, p: Array, q: Array) -> Array:
     """Return a coupling of `p` and `q` near the matrix `T` (n, m): shrink what is too heavy, spread the rest.
 
-    O(nm).  Altschuler, Weed, Rigollet 2017, algorithm 2; the L1 distance moved is at most twice the error.
+    O(nm).  Altschuler, Weed, Rigollet 2017, algorithm 2; the L1 distance moved is at most twice the error.  What is
+    missing in rows and in columns differs by rounding: that is spread too, so that light points get their whole mass.
     """
     xp = namespace(T)
     T = T * _shrink(p, xp.sum(T, axis=1))[:, None]
     T = T * _shrink(q, xp.sum(T, axis=0))[None, :]
     rows, columns = xp.clip(p - xp.sum(T, axis=1), 0.0), xp.clip(q - xp.sum(T, axis=0), 0.0)
-    total = xp.sum(columns)
-    if item(total) > 0:
-        T = T + rows[:, None] * (columns / total)[None, :]
-    return T
+    r, c = xp.sum(rows), xp.sum(columns)
+    if item(r) < item(c):
+        return T + ((rows + (c - r) * p) / c)[:, None] * columns[None, :]
+    return T + rows[:, None] * ((columns + (r - c) * q) / r)[None, :] if item(r) > 0 else T
 
 
 def _shrink(target: Array, found: Array) -> Array:
@@ -220,4 +221,13 @@ def _clean(rows: np.ndarray, cols: np.ndarray, mass: np.ndarray, p: np.ndarray, 
             return np.arange(len(p)), cols[heavy][order], p
     mass = forest_masses(rows, cols, mass, p, q)
     keep = mass > 0
-    return rows[keep], cols[keep], mass[keep]
+    return _completed(rows[keep], cols[keep], mass[keep], p, q)
+
+
+def _completed(rows: np.ndarray, cols: np.ndarray, mass: np.ndarray, p: np.ndarray, q: np.ndarray) -> Atoms:
+    """Give points that the simplex took for rounding errors their mass, at the heaviest point of the other side."""
+    rest_p, rest_q = p - np.bincount(rows, mass, len(p)), q - np.bincount(cols, mass, len(q))
+    i, k = np.flatnonzero(rest_p > 1e-8 * p), np.flatnonzero(rest_q > 1e-8 * q)
+    rows = np.concatenate([rows, i, np.full_like(k, p.argmax())])
+    cols = np.concatenate([cols, np.full_like(i, q.argmax()), k])
+    return rows, cols, np.concatenate([mass, rest_p[i], rest_q[k]])

@@ -27,6 +27,7 @@ from gwfast._array.namespace import (
     needs_grad,
     scalar,
     scalar_down,
+    scalar_up,
     to_float64,
     to_numpy,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "safe_sqrt",
     "scalar",
     "scalar_down",
+    "scalar_up",
     "sorted_row_products",
     "sparse_times_dense",
     "sum_by_index",

@@ -93,6 +93,12 @@ def scalar_down(x: Any, dtype: Any = None) -> Any:
     if not is_torch(x) or dtype is None or x.dtype == dtype:
         return scalar(x, dtype)
     torch = sys.modules["torch"]
-    y = x.to(dtype)
-    lowered = y - torch.finfo(dtype).eps * y.abs() - torch.finfo(dtype).tiny
+    kind = torch.finfo(dtype)
+    y = x.clamp(kind.min, kind.max).to(dtype)
+    lowered = y - kind.eps * y.abs() - kind.eps * kind.tiny
     return torch.where(y.double() > x, lowered, y)
+
+
+def scalar_up(x: Any, dtype: Any = None) -> Any:
+    """Like `scalar`, rounded towards infinity, so that an upper bound stays one in a short dtype."""
+    return -scalar_down(-x, dtype)

@@ -16,6 +16,8 @@ from gwfast.solvers.descent import Descent, best_descent, descend
 from gwfast.solvers.solution import Solution
 from gwfast.solvers.sorting import best_sorted
 
+_PLAN_SHARE = 0.4  # of a short time, for the first plan
+
 
 @dataclass
 class Progress:
@@ -45,7 +47,8 @@ def prove(
     stop = Stop.EXHAUSTED
     aim.upper, aim.plan = item(objective(problem, best.plan)), best.plan
     try:
-        best = best_descent(problem, options)
+        share = time.perf_counter() + _PLAN_SHARE * aim.left
+        best = best_descent(problem, replace(options, deadline=min(options.deadline, share)))
         aim.upper, aim.plan = item(objective(problem, best.plan)), best.plan
         progress.line(aim, best.start)
         tried = 0
@@ -54,7 +57,7 @@ def prove(
                 old = bounds.get(bound.theorem)
                 if old is None or item(bound.value) > item(old.value):
                     bounds[bound.theorem] = bound
-            if rung.plan is not None and not aim.reached and tried < 12:
+            if rung.plan is not None and not aim.reached and aim.left > 0 and tried < 12:
                 tried += 1
                 best = _improved(problem, best, rung, aim, options)
             progress.line(aim, rung.name)
@@ -66,7 +69,7 @@ def prove(
     if aim.reached:
         closed = aim.upper - aim.lower <= 2 * aim.margin
         stop = Stop.OPTIMAL if closed else Stop.GAP_REACHED
-    elif stop is Stop.EXHAUSTED and aim.left <= 0:
+    elif stop is Stop.EXHAUSTED and (aim.cut or aim.left <= 0):
         stop = Stop.TIME_LIMIT
     return replace(best, stop=stop), tuple(bounds.values())
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from gwfast._array import item, to_numpy
-from gwfast.bounds.cone import cone_bound, cone_memory
+from gwfast.bounds.cone import cone_bound, cone_memory, cone_seconds
 from gwfast.bounds.entries import second_lower_bound
 from gwfast.bounds.one_feature import OneFeature, fit, one_feature_bound
+from gwfast.bounds.pace import worth_beginning
 from gwfast.bounds.quadratic import quadratic_bound
 from gwfast.bounds.reformulation import Reformulation, drive, memory
 from gwfast.bounds.rows import row_bounds
@@ -19,8 +20,8 @@ from gwfast.bounds.spectral import eigenvalue_bounds
 from gwfast.bounds.split import split_bounds
 from gwfast.plan import Plan
 from gwfast.problem import Problem
-from gwfast.result import Bound
-from gwfast.solvers.branch_and_bound import permutation_search
+from gwfast.result import Bound, Stop
+from gwfast.solvers.branch_and_bound import permutation_search, search_seconds
 from gwfast.solvers.coupling_search import CouplingSearch
 from gwfast.solvers.low_dimension import low_dimension_search, suits
 from gwfast.transport import is_uniform
@@ -32,6 +33,7 @@ MEMORY = 4 * 2**30
 _SPLIT, _TREE = 40_000, 40  # sizes nm and n up to which a rung is worth its time
 _CONE, _LARGE_CONE, _PATIENT = 1_000, 2_500, 40.0  # sizes nm of the cone, the larger one with this many seconds left
 _SHARE_BEFORE_LARGE_CONE = 0.25
+_QUADRATIC_SHARE, _SPLIT_SHARE = 0.1, 0.25  # of a short time, as what follows proves more
 _COUPLINGS, _PARTS, _SHARE_BEFORE_COUPLINGS = 300, 20, 0.3  # size nm, parts between two looks at the plan
 _SLICE = 1.0  # seconds of the reformulation between two looks at its plan
 
@@ -56,6 +58,8 @@ class Aim:
         Best bound so far.
     margin : float
         Its rounding margin.
+    cut : bool
+        Whether a rung was cut short, or left out, for want of time.
     """
 
     upper: float = math.inf
@@ -65,6 +69,7 @@ class Aim:
     lower: float = -math.inf
     margin: float = 0.0
     plan: Plan | None = None
+    cut: bool = False
 
     @property
     def left(self) -> float:
@@ -132,29 +137,34 @@ def _rungs(problem: Problem, effort: str, aim: Aim) -> Iterator[Callable[[], Ite
     if level >= 2:
         yield lambda: iter([Rung("spectral", eigenvalue_bounds(problem))])
     if level >= 3:
-        yield lambda: _quadratic(problem)
+        yield lambda: _quadratic(problem, _QUADRATIC_SHARE * aim.left)
         if n * m <= _SPLIT:
             upper = aim.upper if math.isfinite(aim.upper) else None
-            yield lambda: iter([Rung("split", split_bounds(problem, upper))])
+            share = _SPLIT_SHARE if worth_beginning(n * m, (1 - _SPLIT_SHARE) * aim.left) else 1.0
+            yield lambda: iter([Rung("split", split_bounds(problem, upper, time_limit=share * aim.left))])
         later = _later(problem, aim) if level >= 4 else ()
         # what comes after the reformulation gets the rest of the time; small problems stop it early by themselves
         large = n * m > _CONE and _cone in later
         share = _SHARE_BEFORE_LARGE_CONE if large else 0.5 if later else 1.0
         yield lambda: _reformulation(problem, aim, share)
-        for rung in later:
-            yield lambda rung=rung: rung(problem, aim)
+        for number, rung in enumerate(later, start=1):
+            yield lambda rung=rung, share=1.0 if number == len(later) else 0.5: rung(problem, aim, share)
 
 
-def _later(problem: Problem, aim: Aim) -> tuple[Callable[[Problem, Aim], Iterator[Rung]], ...]:
+def _later(problem: Problem, aim: Aim) -> tuple[Callable[[Problem, Aim, float], Iterator[Rung]], ...]:
     """The searches and the cone that a problem of this kind and size, and the time left, allow."""
     n, m = problem.shape
+    pairs = n * m
     allowed = {
         _low_dimension: suits(problem),
         _tree: n == m <= _TREE and is_uniform(problem.p, problem.q),
-        _cone: n * m <= (_LARGE_CONE if aim.left >= _PATIENT else _CONE) and cone_memory(problem) <= aim.memory,
-        _couplings: n * m <= _COUPLINGS and math.isfinite(aim.upper),
+        _cone: pairs <= (_LARGE_CONE if aim.left >= _PATIENT else _CONE) and cone_memory(problem) <= aim.memory,
+        _couplings: pairs <= _COUPLINGS and math.isfinite(aim.upper),
     }
-    return tuple(rung for rung, may in allowed.items() if may)
+    seconds = {_tree: search_seconds(n), _cone: cone_seconds(problem), _couplings: cone_seconds(problem)}
+    fit = {rung for rung in allowed if seconds.get(rung, 0.0) <= aim.left / 2}
+    aim.cut |= any(may and rung not in fit for rung, may in allowed.items())
+    return tuple(rung for rung, may in allowed.items() if may and rung in fit)
 
 
 def _sorting(problem: Problem) -> Iterator[Rung]:
@@ -170,22 +180,27 @@ def _rows(problem: Problem) -> Iterator[Rung]:
     yield Rung("rows", bounds, solution.plan(problem.p))
 
 
-def _quadratic(problem: Problem) -> Iterator[Rung]:
-    bound, plan = quadratic_bound(problem)
+def _quadratic(problem: Problem, seconds: float) -> Iterator[Rung]:
+    bound, plan = quadratic_bound(problem, time_limit=seconds)
     yield Rung("quadratic", (bound,), plan)
 
 
 def _reformulation(problem: Problem, aim: Aim, share: float) -> Iterator[Rung]:
     """Slices of the reformulation, each with the plan that it stands for; `share` of the time that is left."""
+    seconds = share * aim.left
     if memory(problem) > aim.memory:
         return
-    end = time.perf_counter() + share * aim.left
-    run = Reformulation(problem, aim.upper if math.isfinite(aim.upper) else None)
+    if not worth_beginning(problem.shape[0] * problem.shape[1], seconds):
+        aim.cut = True
+        return
+    end = time.perf_counter() + seconds
+    run = Reformulation(problem, aim.upper if math.isfinite(aim.upper) else None, seconds=seconds)
     length = 0.1
     try:
         while True:
             upper = aim.upper if math.isfinite(aim.upper) else None
             stop = drive(run, upper, aim.gap, end, 1_000_000, pause=time.perf_counter() + length)
+            aim.cut |= stop is Stop.TIME_LIMIT
             yield Rung("reformulation", (run.best,), run.plan())
             if stop is not None or aim.reached:
                 return
@@ -194,31 +209,35 @@ def _reformulation(problem: Problem, aim: Aim, share: float) -> Iterator[Rung]:
         run.close()
 
 
-def _low_dimension(problem: Problem, aim: Aim) -> Iterator[Rung]:
-    result = low_dimension_search(problem, aim.plan, max(aim.gap, 1e-9), 0.5 * aim.left)
+def _low_dimension(problem: Problem, aim: Aim, share: float) -> Iterator[Rung]:
+    result = low_dimension_search(problem, aim.plan, max(aim.gap, 1e-9), share * aim.left)
     if result is not None:
+        aim.cut |= result.stop is Stop.TIME_LIMIT
         yield Rung("low dimension", (result.bound,), result.plan)
 
 
-def _cone(problem: Problem, aim: Aim) -> Iterator[Rung]:
+def _cone(problem: Problem, aim: Aim, share: float) -> Iterator[Rung]:
     upper = aim.upper if math.isfinite(aim.upper) else None
-    seconds = aim.left * (_SHARE_BEFORE_COUPLINGS if _couplings in _later(problem, aim) else 1.0)
+    seconds = aim.left * (_SHARE_BEFORE_COUPLINGS if share < 1 else 1.0)
     result = cone_bound(problem, upper, aim.gap, seconds, memory_limit=aim.memory)
     if result is not None:
+        aim.cut |= result.stop is Stop.TIME_LIMIT
         yield Rung("cone", (result.bound,))
 
 
-def _couplings(problem: Problem, aim: Aim) -> Iterator[Rung]:
+def _couplings(problem: Problem, aim: Aim, _: float) -> Iterator[Rung]:
     search, stop = CouplingSearch(problem, aim.lower), None
-    while stop is None and not aim.reached:
+    while stop is None and not aim.reached and aim.left > 0:
         stop = search.run(aim.upper, aim.gap, aim.deadline, _PARTS)
+        aim.cut |= stop is Stop.TIME_LIMIT
         yield Rung("coupling search", (search.bound,), search.plan)
 
 
-def _tree(problem: Problem, aim: Aim) -> Iterator[Rung]:
+def _tree(problem: Problem, aim: Aim, share: float) -> Iterator[Rung]:
     start = None if aim.plan is None else aim.plan.permutation
     start = None if start is None else to_numpy(start)
-    limit = 0.5 * aim.left if problem.shape[0] ** 2 <= _CONE else aim.left
+    limit = aim.left * (share if problem.shape[0] ** 2 <= _CONE else 1.0)
     result = permutation_search(problem, start, max(aim.gap, 1e-9), limit, memory_limit=aim.memory)
     if result is not None:
+        aim.cut |= result.stop is Stop.TIME_LIMIT
         yield Rung("branch and bound", (result.coupling_bound,), result.plan)

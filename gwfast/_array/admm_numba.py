@@ -7,14 +7,12 @@ that rows need nothing but small potentials from each other.  The same functions
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 
-_THREADED = 1 << 19  # numbers in the state above which threads pay for their start
+from gwfast._array.workers_numba import Workers
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,33 +190,6 @@ def _restep(low, high, W, first, second, first_o, second_o, paired, linear, tau,
             for t in range(n * m):
                 y = max(w[t] - cost[t], np.float32(0))
                 w[t] = y - (y - w[t]) / ratio
-
-
-class Workers:
-    """Runs a compiled kernel over blocks of rows, on several threads where the state is large."""
-
-    def __init__(self, n: int, size: int, threads: int):
-        self.count = max(1, min(threads, n)) if size > _THREADED else 1
-        # more blocks than threads, so that a thread that was held up does not hold up the sweep
-        blocks = 1 if self.count == 1 else min(n, 4 * self.count)
-        edges = np.linspace(0, n, blocks + 1).astype(int)
-        self.blocks = list(zip(edges[:-1].tolist(), edges[1:].tolist()))
-        self.pool = ThreadPoolExecutor(self.count) if self.count > 1 else None
-
-    def __enter__(self) -> Workers:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.pool is not None:
-            self.pool.shutdown()
-
-    def run(self, kernel: Callable[..., None], *args: object) -> None:
-        """Call kernel(low, high, *args) for all blocks."""
-        if self.pool is None:
-            for low, high in self.blocks:
-                kernel(low, high, *args)
-        else:
-            list(self.pool.map(lambda b: kernel(b[0], b[1], *args), self.blocks))
 
 
 def potentials(means: Means, p: np.ndarray, q: np.ndarray):

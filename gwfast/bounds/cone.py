@@ -10,6 +10,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from gwfast.bounds.cone_dual import CONE, ConeDual, Face, cone_bound_of, improved_cone, scaled_cost
+from gwfast.bounds.pace import Pace, seconds_of_sweep
 from gwfast.bounds.reformulation_run import Reformulation
 from gwfast.problem import Problem
 from gwfast.result import Bound, Stop
@@ -17,6 +18,9 @@ from gwfast.result import Bound, Stop
 __all__ = ["CONE", "Cone", "ConeDual", "ConeResult", "cone_bound", "cone_memory"]
 
 _RELAXATION = 1.9
+_SWEEPS = 150  # of the reformulation, where the steps start
+_STEP = 1.5e-10, 5e-4  # seconds of a step: for each n^3 m^3, and besides, on a slow processor
+_FEWEST = 8  # steps that make a start worth its time
 _LONGEST, _SHORTEST = 10.0, 0.5  # step lengths of the first and the last steps, in units of the reformulation's
 _SHORTEN, _EVERY = 0.93, 4  # long steps find the region, short ones settle: factor a step, applied every few steps
 
@@ -25,6 +29,18 @@ def cone_memory(problem: Problem) -> int:
     """Bytes that `cone_bound` needs: about 60 (nm)^2."""
     n, m = problem.shape
     return 60 * (n * m) ** 2
+
+
+def seconds_of_step(problem: Problem) -> float:
+    """Guess of a step, before the first."""
+    n, m = problem.shape
+    return _STEP[0] * (n * m) ** 3 + _STEP[1]
+
+
+def cone_seconds(problem: Problem) -> float:
+    """Guess of the seconds below which `cone_bound` has nothing to say."""
+    n, m = problem.shape
+    return _SWEEPS * seconds_of_sweep(n * m) + (_FEWEST + 4) * seconds_of_step(problem)
 
 
 class Cone:
@@ -45,6 +61,8 @@ class Cone:
     dual : ConeDual or None
         What proves `best`; None while that is the reformulation's bound.
     steps : int
+    pace : Pace
+        Seconds of a step (its sweep) and of a certificate.
     """
 
     def __init__(self, run: Reformulation):
@@ -52,7 +70,7 @@ class Cone:
         s = self.scaled
         self.best: Bound = run.best
         self.dual: ConeDual | None = None
-        self.steps, self.trivial = 0, run.trivial
+        self.steps, self.trivial, self.pace = 0, run.trivial, Pace(seconds_of_step(run.problem))
         if self.trivial:
             return
         self.face = Face(s.p, s.q, np.float32)
@@ -85,23 +103,26 @@ class Cone:
             self.price += (mass - 1) / max(support, 0.02)
         return Y
 
-    def run(self, steps: int) -> None:
-        """Do some steps, O(n^3 m^3) each."""
-        if self.trivial:
-            return
-        for _ in range(steps):
+    def run(self, steps: int, until: float = math.inf) -> int:
+        """Do some steps, O(n^3 m^3) each, and return how many: so few that a certificate still ends by `until`."""
+        done, now = 0, time.perf_counter()
+        while done < steps and not self.trivial and self.pace.fits(until - now):
             Y = self._nonnegative()
             if self.steps and self.steps % _EVERY == 0 and self.length > _SHORTEST:
                 self._change_step(max(_SHORTEST, self.length * _SHORTEN**_EVERY), Y)
             G = self.face.down(2 * Y - self.W)
             self.W += np.float32(_RELAXATION) * (self.face.up(_semidefinite(G)) - Y)
             self.steps += 1
+            done += 1
+            last, now = now, time.perf_counter()
+            self.pace.swept(now - last)
+        return done
 
     def certify(self) -> Bound:
         """Prove a bound from the current state and keep it if it is the best; O(n^3 m^3) in float64."""
         if self.trivial:
             return self.best
-        s = self.scaled
+        s, begin = self.scaled, time.perf_counter()
         Y = self._nonnegative()
         Z = (Y - self.W).astype(np.float64) * self.unit
         Z = (Z + Z.T) / 2
@@ -115,6 +136,7 @@ class Cone:
         bound = cone_bound_of(s, dual)
         if bound.value > self.best.value:
             self.best, self.dual = bound, dual
+        self.pace.certified(time.perf_counter() - begin)
         return bound
 
 
@@ -160,7 +182,7 @@ def cone_bound(
     gap : float
         Stop when (upper - bound) / upper is at most this.
     time_limit : float
-        Seconds; checked between groups of steps.
+        Seconds; no step is begun that would not end within them.
     steps : int
         Most steps.
     memory_limit : float
@@ -179,27 +201,23 @@ def cone_bound(
     if cone_memory(problem) > memory_limit:
         return None
     begin = time.perf_counter()
+    end = begin + time_limit
     run = Reformulation(problem, upper)
-    run.run(150)
+    run.run(_SWEEPS, begin + time_limit / 2)
     run.certify()
     cone = Cone(run)
-    stop = Stop.OPTIMAL if run.trivial else None
-    group = 1 if math.isfinite(time_limit) else 20  # one step first, to learn what it costs
+    stop, group = Stop.OPTIMAL if run.trivial else None, 20
     while stop is None:
-        best = cone.best
+        best, left = cone.best, end - time.perf_counter()
         if upper is not None and upper - best.value <= max(gap * abs(upper), 2 * best.margin):
             stop = Stop.GAP_REACHED
         elif cone.steps >= steps:
             stop = Stop.ITERATIONS
-        elif time.perf_counter() - begin >= time_limit:
+        elif not cone.pace.fits(left):
             stop = Stop.TIME_LIMIT
         else:
-            now = time.perf_counter()
-            cone.run(min(group, steps - cone.steps))
-            middle = time.perf_counter()
+            cone.run(min(cone.pace.group(group, left), steps - cone.steps), end)
             cone.certify()
-            each = (middle - now) / group
-            left = begin + time_limit - time.perf_counter() - 1.5 * (time.perf_counter() - middle)
-            group = max(1, int(min(50, left / each))) if math.isfinite(left) else 50
+            group = 50
     run.close()
     return ConeResult(cone.best, cone.dual, cone.steps, time.perf_counter() - begin, stop)

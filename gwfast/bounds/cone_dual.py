@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gwfast._array.admm_numba import Workers
 from gwfast._array.dual_numba import evaluate_dense_rows, improve_dense_rows
+from gwfast._array.workers_numba import Workers
 from gwfast.bounds.linear import minimum
 from gwfast.bounds.reformulation_dual import constant_part, processors
 from gwfast.bounds.scaled import Scaled, scaled

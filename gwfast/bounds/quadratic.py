@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,12 +94,18 @@ def quadratic_model(s: Scaled, first: np.ndarray, second: np.ndarray, symmetric:
 
 
 def frank_wolfe(
-    s: Scaled, model: QuadraticModel, constant: float, linear: np.ndarray, iterations: int, tolerance: float = 1e-6
+    s: Scaled,
+    model: QuadraticModel,
+    constant: float,
+    linear: np.ndarray,
+    iterations: int,
+    tolerance: float = 1e-6,
+    deadline: float = math.inf,
 ) -> tuple[float, np.ndarray]:
     """Minimise constant + <linear, T> + model over couplings T.
 
     Each step's value minus its Frank-Wolfe gap is a lower bound, whether or not the iterate is feasible, because
-    the model is convex and the linear program is certified.
+    the model is convex and the linear program is certified.  After `deadline` the step under way is the last.
 
     Returns
     -------
@@ -121,7 +129,7 @@ def frank_wolfe(
         best = max(best, bound)
         value = constant + model.constant + curvature + float(np.sum(linear * T))
         gap = value - bound
-        if gap <= tolerance * abs(value):
+        if gap <= tolerance * abs(value) or time.perf_counter() >= deadline:
             break
         target = np.zeros_like(T)
         np.add.at(target, (step.rows, step.cols), step.mass)
@@ -131,7 +139,7 @@ def frank_wolfe(
     return best, T
 
 
-def quadratic_bound(problem: Problem, iterations: int = 40) -> tuple[Bound, Plan]:
+def quadratic_bound(problem: Problem, iterations: int = 40, time_limit: float = math.inf) -> tuple[Bound, Plan]:
     r"""Lower bound of the objective by a convex quadratic program, and the plan that minimises it.
 
     In the eigenbases of the doubly centred costs A = U diag(x) U*, B = W diag(y) W* (Hermitian lifts), with
@@ -148,6 +156,8 @@ def quadratic_bound(problem: Problem, iterations: int = 40) -> tuple[Bound, Plan
     problem : Problem
     iterations : int
         Frank-Wolfe steps at most; each costs four products of matrices and one linear program.
+    time_limit : float
+        Seconds; the first step is always done.
 
     Returns
     -------
@@ -159,8 +169,9 @@ def quadratic_bound(problem: Problem, iterations: int = 40) -> tuple[Bound, Plan
     ----------
     Anstreicher and Brixius 2001, for permutations; docs/theory for couplings.
     """
+    deadline = time.perf_counter() + time_limit
     s = scaled(problem)
     x, y = s.effects
     model = quadratic_model(s, x.rest, y.rest, s.symmetric)
-    value, T = frank_wolfe(s, model, s.constant, s.linear, iterations)
+    value, T = frank_wolfe(s, model, s.constant, s.linear, iterations, deadline=deadline)
     return s.lower(value, QUADRATIC), Plan(problem.shape, matrix=from_numpy(T, problem.p))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from gwfast._array import admm_numba
+from gwfast._array.workers_numba import OutOfTime
 from gwfast.bounds.reformulation_dual import REFORMULATION, ReformulationDual
 from gwfast.bounds.reformulation_run import Reformulation, memory
 from gwfast.plan import Plan
@@ -27,6 +28,7 @@ __all__ = [
 _POLISH = 10  # cost of solving all inner problems, in certificates that take their prices as they are
 _FIRST, _GROUP = 20, 40  # sweeps between two certificates, which cost as much as 3 to 5 of them; fixed, so runs repeat
 _FLAT = 16  # groups of sweeps without progress after which a run has stalled
+_GRACE, _GRACE_SHARE = 0.004, 0.02  # seconds, and share of the time given, that a last certificate may be late
 _SHORTEN = 0.3  # factor of the step length after every quarter of them: shorter steps settle tight problems
 
 
@@ -77,7 +79,7 @@ def reformulation_bound(
     gap : float
         Stop when (upper - bound) / upper is at most this.
     time_limit : float
-        Seconds; checked between groups of sweeps.
+        Seconds; no sweep is begun that would not end within them.
     sweeps : int
         Most sweeps.
     memory_limit : float
@@ -97,7 +99,7 @@ def reformulation_bound(
     if memory(problem) > memory_limit:
         return None
     begin = time.perf_counter()
-    run = Reformulation(problem, upper, backend=backend)
+    run = Reformulation(problem, upper, backend=backend, seconds=time_limit)
     stop = drive(run, upper, gap, begin + time_limit, sweeps) or Stop.TIME_LIMIT
     result = ReformulationResult(run.best, run.dual, run.plan(), run.sweeps, time.perf_counter() - begin, stop)
     run.close()
@@ -110,38 +112,48 @@ def drive(
     """Sweep and certify in turn until something stops it; None at `pause`, after which it may be called again.
 
     The certificates take about a tenth of the time.  Where there is room for it before the deadline, the inner
-    problems of the best dual are solved at the end.  A pause changes nothing in what is computed: runs that no
-    deadline cuts give the same numbers every time.
+    problems of the best dual are solved at the end.  What would end late is not begun, and given up where it is late
+    nevertheless.  A pause changes nothing in what is computed: runs that no deadline cuts give the same numbers every
+    time.
     """
-    pace, allowed = run.pace, deadline - time.perf_counter()
+    allowed = deadline - time.perf_counter()
+    run.deadline = deadline + _GRACE + _GRACE_SHARE * max(allowed, 0.0) if math.isfinite(deadline) else math.inf
+    try:
+        if allowed > 0:
+            run.begin()
+        return _turns(run, upper, gap, deadline, sweeps, pause, allowed)
+    except OutOfTime:
+        return Stop.TIME_LIMIT
+
+
+def _turns(
+    run: Reformulation, upper: float | None, gap: float, deadline: float, sweeps: int, pause: float, allowed: float
+) -> Stop | None:
+    pace = run.pace
     while True:
         stop = _reached(run, upper, gap)
         now = time.perf_counter()
         polish = _POLISH * pace.certificate
         worth_polishing = pace.certificate > 0 and allowed > 4 * polish
-        reserve = polish if worth_polishing else 0.0
+        until = deadline - (polish if worth_polishing else 0.0)
         if stop is None and run.sweeps >= sweeps:
             stop = Stop.ITERATIONS
-        if stop is None and now + reserve >= deadline:
+        if stop is None and not pace.fits(until - now):
             stop = Stop.TIME_LIMIT
         if stop is None and pace.flat >= _FLAT:
             stop = Stop.STALLED
         if stop is not None:
             if stop not in (Stop.OPTIMAL, Stop.GAP_REACHED) and run.sweeps and worth_polishing and now < deadline:
-                run.polish()
+                run.polish(deadline - pace.reserve)
                 stop = _reached(run, upper, gap) or stop
             return stop
         if now >= pause:
             return None
         before = run.best.value
-        group = min(_GROUP if run.sweeps else _FIRST, sweeps - run.sweeps)
-        if pace.sweep > 0 and math.isfinite(deadline):
-            group = max(1, min(group, int((deadline - now - reserve - pace.certificate) / pace.sweep)))
-        run.run(group)
-        middle = time.perf_counter()
+        group = pace.group(_GROUP if run.sweeps else _FIRST, until - now)
+        done = run.run(min(group, sweeps - run.sweeps), until)
         run.certify(exact=False)
-        pace.sweep, pace.certificate = (middle - now) / group, time.perf_counter() - middle
-        if group >= _FIRST:
+        if done >= _FIRST:
             grown = run.best.value - before > 1e-7 * abs(run.best.value) + run.best.margin
             pace.flat = 0 if grown or run.best.value <= 0 else pace.flat + 1
             if pace.flat and pace.flat % (_FLAT // 4) == 0 and pace.flat < _FLAT:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gwfast._array.admm_numba import Workers
 from gwfast._array.dual_numba import evaluate_rows, improve_rows
+from gwfast._array.workers_numba import OutOfTime, Workers
 from gwfast.bounds.linear import minimum
 from gwfast.bounds.scaled import Scaled, scaled
 from gwfast.bounds.stored import usable
@@ -19,6 +20,7 @@ from gwfast.space import EPS
 from gwfast.transport import is_uniform
 
 REFORMULATION = "reformulation"
+_SLOW_GRAIN = 1 << 17  # numbers in a block of inner problems, which take some ten times as long as to read them
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +65,20 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _workers(s: Scaled) -> Workers:
-    return Workers(len(s.p), (len(s.p) * len(s.q)) ** 2, processors())
+def _workers(s: Scaled, deadline: float, **grain: int) -> Workers:
+    workers = Workers(len(s.p), (len(s.p) * len(s.q)) ** 2, processors(), **grain)
+    workers.deadline = deadline
+    return workers
 
 
-def improved(s: Scaled, dual: ReformulationDual) -> ReformulationDual:
-    """The same potentials with every inner problem solved; O(nm) transport problems of size n x m, warm."""
+def improved(s: Scaled, dual: ReformulationDual, deadline: float = math.inf) -> ReformulationDual:
+    """The same potentials with every inner problem solved; O(nm) transport problems of size n x m, warm.
+
+    After `deadline` no more of them are begun: any prices prove a bound.
+    """
     x, y = s.effects
     prices = dual.prices.copy()
-    with _workers(s) as workers:
+    with _workers(s, deadline, grain=_SLOW_GRAIN) as workers, suppress(OutOfTime):
         workers.run(
             improve_rows, x.rest, y.rest, not s.symmetric, dual.rows, dual.cols, s.p, s.q, is_uniform(s.p, s.q), prices
         )
@@ -79,12 +86,12 @@ def improved(s: Scaled, dual: ReformulationDual) -> ReformulationDual:
     return ReformulationDual(dual.rows, dual.cols, prices, dual.scale)
 
 
-def outer_cost(s: Scaled, dual: ReformulationDual) -> np.ndarray:
+def outer_cost(s: Scaled, dual: ReformulationDual, deadline: float = math.inf) -> np.ndarray:
     """Cost (n, m) whose cheapest coupling bounds the objective less `constant_part`; each entry rounded down."""
     x, y = s.effects
     n, m = len(s.p), len(s.q)
     values = np.empty((n, m))
-    with _workers(s) as workers:
+    with _workers(s, deadline) as workers:
         workers.run(evaluate_rows, x.rest, y.rest, not s.symmetric, dual.rows, dual.cols, s.p, s.q, dual.prices, values)
     paid = np.tensordot(s.p, dual.rows, 1) + np.tensordot(s.q, dual.cols, 1)
     size = np.tensordot(s.p, np.abs(dual.rows), 1) + np.tensordot(s.q, np.abs(dual.cols), 1)
@@ -97,7 +104,7 @@ def constant_part(s: Scaled) -> float:
     return s.constant + norms[0] ** 2 + norms[1] ** 2
 
 
-def bound_of(s: Scaled, dual: ReformulationDual, theorem: str = REFORMULATION) -> Bound:
+def bound_of(s: Scaled, dual: ReformulationDual, theorem: str = REFORMULATION, deadline: float = math.inf) -> Bound:
     r"""Lower bound from any potentials A, B, V.
 
     For every coupling T, because its marginals are p and q,
@@ -105,9 +112,10 @@ def bound_of(s: Scaled, dual: ReformulationDual, theorem: str = REFORMULATION) -
         <T, H1 T H2'> terms = sum_ik T_ik [ sum_jl T_jl (Q_ik,jl + A_i,jl + B_k,jl) ] - sum_jl T_jl W_jl,
         W_jl = sum_i p_i A_i,jl + sum_k q_k B_k,jl,   Q_ik,jl = -(H1_ij H2_kl + H1_ji H2_lk),
 
-    and each bracket is at least the value of a transport problem between p and q.  O(n^2 m^2).
+    and each bracket is at least the value of a transport problem between p and q.  O(n^2 m^2); OutOfTime where
+    `deadline` passes meanwhile.
     """
-    cost = outer_cost(s, dual)
+    cost = outer_cost(s, dual, deadline)
     if not np.isfinite(cost).all():
         return s.lower(-math.inf, theorem)
     return replace(s.lower(constant_part(s) + minimum(cost, s.p, s.q).lower, theorem), dual=dual)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import time
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from gwfast._array import admm_numba, from_numpy
-from gwfast.bounds.reformulation_dual import ReformulationDual, bound_of, improved, processors
+from gwfast.bounds.pace import Pace, seconds_of_sweep
+from gwfast.bounds.reformulation_dual import REFORMULATION, ReformulationDual, bound_of, improved, processors
 from gwfast.bounds.scaled import Scaled, scaled
 from gwfast.plan import Plan
 from gwfast.problem import Problem
 from gwfast.result import Bound
 
 _STEPS = (1e-4, 0.1)  # range of the step length in units of the cost's norm
+_FEW, _LONGER = 60, 2.0  # where time for fewer sweeps is left, longer steps prove more
 
 
 def memory(problem: Problem) -> int:
@@ -28,15 +30,6 @@ def centred_linear(s: Scaled) -> np.ndarray:
     """The linear cost (n, m) less what is constant on couplings."""
     rows, cols = s.linear @ s.q, s.p @ s.linear
     return s.linear - rows[:, None] - cols[None, :] + float(s.p @ rows)
-
-
-@dataclass
-class Pace:
-    """What the driver has learnt: seconds of a sweep and of a certificate, groups of sweeps without gain."""
-
-    sweep: float = 0.0
-    certificate: float = 0.0
-    flat: int = 0
 
 
 class Reformulation:
@@ -57,6 +50,8 @@ class Reformulation:
         Step length in units of the cost's norm.
     backend : module
         `gwfast._array.admm_numba`, or `admm_torch` to run on a GPU.
+    seconds : float
+        What there is time for: little time takes longer steps.
 
     Attributes
     ----------
@@ -68,6 +63,10 @@ class Reformulation:
         Sweeps done.
     residual : float
         Root mean square change of the last sweep: 0 at convergence.
+    deadline : float
+        time.perf_counter() after which sweeps and certificates that are under way raise OutOfTime.
+    pace : Pace
+        What they have cost.
     """
 
     def __init__(
@@ -78,6 +77,7 @@ class Reformulation:
         step: float | None = None,
         relaxation: float = 1.9,
         backend: ModuleType = admm_numba,
+        seconds: float = math.inf,
     ):
         self.problem, self.scaled, self.backend = problem, scaled(problem), backend
         s = self.scaled
@@ -87,22 +87,32 @@ class Reformulation:
         self.norm = max(2 * norms[0] * norms[1], math.sqrt(float(s.p @ self.linear**2 @ s.q)))
         self.trivial = self.norm <= s.margin
         self.dual = ReformulationDual(np.zeros((n, n, m)), np.zeros((m, n, m)), np.zeros((n, m, m)), s.scale)
-        self.best: Bound = bound_of(s, self.dual)
-        self.sweeps, self.residual, self.pace = 0, math.inf, Pace()
+        hurry = seconds < _FEW * seconds_of_sweep(n * m)
+        self.best: Bound = s.lower(-math.inf, REFORMULATION) if hurry else bound_of(s, self.dual)
+        self.sweeps, self.residual, self.pace, self.deadline = 0, math.inf, Pace(), math.inf
+        self.state: Any = None
         if self.trivial:
             self.polish()
             return
         if step is None:
             value = (0.3 * self.norm if upper is None else upper / s.scale) / (10 * self.norm)
             step = min(max(value, _STEPS[0]), _STEPS[1])
+            step *= _LONGER if hurry else 1.0
         self.step, self.relaxation = step, relaxation
+        self.density = None if start is None else start / (s.p[:, None] * s.q[None, :])
         self.costs = self._costs()
         self.workers = backend.Workers(n, (n * m) ** 2, processors())
-        density = None if start is None else start / (s.p[:, None] * s.q[None, :])
-        unit = step * self.norm
+
+    def begin(self) -> None:
+        """Make the first state, O(n^2 m^2), where there is none; the first sweep does so otherwise."""
+        if self.trivial or self.state is not None:
+            return
+        s, unit, begin = self.scaled, self.step * self.norm, time.perf_counter()
+        self.workers.deadline = self.deadline
         root = math.sqrt(unit)
-        whole = backend.make_costs(s.first / root, s.second / root, s.features / unit, s.p, s.q, s.symmetric)
-        self.state = backend.start(self.costs, whole, self.workers, density)
+        whole = self.backend.make_costs(s.first / root, s.second / root, s.features / unit, s.p, s.q, s.symmetric)
+        self.state = self.backend.start(self.costs, whole, self.workers, self.density)
+        self.pace.begun(time.perf_counter() - begin)
 
     def _costs(self) -> Any:
         s, unit = self.scaled, self.step * self.norm
@@ -110,19 +120,28 @@ class Reformulation:
         factor = (-2 if s.symmetric else -1) / unit
         return self.backend.make_costs(x.rest * factor, y.rest, self.linear / unit, s.p, s.q, s.symmetric)
 
-    def run(self, sweeps: int) -> None:
-        """Do some sweeps, O(n^2 m^2) each."""
+    def run(self, sweeps: int, until: float = math.inf) -> int:
+        """Do some sweeps, O(n^2 m^2) each, and return how many: so few that a certificate still ends by `until`."""
         if self.trivial:
-            return
-        for _ in range(sweeps):
+            return 0
+        self.begin()
+        self.workers.deadline = self.deadline
+        done, now = 0, time.perf_counter()
+        while done < sweeps and self.pace.fits(until - now):
             self.backend.sweep(self.state, self.costs, self.relaxation, self.workers)
-        self.sweeps += sweeps
+            last, now = now, time.perf_counter()
+            self.pace.swept(now - last)
+            done += 1
+        self.sweeps += done
         self.residual = math.sqrt(self.state.change)
+        return done
 
     def current_dual(self) -> ReformulationDual:
         """The dual of the current state, with prices as the sweeps left them; O(n^2 m^2)."""
         s = self.scaled
         n, m = self.problem.shape
+        self.begin()
+        self.workers.deadline = self.deadline
         means = self.backend.dual_means(self.state, self.costs, self.workers)
         unit = self.step * self.norm
         scaled_means = admm_numba.Means(means.rows * unit, means.cols * unit)
@@ -140,27 +159,31 @@ class Reformulation:
         """
         if self.trivial:
             return self.best
+        begin = time.perf_counter()
         dual = self.current_dual()
         if exact:
             dual = improved(self.scaled, dual)
-        bound = bound_of(self.scaled, dual)
+        bound = self._keep(dual)
+        if not exact:
+            self.pace.certified(time.perf_counter() - begin)
+        return bound
+
+    def polish(self, until: float = math.inf) -> Bound:
+        """Solve the inner problems of the best dual, those that there is time for; returns the best bound."""
+        self._keep(improved(self.scaled, self.dual, until))
+        return self.best
+
+    def _keep(self, dual: ReformulationDual) -> Bound:
+        bound = bound_of(self.scaled, dual, deadline=self.deadline)
         if bound.value > self.best.value:
             self.best, self.dual = bound, dual
         return bound
-
-    def polish(self) -> Bound:
-        """Solve the inner problems of the best dual; returns the best bound."""
-        dual = improved(self.scaled, self.dual)
-        bound = bound_of(self.scaled, dual)
-        if bound.value > self.best.value:
-            self.best, self.dual = bound, dual
-        return self.best
 
     def plan(self) -> Plan:
         """Coupling that the current state stands for: a start for local search, no proof attached."""
         s = self.scaled
         density = np.ones(self.problem.shape)
-        if not self.trivial:
+        if not self.trivial and self.state is not None:
             total = np.asarray(self.backend.marginal(self.state, self.costs), dtype=np.float64)
             rows, cols = total @ s.q, s.p @ total
             density = total - rows[:, None] - cols[None, :] + float(s.p @ rows) + 1
@@ -176,12 +199,15 @@ class Reformulation:
     def host_state(self) -> np.ndarray:
         """The state (nm, nm) as a numpy array, for the bound that continues from it."""
         N = self.problem.shape[0] * self.problem.shape[1]
+        self.begin()
         return self.backend.to_host(self.state.W).reshape(N, N)
 
     def change_step(self, ratio: float) -> None:
         """Multiply the step length by `ratio`, keeping the primal and the dual."""
         if self.trivial:
             return
+        self.begin()
+        self.workers.deadline = self.deadline
         self.backend.restep(self.state, self.costs, ratio, self.workers)
         self.step *= ratio
         self.costs = self._costs()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +21,7 @@ from gwfast.transport import is_uniform
 
 SKEW = "skew-rows"
 SPLIT = "split"
+_SKEW_ENDS, _FREE_ENDS = 0.2, 0.8  # shares of the time, where there is little, after which the ascents end
 
 
 class _SortedRows:
@@ -115,7 +118,9 @@ def _partners(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return out
 
 
-def _ascend(model: _Model, start: np.ndarray, iterations: int, target: float | None) -> Split:
+def _ascend(
+    model: _Model, start: np.ndarray, iterations: int, target: float | None, deadline: float = math.inf
+) -> Split:
     """Deflected subgradient ascent with Polyak's step towards `target`, in the metric of the weights."""
     weight = np.multiply.outer(model.s.p, model.s.p)
     Z, best, best_Z = start, -np.inf, start
@@ -136,11 +141,13 @@ def _ascend(model: _Model, start: np.ndarray, iterations: int, target: float | N
         missing = aim - value
         if square <= 1e-24 * model.s.size or missing <= 1e-9 * model.s.size or not np.isfinite(square):
             break
+        if time.perf_counter() >= deadline:
+            break
         Z = Z + (length * missing / square) * direction
     return Split(best_Z, best)
 
 
-def _finish(s: Scaled, Z: np.ndarray, iterations: int) -> float:
+def _finish(s: Scaled, Z: np.ndarray, iterations: int, deadline: float) -> float:
     """Bound at Z with the eigenvalue part replaced by its quadratic program; proved, in scaled units."""
     X = s.first - (Z + Z.T) / 2
     x, second = split(X, s.p), s.effects[1]
@@ -149,11 +156,16 @@ def _finish(s: Scaled, Z: np.ndarray, iterations: int) -> float:
     linear = 2 * (x.row[:, None] - second.row[None, :]) ** 2 + s.features - 2 * G
     other = float(s.p @ (X * X) @ s.p)
     constant = (x.total - second.total) ** 2 + float(s.p @ (s.first**2) @ s.p) - other
-    return frank_wolfe(s, model, constant, linear, iterations)[0] - 4 * s.unit * (other + float(s.p @ Z**2 @ s.p))
+    value, _ = frank_wolfe(s, model, constant, linear, iterations, deadline=deadline)
+    return value - 4 * s.unit * (other + float(s.p @ Z**2 @ s.p))
 
 
 def split_bounds(
-    problem: Problem, upper: float | None = None, iterations: int = 80, finish: int = 30
+    problem: Problem,
+    upper: float | None = None,
+    iterations: int = 80,
+    finish: int = 30,
+    time_limit: float = math.inf,
 ) -> tuple[Bound, ...]:
     r"""Two Lagrangian lower bounds of the objective; symmetric costs, any weights, n != m.
 
@@ -175,19 +187,24 @@ def split_bounds(
     iterations, finish : int
         Subgradient steps of each ascent (a sort, a product, a linear program, an eigendecomposition), and
         Frank-Wolfe steps of the quadratic program.
+    time_limit : float
+        Seconds; one step of each is always done.
 
     Returns
     -------
     tuple of Bound
         Empty where a cost is not symmetric: the identity needs it.
     """
+    begin = time.perf_counter()
     s = scaled(problem)
     if not s.symmetric:
         return ()
     aim = None if upper is None else upper / s.scale
-    skew = _ascend(_Model(s, False), s.first, iterations, aim)
-    free = _ascend(_Model(s, True), s.first / 2, iterations, aim)
-    finished = max(_finish(s, free.Z, finish), _finish(s, skew.Z / 2, finish))
+    skew = _ascend(_Model(s, False), s.first, iterations, aim, begin + _SKEW_ENDS * time_limit)
+    free = _ascend(_Model(s, True), s.first / 2, iterations, aim, begin + _FREE_ENDS * time_limit)
+    end = begin + time_limit
+    middle = (time.perf_counter() + end) / 2
+    finished = max(_finish(s, free.Z, finish, middle), _finish(s, skew.Z / 2, finish, end))
 
     def extra(Z: np.ndarray) -> float:
         return 4 * s.unit * float(s.p @ (Z * Z) @ s.p)

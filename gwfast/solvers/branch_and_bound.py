@@ -16,6 +16,7 @@ from gwfast._array.branch_numba import reduce_rows, search, value_of
 from gwfast._array.gilmore_numba import cheap_search
 from gwfast._array.iterated_numba import iterated
 from gwfast.bounds.linear import minimum
+from gwfast.bounds.pace import seconds_of_sweep
 from gwfast.bounds.permutations import permutation_slack
 from gwfast.bounds.quadratic import quadratic_bound
 from gwfast.bounds.reformulation_dual import ReformulationDual, constant_part, processors
@@ -32,6 +33,7 @@ PERMUTATIONS = "permutations"
 COUPLINGS = "branch-and-bound"
 _ROUNDS = 2
 _SLICE, _CHEAP_SLICE = 400_000_000, 1 << 14  # work, over n^5, and nodes between two meetings: some 50 ms
+_ROOT, _NODE, _CHEAP_NODE = 6e-9, 5e-10, 4e-6  # seconds of the root and of a node, over n^5, on a slow processor
 _CHEAP_POINTS, _CHEAP_GAP = 17, 0.15  # small problems with a weak root go faster with many cheap nodes
 
 
@@ -65,6 +67,11 @@ def search_memory(problem: Problem) -> int:
     """Bytes that `permutation_search` needs: the reduced costs of one path of the tree, about 8 n^5 / 5."""
     n = problem.shape[0]
     return 8 * sum(r**4 + 3 * r * r for r in range(1, n + 1)) + 4 * n**4
+
+
+def search_seconds(n: int) -> float:
+    """Guess of the seconds that the search needs before it has anything to say."""
+    return _ROOT * n**5 + 100 * seconds_of_sweep(n * n)
 
 
 def permutation_search(
@@ -111,7 +118,7 @@ def permutation_search(
     if not is_uniform(problem.p, problem.q) or search_memory(problem) > memory_limit:
         return None
     begin = time.perf_counter()
-    tree = _Tree(problem, start, sweeps)
+    tree = _Tree(problem, start, sweeps, time_limit)
     most = max(1, min(processors(), int(min(memory_limit / search_memory(problem), 2**16))))
     stop = tree.run(gap, begin + time_limit, node_limit, most)
     plan = Plan.from_permutation(from_numpy(tree.target, problem.p), problem.p)
@@ -138,16 +145,18 @@ def good_permutation(s: Scaled, plans: list[np.ndarray], kicks: int = 100) -> np
 class _Tree:
     """The searches of a tree; costs are divided by `unit` so that the incumbent is about one."""
 
-    def __init__(self, problem: Problem, start: np.ndarray | None, sweeps: int | None):
+    def __init__(self, problem: Problem, start: np.ndarray | None, sweeps: int | None, time_limit: float):
+        begin = time.perf_counter()
         self.problem, self.s = problem, scaled(problem)
         s, n = self.s, problem.shape[0]
-        plans = [np.asarray(quadratic_bound(problem, 15)[1].toarray())]
+        plans = [np.asarray(quadratic_bound(problem, 15, time_limit / 10)[1].toarray())]
         if start is not None:
             plans.append(np.eye(n)[start])
         start = good_permutation(s, plans)
         M = n * s.features
         value = value_of(s.first, s.second, M, start.astype(np.int64))
-        C, L, constant = _root_costs(problem, s, value / (n * n) * s.scale, sweeps)
+        until = begin + time_limit / 2 - _ROOT * n**5
+        C, L, constant = _root_costs(problem, s, value / (n * n) * s.scale, sweeps, until)
         # far below the cost of a forbidden pair
         self.unit = max(abs(value), float(np.abs(C).max()) / 10, float(np.abs(L).max()) / 10) or 1e-30
         root = math.sqrt(self.unit)
@@ -229,22 +238,28 @@ class _Tree:
         """
         n = self.problem.shape[0]
         budget = _CHEAP_SLICE if self.cheap else max(1, _SLICE // n**5)
+        seconds = _CHEAP_NODE if self.cheap else _NODE * n**5  # of a node
         with ExitStack() as stack:
             pool = None
             while True:
-                if time.perf_counter() >= deadline:
+                begin, before = time.perf_counter(), self.nodes
+                if begin + seconds >= deadline:
                     return Stop.TIME_LIMIT
-                left = node_limit - self.nodes
+                left = node_limit - before
                 if left <= 0:
                     return Stop.ITERATIONS
                 active = self.paths[:left]
-                share = [min(budget, left // len(active))] * len(active)
+                each = min(budget, left // len(active))
+                if seconds * each > deadline - begin:  # the last slices, which only a deadline makes shorter
+                    each = max(1, int(0.8 * (deadline - begin) / seconds))
+                share = [each] * len(active)
                 if len(active) > 1:  # small trees never get here, and start no threads
                     pool = pool or stack.enter_context(ThreadPoolExecutor(most))
                     done = list(pool.map(self._search, active, share))
                 else:
                     done = [self._search(active[0], share[0])]
                 done += [False] * (len(self.paths) - len(active))
+                seconds = (time.perf_counter() - begin) * len(active) / max(1, self.nodes - before)
                 if self._meet(done, most):
                     return Stop.OPTIMAL
                 if self.best[n] - self.open_bound() <= gap * abs(self.best[n]):
@@ -270,12 +285,14 @@ class _Tree:
         return s.lower(value, PERMUTATIONS), s.lower(value - slack, COUPLINGS)
 
 
-def _root_costs(problem: Problem, s: Scaled, upper: float, sweeps: int | None) -> tuple[np.ndarray, np.ndarray, float]:
+def _root_costs(
+    problem: Problem, s: Scaled, upper: float, sweeps: int | None, until: float
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Costs of pairs of pairs C (n, n, n, n), of pairs L (n, n), and the constant, after some sweeps."""
     n = problem.shape[0]
     run = Reformulation(problem, upper if upper > 0 else None)
     if not run.trivial:
-        run.run(sweeps if sweeps is not None else (100 if n < 10 else 250))
+        run.run(sweeps if sweeps is not None else (100 if n < 10 else 250), until)
         run.certify(exact=False)
     dual = run.dual
     run.close()

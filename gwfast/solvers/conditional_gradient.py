@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +84,7 @@ def conditional_gradient(
     tol: float,
     max_iter: int,
     hint: Potentials | None = None,
+    deadline: float = math.inf,
 ) -> Solution:
     """Descend from `start` until no vertex of the transport polytope promises an improvement.
 
@@ -97,6 +100,8 @@ def conditional_gradient(
     max_iter : int
     hint : Potentials, optional
         Where the first linear program may look.
+    deadline : float
+        time.perf_counter() after which no linear program is begun.
 
     Returns
     -------
@@ -109,6 +114,9 @@ def conditional_gradient(
     size = problem.alpha * problem.size
     stop, gap, iteration = Stop.ITERATIONS, float("nan"), 0
     while iteration < max_iter:
+        if time.perf_counter() >= deadline:
+            stop = Stop.TIME_LIMIT
+            break
         iteration += 1
         cost = linearised(problem, state.image, state.back)
         found = _vertex(problem, cost, hint)

@@ -135,19 +135,22 @@ class CouplingSearch:
         aim, margin = upper / self.s.scale, self.s.margin
         self.goal = aim - max(gap * (1 - 1e-6) * abs(aim) - 2 * margin, 1e-9 * abs(aim) + 4 * margin)
         if not self.parts:
-            self._bound(np.zeros(self.problem.shape), self.known)
+            self._bound(np.zeros(self.problem.shape), self.known, deadline)
         end = self.parts + parts
         while self.heap and self.heap[0][0] < self.goal:
             if time.perf_counter() >= deadline:
                 return Stop.TIME_LIMIT
             if self.parts >= end:
                 return None
-            lower, _, part = heapq.heappop(self.heap)
+            lower, order, part = heapq.heappop(self.heap)
             divided = children(part) if self._free(part) >= _LEAST_MASS else []
             if not divided:
                 self.done = min(self.done, lower)
             for fixed in divided:
-                self._bound(fixed, lower)
+                if time.perf_counter() >= deadline:  # what the other children hold is bounded by the part alone
+                    heapq.heappush(self.heap, (lower, order, part))
+                    return Stop.TIME_LIMIT
+                self._bound(fixed, lower, deadline)
         return Stop.OPTIMAL if self.done >= self.goal else Stop.STALLED
 
     @property
@@ -160,18 +163,18 @@ class CouplingSearch:
     def _free(self, part: Part) -> float:
         return float(part.weights[0].sum())
 
-    def _bound(self, fixed: np.ndarray, inherited: float) -> None:
+    def _bound(self, fixed: np.ndarray, inherited: float, deadline: float) -> None:
         """Bound the part above `fixed`, and keep it where it may hold a better coupling."""
         self.parts += 1
         rest = rest_of(self.s, fixed)
         goal = (self.goal + rest.slack - rest.constant) / rest.factor
         run = Reformulation(rest.problem, goal if goal > 0 else None)
-        run.run(_SWEEPS)
+        run.run(_SWEEPS, deadline)
         run.certify()
         lower, cost = run.best.value, None
         if lower < goal:
             cone = Cone(run)
-            _climb(cone, goal)
+            _climb(cone, goal, deadline)
             lower = cone.best.value
             cost = outer_cost(run.scaled, run.dual) if cone.dual is None else outer_cone_cost(run.scaled, cone.dual)
         self._note(fixed, rest, run.plan())
@@ -194,11 +197,12 @@ class CouplingSearch:
             self.plan, self._value = found, value
 
 
-def _climb(cone: Cone, goal: float) -> None:
+def _climb(cone: Cone, goal: float, deadline: float) -> None:
     """Steps of the cone until the goal is proved, or so little is gained that dividing the part is better."""
     while cone.steps < _MOST_STEPS and not cone.trivial:
         before = cone.best.value
-        cone.run(_GROUP)
+        if not cone.run(_GROUP, deadline):
+            return
         cone.certify()
         missing = goal - cone.best.value
         if missing <= 0 or (cone.steps > 3 * _GROUP and cone.best.value - before < _WORTH * missing):

@@ -58,13 +58,27 @@ def descend(problem: Problem, start: Plan, name: str, options: Descent, hint: Po
     plan, steps = start, 0
     if problem.shape[0] * problem.shape[1] >= _SINGLE:
         rough = conditional_gradient(
-            Products(problem, single=True), plan, name=name, tol=1e-6, max_iter=options.max_iter, hint=hint
+            Products(problem, single=True),
+            plan,
+            name=name,
+            tol=1e-6,
+            max_iter=options.max_iter,
+            hint=hint,
+            deadline=options.deadline,
         )
         plan, steps = rough.plan, rough.iterations
     exact = Products(problem, single=False)
     plan = two_exchange(problem, plan, options.swaps) or plan
     while True:
-        solution = conditional_gradient(exact, plan, name=name, tol=options.tol, max_iter=options.max_iter, hint=hint)
+        solution = conditional_gradient(
+            exact,
+            plan,
+            name=name,
+            tol=options.tol,
+            max_iter=options.max_iter,
+            hint=hint,
+            deadline=options.deadline,
+        )
         steps += solution.iterations
         solution = replace(solution, iterations=steps)
         if time.perf_counter() > options.deadline:

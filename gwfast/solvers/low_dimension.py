@@ -144,15 +144,17 @@ class _Search:
             self.values[0], self.plan = value, flow
         return moment
 
-    def climb(self, moment: np.ndarray, steps: int = 30) -> None:
-        """Local search: linearise at the moment, solve, repeat while the value grows."""
+    def climb(self, moment: np.ndarray, deadline: float, steps: int = 30) -> None:
+        """Local search: linearise at the moment, solve, repeat while the value grows and there is time."""
         for _ in range(steps):
+            if time.perf_counter() >= deadline:
+                break
             before = self.values[0]
             moment = self.cut(2 * self.form.curvature * moment, int(self.counts[2]) - 1)
             if self.values[0] <= before:
                 break
 
-    def starts(self, count: int) -> None:
+    def starts(self, count: int, deadline: float) -> None:
         """Rotations of the principal axes, then local search from the best."""
         rng = np.random.default_rng(0)
         d, e = self.form.X.shape[1], self.form.Y.shape[1]
@@ -160,6 +162,8 @@ class _Search:
         spread_y = np.sqrt(self.s.q @ self.form.Y**2)
         ends = [self.cut(np.zeros(self.size), 0)]
         for _ in range(count):
+            if time.perf_counter() >= deadline:
+                break
             frame = np.linalg.qr(rng.normal(size=(max(d, e), max(d, e))))[0][:d, :e]
             before = self.values[0]
             slope = 2 * self.form.curvature * spread_x[:, None] * frame * spread_y[None, :]
@@ -167,7 +171,7 @@ class _Search:
             if self.values[0] > before:
                 ends.append(moment)
         for moment in ends[-3:]:
-            self.climb(moment)
+            self.climb(moment, deadline)
 
     def root(self) -> None:
         """The first box: it holds the cross moment of every coupling, by sorted products of the coordinates."""
@@ -188,7 +192,7 @@ class _Search:
         """Search in slices until the gap is reached or the time is up."""
         form, s, budget = self.form, self.s, 8
         while True:
-            begin = time.perf_counter()
+            begin, used = time.perf_counter(), budget
             if begin >= deadline:
                 return Stop.TIME_LIMIT
             status = explore(
@@ -218,8 +222,11 @@ class _Search:
             )
             if status:
                 return (Stop.GAP_REACHED, Stop.ITERATIONS, Stop.STALLED)[status - 1]
-            if time.perf_counter() - begin < 0.05:
+            now = time.perf_counter()
+            if now - begin < 0.05:
                 budget *= 2
+            while budget > 1 and (now - begin) * budget > 1.5 * used * (deadline - now):
+                budget //= 2  # boxes take longer as more cuts are known
 
     def top(self) -> float:
         """Proved upper bound of the maximum over all couplings."""
@@ -262,6 +269,7 @@ def low_dimension_search(
     Ryner, Kronqvist, Karlsson 2023, for cuts on polytopes instead of boxes.
     """
     begin = time.perf_counter()
+    deadline = begin + time_limit
     s = scaled(problem)
     form = moment_form(problem, s)
     if form is None or form.X.shape[1] * form.Y.shape[1] > _MOST:
@@ -269,10 +277,10 @@ def low_dimension_search(
     search = _Search(form, s)
     if start is not None:
         T = to_numpy(start.toarray())
-        search.climb((form.X.T @ T @ form.Y).ravel())
-    search.starts(min(40, 2 * search.size**2) if search.size > 1 else 0)
+        search.climb((form.X.T @ T @ form.Y).ravel(), begin + time_limit / 4)
+    search.starts(min(40, 2 * search.size**2) if search.size > 1 else 0, begin + time_limit / 2)
     search.root()
-    stop = search.run(gap, begin + time_limit)
+    stop = search.run(gap, deadline)
     rows, cols = np.nonzero(search.plan)
     atoms = (from_numpy(z, problem.p) for z in (rows, cols, search.plan[rows, cols]))
     # the moments are sums like those of the costs, with a few more steps

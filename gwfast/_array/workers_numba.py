@@ -1,0 +1,67 @@
+"""Runs compiled kernels over blocks of rows, on threads, and stops between two blocks where a deadline passes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+_THREADED = 1 << 19  # numbers in the state above which threads pay for their start
+_GRAIN = 1 << 20  # numbers in a block of a large state: some milliseconds, so that a deadline is seen in time
+
+
+class OutOfTime(Exception):
+    """The deadline passed while a kernel was under way; what it writes is incomplete."""
+
+
+class Workers:
+    """Calls a kernel on blocks of rows, on several threads where the state is large.
+
+    Parameters
+    ----------
+    n : int
+        Rows.
+    size : int
+        Numbers that a kernel reads or writes.
+    threads : int
+        Most threads.
+    grain : int
+        Numbers in a block; slow kernels take fewer.
+
+    Attributes
+    ----------
+    deadline : float
+        time.perf_counter() after which no block is begun any more.
+    """
+
+    def __init__(self, n: int, size: int, threads: int, grain: int = _GRAIN):
+        self.deadline = math.inf
+        self.count = max(1, min(threads, n)) if size > _THREADED else 1
+        # more blocks than threads, so that a thread that was held up does not hold up the sweep
+        blocks = min(n, max(1 if self.count == 1 else 4 * self.count, size // grain))
+        edges = np.linspace(0, n, blocks + 1).astype(int)
+        self.blocks = list(zip(edges[:-1].tolist(), edges[1:].tolist()))
+        self.pool = ThreadPoolExecutor(self.count) if self.count > 1 else None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.pool is not None:
+            self.pool.shutdown()
+
+    def run(self, kernel: Callable[..., None], *args: object) -> None:
+        """Call kernel(low, high, *args) for all blocks; OutOfTime, once all threads rest, where some were left out."""
+
+        def block(edges: tuple[int, int]) -> bool:
+            if self.deadline < math.inf and time.perf_counter() > self.deadline:
+                return False
+            kernel(*edges, *args)
+            return True
+
+        done = map(block, self.blocks) if self.pool is None else self.pool.map(block, self.blocks)
+        if not all(list(done)):
+            raise OutOfTime

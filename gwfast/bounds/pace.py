@@ -1,0 +1,67 @@
+"""What sweeps and certificates cost: guessed before the first, learnt from every one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_SWEEP = 5e-10  # seconds for each number of the state, on a slow processor or two busy ones
+_BEGIN, _CERTIFICATE = 4.0, 4.0  # cost of the first state and of a certificate, in sweeps
+_CAUTION = 1.2
+
+
+def seconds_of_sweep(pairs: int) -> float:
+    """Guess of a sweep with nm = `pairs`: for choices that have to be made before the first one."""
+    return _SWEEP * pairs * pairs
+
+
+def worth_beginning(pairs: int, seconds: float) -> bool:
+    """Whether there may be time for the first state, a certificate, and a few sweeps that make it worth having."""
+    return seconds >= 12 * seconds_of_sweep(pairs)
+
+
+@dataclass
+class Pace:
+    """Seconds of a sweep and of a certificate, slow to fall and quick to rise; 0 where nothing is known.
+
+    Attributes
+    ----------
+    sweep, certificate : float
+    flat : int
+        Groups of sweeps without gain.
+    """
+
+    sweep: float = 0.0
+    certificate: float = 0.0
+    flat: int = 0
+    measured: bool = False
+
+    def begun(self, seconds: float) -> None:
+        """The first state took this long: a first idea of a sweep, too long where memory was new."""
+        self.sweep, self.measured = seconds / _BEGIN, False
+
+    def swept(self, seconds: float) -> None:
+        """A sweep took this long."""
+        self.sweep = max(seconds, (self.sweep + seconds) / 2) if self.measured else seconds
+        self.measured = True
+
+    def certified(self, seconds: float) -> None:
+        """A certificate took this long."""
+        self.certificate = max(seconds, (self.certificate + seconds) / 2)
+
+    @property
+    def reserve(self) -> float:
+        """Seconds to keep for the next certificate."""
+        return _CAUTION * (self.certificate or _CERTIFICATE * self.sweep)
+
+    def fits(self, seconds: float) -> bool:
+        """Whether there is time for a sweep and the certificate after it."""
+        return self.sweep + self.reserve <= seconds
+
+    def group(self, usual: int, seconds: float) -> int:
+        """Most sweeps before the next certificate with `seconds` left: twice the usual number near the end.
+
+        A certificate that leaves no time for half a group after it would be for nothing.
+        """
+        if self.sweep <= 0 or seconds >= 1.5 * usual * self.sweep + 2 * self.reserve:
+            return usual
+        return 2 * usual

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -158,8 +159,25 @@ def load_to_train(config: ModelConfig, adapters: bool) -> tuple[Any, torch.dtype
     came = model.dtype
     if not adapters and came != torch.float32:
         with out_of_memory(memory_message(config)):
-            model.float()
+            (_emptied(model) if filled_by_another() else model).float()
     return model, came
+
+
+def filled_by_another() -> bool:
+    """Whether FSDP sends the weights of the first process to this one, so that it need not hold any before."""
+    said = (os.environ.get(name, "").lower() for name in ("ACCELERATE_USE_FSDP", "FSDP_CPU_RAM_EFFICIENT_LOADING"))
+    return all(word == "true" for word in said) and int(os.environ.get("RANK", "0")) > 0
+
+
+def _emptied(model: Any) -> Any:
+    """The model without the contents of its weights; buffers stay, as they are not sent."""
+    for module in model.modules():
+        for name, weight in module.named_parameters(recurse=False):
+            # one number in the shape of all of them: accelerate tells weights apart by their places in memory
+            one = torch.zeros((), dtype=torch.float32).expand_as(weight)
+            setattr(module, name, torch.nn.Parameter(one, weight.requires_grad))
+    model.tie_weights()
+    return model
 
 
 def held_note(config: ModelConfig, came: torch.dtype) -> str:

@@ -33,7 +33,14 @@ from gwfast_llm.diagnose import diagnose
 from gwfast_llm.errors import FusionError
 from gwfast_llm.gw_align import couple
 from gwfast_llm.interval import IntervalCallback, IntervalMeter
-from gwfast_llm.loading import check_vocabulary, held_note, load_in_four_bits, load_model, load_to_train
+from gwfast_llm.loading import (
+    check_vocabulary,
+    filled_by_another,
+    held_note,
+    load_in_four_bits,
+    load_model,
+    load_to_train,
+)
 from gwfast_llm.packing import check_separate
 from gwfast_llm.preflight import check_loggers, check_room, inputs_of, one_device, same_inputs
 from gwfast_llm.setup import open_source, prepare_run
@@ -125,7 +132,7 @@ def fuse(
     held = "" if config.lora.rank else held_note(config.pivot, came)
     check_vocabulary("pivot", model, tokenizer)
     chunk = chunk_of(config, model, max(len(row.ids) for row in rows[0]))
-    if config.train.packing:
+    if config.train.packing and not filled_by_another():
         check_separate(model)
     desk, notes = None, [*run.notes, *([held] if held else [])]
     if chosen:
@@ -266,14 +273,15 @@ def _runs(numbers: list[int], step: int) -> list[list[int]]:
 
 
 def _whole_model(trainer: FusionTrainer, config: FuseConfig) -> Any:
-    """The trained model with all its weights and merged adapters; gathered where training had sharded it."""
-    trained = trainer.accelerator.unwrap_model(trainer.model)
+    """The trained model, whole and with merged adapters; where it was sharded, only in the first process."""
+    trained: Any = trainer.accelerator.unwrap_model(trainer.model)
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        if not trainer.is_world_process_zero():
+            return trained  # only the first process saves
         unset_hf_deepspeed_config()  # else the fresh model would be sharded too, while it is loaded
         trained = with_adapters(load_to_train(config.pivot, bool(config.lora.rank))[0], config.lora)
-        if trainer.is_world_process_zero():
-            trained.load_state_dict(weights)
+        trained.load_state_dict(weights)
     if config.lora.four_bit:
         import peft
 

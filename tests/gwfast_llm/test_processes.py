@@ -11,6 +11,8 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
 from fusing import agrees, command, config_file, launched, records, run, weights
+from gwfast_llm.config import ModelConfig
+from gwfast_llm.loading import load_to_train
 
 HERE = Path(__file__).parent
 AROUND = [str(HERE / "around.py")]
@@ -51,6 +53,35 @@ def test_shards_by_our_file_give_the_losses_of_one(home, tmp_path, whole_run, ki
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"SHARDED {made_of}" in done.stderr
     agrees(whole_run, tmp_path / "two")
+
+
+def test_a_half_precision_pivot_is_loaded_once_and_trained_in_float32(home, tmp_path):
+    """FSDP2 sends the weights of the first process; bfloat16 products round to 8 binary digits."""
+    flags = ["--pivot.dtype", "bfloat16", "--train.packing", "true"]
+    one = command("--config", config_file(tmp_path / "one.yaml", home, 12), "--runs", tmp_path, "--name", "one", *flags)
+    assert one.returncode == 0, one.stderr[-3000:]
+    done = launched(home, tmp_path, "two", AROUND, flags, **settings("fsdp2"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    agrees(tmp_path / "one", tmp_path / "two", rel=1e-3, atol=2**-7)
+
+
+def test_a_process_that_is_sent_its_weights_holds_none(home, monkeypatch):
+    config = ModelConfig(str(home / "pivot"), dtype="bfloat16")
+    whole, came = load_to_train(config, adapters=False)
+    for name in ("ACCELERATE_USE_FSDP", "FSDP_CPU_RAM_EFFICIENT_LOADING"):
+        monkeypatch.setenv(name, "true")
+    monkeypatch.setenv("RANK", "1")
+    empty, _ = load_to_train(config, adapters=False)
+    assert came == torch.bfloat16
+    assert sum(p.untyped_storage().nbytes() for p in empty.parameters()) == 4 * len(list(empty.parameters()))
+    assert len({p.data_ptr() for p in empty.parameters()}) == len(list(empty.parameters()))
+    for (name, a), b in zip(whole.named_parameters(), empty.parameters(), strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype), name
+    for (name, a), b in zip(whole.named_buffers(), empty.buffers(), strict=True):
+        assert torch.equal(a, b), name
+    monkeypatch.setenv("RANK", "0")
+    first, _ = load_to_train(config, adapters=False)
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), first.parameters(), strict=True))
 
 
 def test_adapters_on_shards_give_the_losses_of_one(home, tmp_path):

@@ -8,33 +8,43 @@ from typing import Any
 
 import numpy as np
 
-from gwfast._array import Array, is_array, is_torch, item, library_and_device, namespace, to_float64
+from gwfast._array import Array, from_numpy, is_array, is_torch, item, library_and_device, namespace, to_float64
 from gwfast.errors import InputError
 
 _LARGEST, _SMALLEST = 1e100, 1e-100  # the squares, and sums of their squares, stay inside float64
 
 
-def numeric(x: Any, name: str) -> Array:
-    """Return `x` as a float64 array, or say why it cannot be one."""
+def numeric(x: Any, name: str, like: Array = None) -> Array:
+    """Return `x` as a float64 array, in the library of `like` where it is none yet, or say why it cannot be one."""
     if isinstance(x, str | bytes):
         raise InputError(f"{name}: expected an array of numbers, found the text {x!r}; load the file first")
     if x is None:
         raise InputError(f"{name}: expected an array of numbers, found None")
-    kind = x.dtype if is_array(x) else np.asarray(x).dtype
-    if "complex" in str(kind):
-        raise InputError(f"{name}: expected real numbers, found dtype {kind}; pass the real part or modulus")
+    if hasattr(x, "nnz") or str(getattr(x, "layout", "torch.strided")) != "torch.strided":
+        raise InputError(f"{name}: expected a dense array, found a sparse one; pass its toarray() or to_dense()")
+    if np.ma.is_masked(x):
+        raise InputError(f"{name}: expected an array without gaps, found masked entries; drop or fill them")
     try:
-        return to_float64(x)
+        array = x if is_array(x) else np.asarray(x)
+        kind = array.dtype
+        if "complex" in str(kind):
+            raise InputError(f"{name}: expected real numbers, found dtype {kind}; pass the real part or modulus")
+        if not is_torch(array) and kind.kind not in "biufO":
+            raise InputError(f"{name}: expected an array of numbers, found dtype {kind}; convert it with astype(float)")
+        return to_float64(array) if is_array(x) else from_numpy(to_float64(array), like)
+    except InputError:
+        raise
     except (TypeError, ValueError) as error:
         raise InputError(f"{name}: expected an array of numbers, found {type(x).__name__} ({error})") from None
 
 
-def same_library(**arrays: Any) -> None:
-    """Refuse arrays of different libraries or devices."""
+def same_library(**arrays: Any) -> Array:
+    """Refuse arrays of different libraries or devices; returns one of them, or None where none is an array."""
     given = {name: library_and_device(x) for name, x in arrays.items() if is_array(x)}
     if len(set(given.values())) > 1:
         found = ", ".join(f"{name} is {lib} on {device}" for name, (lib, device) in given.items())
         raise InputError(f"arrays must come from one library and device; found {found}; convert one of them")
+    return next((x for x in arrays.values() if is_array(x)), None)
 
 
 def _finite(x: Array, name: str) -> None:
@@ -45,13 +55,12 @@ def _finite(x: Array, name: str) -> None:
         raise InputError(f"{name}: {bad} of {math.prod(x.shape)} entries are NaN or infinite; remove them")
 
 
-def _range(x: Array, name: str) -> None:
+def _range(x: Array, name: str, power: int = 1) -> None:
     xp = namespace(x)
     top = max(abs(item(xp.min(x))), abs(item(xp.max(x))))
-    if top > _LARGEST or 0 < top < _SMALLEST:
-        raise InputError(
-            f"{name}: largest entry is {top:.3g}, outside [{_SMALLEST:g}, {_LARGEST:g}]; rescale the costs"
-        )
+    small, large = _SMALLEST ** (1 / power), _LARGEST ** (1 / power)
+    if top > large or 0 < top < small:
+        raise InputError(f"{name}: largest entry is {top:.3g}, outside [{small:g}, {large:g}]; rescale the costs")
 
 
 def cost_matrix(C: Any, name: str) -> Array:
@@ -66,13 +75,16 @@ def cost_matrix(C: Any, name: str) -> Array:
     return C
 
 
-def matrix(X: Any, name: str, what: str) -> Array:
-    """Check a finite, non-empty matrix of any shape; `what` says in words what it should be."""
-    X = numeric(X, name)
+def matrix(X: Any, name: str, what: str, *, power: int = 1, like: Array = None) -> Array:
+    """Check a finite, non-empty matrix of any shape; `what` says in words what it should be.
+
+    Costs are of the size of its entries to the `power`.
+    """
+    X = numeric(X, name, like)
     if X.ndim != 2 or 0 in tuple(X.shape):
         raise InputError(f"{name}: expected {what}, found shape {tuple(X.shape)}")
     _finite(X, name)
-    _range(X, name)
+    _range(X, name, power)
     return X
 
 
@@ -82,9 +94,7 @@ def weights(p: Any, n: int, name: str, like: Array) -> Array:
     if p is None:
         device = like.device if is_torch(like) else None
         return xp.full((n,), 1.0 / n, dtype=xp.float64, device=device)
-    if not is_array(p) and is_torch(like):
-        p = xp.asarray(p, dtype=xp.float64, device=like.device)
-    p = numeric(p, name)
+    p = numeric(p, name, like)
     if p.ndim != 1 or p.shape[0] != n:
         raise InputError(f"{name}: expected {n} weights, one a point, found shape {tuple(p.shape)}")
     _finite(p, name)
@@ -98,13 +108,13 @@ def weights(p: Any, n: int, name: str, like: Array) -> Array:
     return p / total
 
 
-def feature_cost(M: Any, shape: tuple[int, int], alpha: Any) -> tuple[Array | None, float]:
+def feature_cost(M: Any, shape: tuple[int, int], alpha: Any, like: Array) -> tuple[Array | None, float]:
     """Check the fused term: M (n, m) and alpha in [0, 1], in POT's convention (1 - alpha) <M, T> + alpha GW."""
     if M is None:
         if alpha is not None:
             raise InputError(f"alpha: found {alpha!r} without M; alpha weighs the feature cost M, pass both")
         return None, 1.0
-    M = numeric(M, "M")
+    M = numeric(M, "M", like)
     if tuple(M.shape) != shape:
         raise InputError(f"M: expected shape {shape}, points of C1 by points of C2, found {tuple(M.shape)}")
     _finite(M, "M")
@@ -144,6 +154,6 @@ def count(x: Any, name: str, least: int = 1) -> int:
 
 def choice(x: Any, options: tuple[str, ...], name: str) -> str:
     """Check a name out of a short list."""
-    if x not in options:
+    if not isinstance(x, str) or x not in options:
         raise InputError(f"{name}: expected one of {', '.join(options)}; found {x!r}")
     return x

@@ -52,9 +52,9 @@ class Gram(Space):
         if sp.issparse(self.factor):
             factor = sp.csc_array(self.factor, dtype=np.float64)
             if factor.nnz:
-                _check.matrix(factor.data[None, :], "factor", "a matrix (r, n)")
+                _check.matrix(factor.data[None, :], "factor", "a matrix (r, n)", power=2)
         else:
-            factor = _check.matrix(self.factor, "factor", "a matrix (r, n), one column a point")
+            factor = _check.matrix(self.factor, "factor", "a matrix (r, n), one column a point", power=2)
         if 0 in tuple(factor.shape):
             raise InputError(f"factor: expected a matrix (r, n) that is not empty, found {factor.shape}")
         object.__setattr__(self, "factor", factor)

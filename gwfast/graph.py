@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import shortest_path
 
 from gwfast import _check
-from gwfast._array import Array, is_array
+from gwfast._array import Array, is_array, to_numpy
 from gwfast.errors import InputError
 from gwfast.space import Dense
 
@@ -76,14 +76,20 @@ def _adjacency(graph: Any, weight: str | bool | None) -> sp.csr_array:
 
         if len(graph) == 0:
             raise InputError("graph: expected at least one node, found none")
-        attribute = weight if isinstance(weight, str) else None
-        return sp.csr_array(nx.to_scipy_sparse_array(graph, weight=attribute, dtype=float))  # pyright: ignore
+        if weight is True:
+            raise InputError("weight: True is for a matrix; name the edge attribute of the networkx graph")
+        if weight and graph.number_of_edges() and not nx.get_edge_attributes(graph, weight):
+            raise InputError(f"weight: no edge has the attribute {weight!r}; leave it out to count every edge as 1")
+        try:
+            return sp.csr_array(nx.to_scipy_sparse_array(graph, weight=weight or None, dtype=float))  # pyright: ignore
+        except (TypeError, ValueError) as error:
+            raise InputError(f"weight: expected numbers in the edge attribute {weight!r} ({error})") from None
     if isinstance(weight, str):
         raise InputError(f"weight: the edge attribute {weight!r} needs a networkx graph; for a matrix pass True")
     if sp.issparse(graph):
         matrix = sp.csr_array(graph, dtype=np.float64)
     elif is_array(graph) or isinstance(graph, list | tuple):
-        matrix = sp.csr_array(np.asarray(_check.cost_matrix(graph, "graph")))
+        matrix = sp.csr_array(to_numpy(_check.cost_matrix(graph, "graph")))
     else:
         raise InputError(f"graph: expected a networkx graph or an adjacency matrix, found {type(graph).__name__}")
     shape = tuple(matrix.shape)  # pyright: ignore[reportArgumentType]
@@ -95,7 +101,7 @@ def _adjacency(graph: Any, weight: str | bool | None) -> sp.csr_array:
 
 
 def _shortest_paths(adjacency: sp.csr_array, unreachable: float | None) -> np.ndarray:
-    if adjacency.nnz and adjacency.data.min() < 0:
+    if adjacency.nnz and not adjacency.data.min() >= 0:  # NaN too
         raise InputError(f"graph: edge lengths must be >= 0, found {adjacency.data.min():.3g}")
     distance = shortest_path(adjacency, directed=True)
     missing = ~np.isfinite(distance)

@@ -69,8 +69,6 @@ def load(source: str, cost: str = "shortest_path", weight: str | None = None) ->
 
 
 def _from_graph(graph: Any, name: str, cost: str, weight: str | None) -> Loaded:
-    if weight is not None and not nx.get_edge_attributes(graph, weight):
-        raise InputError(f"{name}: its edges have no attribute {weight!r}; leave --weight out")
     try:
         space = Graph(graph, cost, weight=weight)
     except InputError as error:

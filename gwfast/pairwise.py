@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gwfast import _check
+from gwfast._array import item
 from gwfast.errors import InputError
 from gwfast.solve import exact_gw, lower_bound, sorted_gw
 
@@ -102,7 +103,9 @@ def pairwise_gw(
     (True, True)
     """
     _check.choice(method, tuple(_SOLVERS), "method")
-    spaces = list(spaces)
+    spaces = _listed(spaces)
+    if not (executor is None or hasattr(executor, "submit")):
+        raise InputError(f"executor: expected a concurrent.futures.Executor, found {type(executor).__name__}")
     if len(spaces) < 2:
         raise InputError(f"spaces: expected at least two, found {len(spaces)}")
     pairs = list(combinations(range(len(spaces)), 2))
@@ -114,7 +117,10 @@ def pairwise_gw(
     try:
         futures = [(i, j, pool.submit(_solve, method, spaces[i], spaces[j])) for i, j in pairs]
         for done, (i, j, future) in enumerate(futures, 1):
-            value[i, j], lower[i, j] = future.result()
+            try:
+                value[i, j], lower[i, j] = future.result()
+            except InputError as error:
+                raise InputError(f"spaces[{i}] as C1 and spaces[{j}] as C2: {error}") from None
             if show:
                 _report(done, len(pairs), begin)
     finally:
@@ -127,13 +133,26 @@ def pairwise_gw(
 
 def _solve(method: str, first: Any, second: Any) -> tuple[float, float]:
     result = _SOLVERS[method](first, second)
-    return float(result.value), float(result.lower)
+    return item(result.value), item(result.lower)
+
+
+def _listed(spaces: Any) -> list[Any]:
+    if not isinstance(spaces, Iterable):
+        raise InputError(f"spaces: expected a list of arrays or spaces, found {type(spaces).__name__}")
+    return list(spaces)
 
 
 def _report(done: int, total: int, begin: float) -> None:
     left = (time.perf_counter() - begin) * (total - done) / done
     end = "\n" if done == total else ""
     print(f"\r{done} of {total} pairs, about {left:.0f} s left ", end=end, file=sys.stderr, flush=True)
+
+
+def _bound(query: Any, space: Any, effort: str, name: str) -> float:
+    try:
+        return item(lower_bound(query, space, effort=effort).lower)
+    except InputError as error:
+        raise InputError(f"query as C1 and {name} as C2: {error}") from None
 
 
 def nearest(query: Any, spaces: Sequence[Any], k: int = 5, *, effort: str = "rows") -> Neighbours:
@@ -172,15 +191,15 @@ def nearest(query: Any, spaces: Sequence[Any], k: int = 5, *, effort: str = "row
     array([1])
     """
     _check.choice(effort, ("sort", "rows", "spectral"), "effort")
-    spaces = list(spaces)
+    spaces = _listed(spaces)
     if _check.count(k, "k") > len(spaces):
         raise InputError(f"k: expected at most the number of spaces, {len(spaces)}, found {k}")
-    bounds = np.array([float(lower_bound(query, space, effort=effort).lower) for space in spaces])
+    bounds = np.array([_bound(query, space, effort, f"spaces[{i}]") for i, space in enumerate(spaces)])
     found: list[tuple[float, int]] = []
     solved = 0
     for i in np.argsort(bounds, kind="stable").tolist():
         if len(found) == k and bounds[i] > found[-1][0]:
             break
-        found = sorted([*found, (float(exact_gw(query, spaces[i]).value), i)])[:k]
+        found = sorted([*found, (item(exact_gw(query, spaces[i]).value), i)])[:k]
         solved += 1
     return Neighbours(np.array([i for _, i in found]), np.array([v for v, _ in found]), solved)

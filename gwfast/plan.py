@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gwfast._array import Array, atoms_to_dense, from_numpy, namespace, nonzero_atoms, sum_by_index, to_numpy
+from gwfast._array import Array, atoms_to_dense, from_numpy, is_array, namespace, nonzero_atoms, sum_by_index, to_numpy
+from gwfast.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,16 @@ class Plan:
     cols: Array = None
     mass: Array = None
     matrix: Array = None
+
+    def __post_init__(self) -> None:
+        parts = (self.rows, self.cols, self.mass) if self.matrix is None else (self.matrix,)
+        if not all(is_array(part) for part in parts):
+            kinds = ", ".join(type(part).__name__ for part in parts)
+            raise InputError(f"Plan: expected three arrays, rows, cols and mass, or one, matrix; found {kinds}")
+        expected = (self.mass.shape,) * 3 if self.matrix is None else (self.shape,)
+        found = tuple(tuple(part.shape) for part in parts)
+        if found != tuple(tuple(shape) for shape in expected):
+            raise InputError(f"Plan: expected arrays of shape {expected[0]}, found {', '.join(map(str, found))}")
 
     @classmethod
     def from_permutation(cls, target: Array, weights: Array) -> Plan:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Self
 
 from gwfast import _check
-from gwfast._array import Array, namespace, safe_sqrt
+from gwfast._array import Array, namespace, row_block, safe_sqrt
 from gwfast.space import EPS, Moments, Space, std_with_error
 
 
@@ -48,8 +48,9 @@ class PointCloud(Space):
     symmetric: bool = field(init=False, default=True, repr=False)
 
     def __post_init__(self) -> None:
-        points = _check.matrix(self.points, "points", "coordinates of shape (n, d)")
         _check.choice(self.metric, ("euclidean", "sqeuclidean"), "metric")
+        power = 2 if self.metric == "sqeuclidean" else 1
+        points = _check.matrix(self.points, "points", "coordinates of shape (n, d)", power=power)
         object.__setattr__(self, "points", points)
 
     @property
@@ -98,9 +99,10 @@ class PointCloud(Space):
 
     def times(self, x: Array) -> Array:
         """C @ x in O(n k d) for the squared distance, O(n^2 k) for the distance."""
-        if self.metric == "euclidean":
-            return self.dense() @ x
         xp = namespace(x)
+        if self.metric == "euclidean":
+            step = row_block(self.n)
+            return xp.concat([self.rows(i, min(self.n, i + step)) @ x for i in range(0, self.n, step)])
         points, norms, _ = self._centred
         return norms[:, None] * xp.sum(x, axis=0) + norms @ x - 2 * (points @ (xp.matrix_transpose(points) @ x))
 

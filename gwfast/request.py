@@ -52,8 +52,8 @@ class Request:
     def given(self, plan: Any) -> Plan:
         """Return a plan that the caller passed, checked, on the points of the problem."""
         array = plan.toarray() if isinstance(plan, Plan) else plan
-        _check.same_library(C1=self.problem.p, plan=array)
-        T = _check.matrix(array, "plan", "a matrix (n, m)")
+        like = _check.same_library(C1=self.problem.p, plan=array)
+        T = _check.matrix(array, "plan", "a matrix (n, m)", like=like)
         if tuple(T.shape) != self.shape:
             raise InputError(f"plan: expected shape {self.shape}, found {tuple(T.shape)}")
         xp = namespace(T)
@@ -90,10 +90,11 @@ class Request:
 
 def make_request(C1: Any, C2: Any, p: Any, q: Any, M: Any, alpha: Any) -> Request:
     """Check the arguments that all front doors share."""
-    _check.same_library(C1=_array_of(C1), C2=_array_of(C2), p=p, q=q, M=M)
-    x, y = _space(C1, "C1"), _space(C2, "C2")
-    p, q = _weights(x, p, "p"), _weights(y, q, "q")
-    M, alpha = _check.feature_cost(M, (x.n, y.n), alpha)
+    (p, p_name), (q, q_name) = _weights(C1, p, "C1", "p"), _weights(C2, q, "C2", "q")
+    like = _check.same_library(C1=_array_of(C1), C2=_array_of(C2), **{p_name: p, q_name: q}, M=M)
+    x, y = _space(C1, "C1", like), _space(C2, "C2", like)
+    p, q = _check.weights(p, x.n, p_name, x.like), _check.weights(q, y.n, q_name, y.like)
+    M, alpha = _check.feature_cost(M, (x.n, y.n), alpha, like)
     shape, dtype = (x.n, y.n), _dtype(C1, x)
     rows, cols = _support(p), _support(q)
     x, y = x.weighted(p), y.weighted(q)
@@ -114,18 +115,22 @@ def _array_of(C: Any) -> Any:
     return C.like if isinstance(C, Space) else C
 
 
-def _space(C: Any, name: str) -> Space:
+def _space(C: Any, name: str, like: Array) -> Space:
     if isinstance(C, Space):
         return C
     if hasattr(C, "nodes") and hasattr(C, "edges"):
         raise InputError(f"{name}: found a networkx graph; wrap it, gwfast.Graph({name}), to choose its cost")
-    return Dense(C, name=name)
+    return Dense(_check.numeric(C, name, like), name=name)
 
 
-def _weights(space: Space, p: Any, name: str) -> Array:
-    if p is not None and space.weights is not None:
-        raise InputError(f"{name}: the space has weights of its own; pass them in one place only")
-    return _check.weights(space.weights if p is None else p, space.n, name, space.like)
+def _weights(C: Any, p: Any, name: str, weights_name: str) -> tuple[Any, str]:
+    """The weights that go with a cost, and what the caller calls them."""
+    own = getattr(C, "weights", None) if isinstance(C, Space) else None
+    if own is None:
+        return p, weights_name
+    if p is not None:
+        raise InputError(f"{weights_name}: {name} has weights of its own; pass them in one place only")
+    return own, f"{name}.weights"
 
 
 def _support(p: Array) -> Array | None:

@@ -70,7 +70,7 @@ def save_certificate(path: str | os.PathLike[str], certificate: Certificate) -> 
     >>> loaded.lower == certificate.lower == gwfast.verify(loaded, C, 3 * C).lower
     True
     """
-    target = Path(path)
+    target = _file(path)
     if not isinstance(certificate, Certificate):
         raise InputError(
             f"certificate: expected a Certificate, found {type(certificate).__name__}; pass the certificate of a result"
@@ -131,7 +131,7 @@ def load_certificate(path: str | os.PathLike[str]) -> Certificate:
     Traceback (most recent call last):
     gwfast.errors.InputError: nowhere.npz: no such file; check the path
     """
-    source = Path(path)
+    source = _file(path)
     if not source.is_file():
         raise InputError(f"{source}: no such file; check the path")
     with source.open("rb") as file:  # opened here: numpy leaves its own file open where the archive is broken
@@ -141,6 +141,12 @@ def load_certificate(path: str | os.PathLike[str]) -> Certificate:
         except _BROKEN as error:
             said = " ".join(str(error).split()) or type(error).__name__
             raise InputError(f"{source}: expected a certificate written by gwfast.save_certificate ({said})") from None
+
+
+def _file(path: Any) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"path: expected a file name, found {path!r}")
+    return Path(path)
 
 
 def _write(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:

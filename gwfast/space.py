@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Self
@@ -109,23 +110,15 @@ class Space:
 
     def detached(self) -> Self:
         """The same space cut from torch's gradient tape."""
-        return self._with(
-            **{
-                f.name: detach(v)
-                for f in fields(self)  # pyright: ignore[reportArgumentType]
-                if is_array(v := getattr(self, f.name))
-            }
-        )
+        return self._mapped(detach)
 
     def hosted(self) -> Self:
         """The same space in host memory, as numpy arrays."""
-        return self._with(
-            **{
-                f.name: to_numpy(v)
-                for f in fields(self)  # pyright: ignore[reportArgumentType]
-                if is_array(v := getattr(self, f.name))
-            }
-        )
+        return self._mapped(to_numpy)
+
+    def _mapped(self, change: Callable[[Array], Array]) -> Self:
+        named = ((f.name, getattr(self, f.name)) for f in fields(self))  # pyright: ignore[reportArgumentType]
+        return self._with(**{name: change(value) for name, value in named if is_array(value)})
 
     def _with(self, **changes: Any) -> Self:
         # dataclasses.replace would run the checks of __post_init__ over the whole matrix again

@@ -3,6 +3,7 @@
 import networkx as nx
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import gwfast
 
@@ -21,6 +22,12 @@ BAD = {
     "text": (dict(C1="cost.npy"), "C1: expected an array of numbers, found the text 'cost.npy'"),
     "None": (dict(C2=None), "C2: expected an array of numbers, found None"),
     "objects": (dict(C2=[[object(), 1], [1, 0]]), "C2: expected an array of numbers"),
+    "ragged": (dict(C1=[[0, 1], [1]]), "C1: expected an array of numbers, found list"),
+    "words": (dict(C1=[["a", "b"], ["c", "d"]]), "C1: expected an array of numbers, found dtype <U1"),
+    "dates": (dict(C1=C.astype("M8[D]")), "C1: expected an array of numbers, found dtype datetime64[D]"),
+    "masked": (dict(C2=np.ma.array(C, mask=C > 0)), "C2: expected an array without gaps"),
+    "sparse": (dict(C1=sp.csr_array(C)), "C1: expected a dense array, found a sparse one"),
+    "weights of a space": (dict(C1=gwfast.Dense(C, weights=[1.0, 1.0])), "C1.weights: expected weights that sum to 1"),
     "complex": (dict(C1=C * 1j), "C1: expected real numbers"),
     "too large": (dict(C1=C * 1e200), "C1: largest entry is 1e+200"),
     "networkx graph": (dict(C1=nx.path_graph(3)), "C1: found a networkx graph; wrap it, gwfast.Graph(C1)"),
@@ -47,6 +54,56 @@ def test_mixed_libraries_are_refused():
         gwfast.sorted_gw(C, torch.tensor(C))
 
 
+def test_lists_join_the_library_of_the_tensors():
+    torch = pytest.importorskip("torch", reason="torch is an extra")
+    expected = gwfast.sorted_gw(C, 2 * C, [0.25, 0.75], M=3 * C).value
+    tensors = dict(C1=torch.tensor(C), C2=torch.tensor(2 * C), p=torch.tensor([0.25, 0.75]), M=torch.tensor(3 * C))
+    for name in tensors:  # one tensor, the rest lists
+        given = {k: v if k == name else v.tolist() for k, v in tensors.items()}
+        assert float(gwfast.sorted_gw(**given).value) == pytest.approx(expected, rel=1e-12)
+    assert gwfast.certify(tensors["C1"], tensors["C2"], [[0.5, 0.0], [0.0, 0.5]]).upper == 0.5
+    for bad, message in (("uniform", "p: expected an array"), ([[1], [2, 3]], "p: expected an array")):
+        with pytest.raises(gwfast.InputError, match=message):
+            gwfast.sorted_gw(tensors["C1"], tensors["C2"], bad)
+    with pytest.raises(gwfast.InputError, match="C1: expected a dense array"):
+        gwfast.sorted_gw(tensors["C1"].to_sparse(), tensors["C2"])
+
+
+def test_the_weights_of_a_space_are_of_its_library():
+    torch = pytest.importorskip("torch", reason="torch is an extra")
+    for space in (gwfast.Dense(torch.tensor(C), np.full(2, 0.5)), gwfast.Dense(C, torch.full((2,), 0.5))):
+        with pytest.raises(gwfast.InputError, match=r"C1\.weights is (numpy|torch) on cpu"):
+            gwfast.sorted_gw(space, space.cost)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({}, "found NoneType, NoneType, NoneType"),
+        (dict(rows=[0, 1], cols=[0, 1], mass=[0.5, 0.5]), "found list, list, list"),
+        (dict(rows=np.arange(2), cols=np.arange(3), mass=np.ones(2)), r"shape \(2,\), found \(2,\), \(3,\)"),
+        (dict(matrix=np.eye(3)), r"shape \(2, 2\), found \(3, 3\)"),
+    ],
+)
+def test_plans_that_are_none(parts, message):
+    with pytest.raises(gwfast.InputError, match=f"Plan: expected .*{message}"):
+        gwfast.Plan((2, 2), **parts)
+
+
+@pytest.mark.parametrize("size", [1e60, 1e-60])
+def test_factors_whose_costs_are_out_of_range(size):
+    X = size * np.ones((2, 3))
+    X[0, 0] = 0
+    assert gwfast.sorted_gw(gwfast.PointCloud(X), C).value >= 0
+    for make in (
+        lambda: gwfast.PointCloud(X, "sqeuclidean"),
+        lambda: gwfast.Gram(X),
+        lambda: gwfast.Gram(sp.csr_array(X)),
+    ):
+        with pytest.raises(gwfast.InputError, match=r"outside \[1e-50, 1e\+50\]"):
+            make()
+
+
 def test_weights_in_two_places_are_refused():
     with pytest.raises(gwfast.InputError, match="weights of its own"):
         gwfast.sorted_gw(gwfast.Dense(C, weights=np.array([0.5, 0.5])), C, p=[0.5, 0.5])
@@ -55,6 +112,10 @@ def test_weights_in_two_places_are_refused():
 def test_unknown_effort():
     with pytest.raises(gwfast.InputError, match="effort: expected one of"):
         gwfast.lower_bound(C, C, effort="wild")
+    with pytest.raises(gwfast.InputError, match="effort: expected one of"):
+        gwfast.lower_bound(C, C, effort=np.array(["rows", "dual"]))
+    with pytest.raises(gwfast.InputError, match="effort: expected one of"):
+        gwfast.exact_gw(C, C, effort="")
 
 
 @pytest.mark.parametrize(
@@ -75,6 +136,25 @@ def test_disconnected_graph_says_what_to_do():
     with pytest.raises(gwfast.InputError, match="unreachable=2"):
         gwfast.Graph(graph)
     assert gwfast.Graph(graph, unreachable=5.0).cost.max() == 5
+
+
+def test_edge_lengths_that_are_none():
+    graph = nx.path_graph(3)
+    for given, message in (
+        ({"weight": "length"}, "weight: no edge has the attribute 'length'"),
+        ({"weight": True}, "weight: True is for a matrix"),
+    ):
+        with pytest.raises(gwfast.InputError, match=message):
+            gwfast.Graph(graph, **given)
+    for length, message in (("far", "weight: expected numbers"), (np.nan, "lengths must be >= 0, found nan")):
+        graph[0][1]["length"] = length
+        with pytest.raises(gwfast.InputError, match=message):
+            gwfast.Graph(graph, weight="length")
+
+
+def test_a_graph_from_a_tensor_on_the_tape():
+    torch = pytest.importorskip("torch", reason="torch is an extra")
+    np.testing.assert_array_equal(gwfast.Graph(torch.tensor(C, requires_grad=True)).cost, C)
 
 
 def test_inputs_are_never_written_to():

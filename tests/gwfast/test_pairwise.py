@@ -57,5 +57,27 @@ def test_bad_input():
         gwfast.pairwise_gw([np.eye(2)])
     with pytest.raises(gwfast.InputError, match="k: expected at most"):
         gwfast.nearest(np.eye(2), [np.eye(2)], k=2)
-    with ThreadPoolExecutor(1) as pool, pytest.raises(gwfast.InputError, match="C2: expected a square"):
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(gwfast.InputError, match=r"spaces\[1\] as C2: C2: expected a square"),
+    ):
         gwfast.pairwise_gw([np.eye(2), np.ones((2, 3))], executor=pool)
+    with pytest.raises(gwfast.InputError, match=r"spaces\[1\] as C2: C2: expected a square"):
+        gwfast.nearest(np.eye(2), [np.eye(2), np.ones((2, 3))], k=1)
+    with pytest.raises(gwfast.InputError, match="spaces: expected a list"):
+        gwfast.pairwise_gw(None)
+    with pytest.raises(gwfast.InputError, match="spaces: expected a list"):
+        gwfast.nearest(np.eye(2), gwfast.Dense(np.eye(2)), k=1)
+    with pytest.raises(gwfast.InputError, match="executor: expected"):
+        gwfast.pairwise_gw([np.eye(2), np.eye(3)], executor=2)
+
+
+def test_tensors_on_the_tape():
+    torch = pytest.importorskip("torch", reason="torch is an extra")
+    plain = data(3)
+    taped = [torch.tensor(C, requires_grad=True) for C in plain]
+    with ThreadPoolExecutor(1) as pool:
+        found = gwfast.pairwise_gw(taped, executor=pool, method="sorted")
+        expected = gwfast.pairwise_gw(plain, executor=pool, method="sorted")
+    np.testing.assert_allclose(found.value, expected.value, rtol=1e-12)
+    assert gwfast.nearest(taped[0], taped, k=1).index == [0]

@@ -110,6 +110,16 @@ def test_large_sparse_gram_in_little_memory():
     assert 0 <= result.lower <= result.value
 
 
+def test_distances_of_a_large_cloud_are_never_all_in_memory():
+    points = np.random.default_rng(0).normal(size=(3000, 3))
+    first, second = gwfast.PointCloud(points), gwfast.PointCloud(points + points[::-1])
+    tracemalloc.start()
+    gwfast.sorted_gw(first, second)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.3 * 8 * 3000**2
+
+
 def test_graph_costs():
     graph = nx.Graph()
     graph.add_edge("a", "b", length=2.0)

@@ -193,6 +193,14 @@ def test_what_is_no_certificate_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("path", [None, 3])
+def test_a_path_that_is_none(path):
+    with pytest.raises(gwfast.InputError, match="path: expected a file name"):
+        gwfast.save_certificate(path, gwfast.lower_bound(*pair(3, 2, 2)))
+    with pytest.raises(gwfast.InputError, match="path: expected a file name"):
+        gwfast.load_certificate(path)
+
+
 def test_what_was_left_out_is_named():
     C1, C2 = pair(6, 5, 5)
     certificate = gwfast.exact_gw(C1, C2, effort="prove", time_limit=3).certificate

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Run each source once over the data and keep its top-k logits on disk.
 
-Takes the configuration of a fusion; every source needs a folder in `cache`.  A stopped run goes on where it was.  The
-size is said before anything is computed."""
+Takes the configuration of a fusion; every source needs a folder in `cache`.  Where the objective follows the text into
+the pivot's vocabulary, its targets are computed too.  A stopped run goes on where it was.  The size is said before
+anything is computed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +60,7 @@ def check_disks(stores: Sequence[tuple[Path, int]]) -> None:
     FusionError
         Naming the disk, what is needed there and what is free.
     """
-    from gwfast_llm.store import finished_bytes
+    from gwfast_llm.shards import missing_bytes
 
     disks: dict[int, tuple[Path, int]] = {}
     for folder, size in stores:
@@ -66,7 +69,7 @@ def check_disks(stores: Sequence[tuple[Path, int]]) -> None:
             parent = parent.parent
         disk = parent.stat().st_dev
         where, needed = disks.get(disk, (parent, 0))
-        disks[disk] = where, needed + max(0, size - finished_bytes(folder))
+        disks[disk] = where, needed + missing_bytes(folder, size)
     for where, needed in disks.values():
         free = shutil.disk_usage(where).free
         if needed > free:
@@ -79,8 +82,9 @@ def check_disks(stores: Sequence[tuple[Path, int]]) -> None:
 def _run(options: Any, config: FuseConfig | None) -> int:
     if config is None:
         raise FusionError("--config is missing; give the configuration of a fusion")
-    from gwfast_llm.setup import kept_logits, prepare_run
+    from gwfast_llm.setup import carried_beforehand, identity_of, kept_logits, prepare_run, target_folder
     from gwfast_llm.store import TYPES, bytes_per_token
+    from gwfast_llm.targets import target_bytes
 
     if options.dtype not in TYPES:
         raise FusionError(f"--dtype is {options.dtype!r}; expected one of {', '.join(TYPES)}")
@@ -93,7 +97,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
     for note in run.notes:
         print(note)
     plans = []
-    for source, tokenizer, rows in zip(config.sources, run.tokenizers[1:], run.rows[1:]):
+    for number, (source, tokenizer, rows) in enumerate(zip(config.sources, run.tokenizers[1:], run.rows[1:])):
         keep = kept_logits(config, tokenizer)
         tokens = sum(len(row.ids) - row.prompt_length for row in rows)
         size = tokens * bytes_per_token(keep, options.dtype)
@@ -101,28 +105,45 @@ def _run(options: Any, config: FuseConfig | None) -> int:
             f"source {source.label}: {len(rows)} examples, {tokens} answer tokens, {spell_bytes(size)} at "
             f"{keep} logits a token, into {source.cache}"
         )
-        plans.append((Path(source.cache).expanduser(), size))
+        folder = Path(source.cache).expanduser()
+        plans.append((folder, size))
+        if carried_beforehand(config, number, run):
+            positions = sum(len(row.ids) - row.prompt_length for row in run.rows[0])
+            size = positions * target_bytes(kept_logits(config, run.tokenizers[0]), options.dtype)
+            print(f"source {source.label}: its targets in the pivot's vocabulary take at most {spell_bytes(size)} more")
+            made = {**asdict(identity_of(source, tokenizer)), "keep": keep, "dtype": options.dtype}
+            plans.append((target_folder(config, number, run, made).path, size))
     check_disks(plans)
-    for number, (folder, _) in enumerate(plans):
-        _fill(config, number, run, options.dtype, folder)
+    for number in range(len(config.sources)):
+        _fill(config, number, run, options.dtype)
     return 0
 
 
-def _fill(config: FuseConfig, number: int, run: PreparedRun, dtype: str, folder: Path) -> None:
+def _fill(config: FuseConfig, number: int, run: PreparedRun, dtype: str) -> None:
+    from gwfast_llm.setup import carried_beforehand, store_source, store_targets
+
+    started, source = time.perf_counter(), config.sources[number]
+    with _bar(f"source {source.label}", run) as progress:
+        computed = store_source(config, number, run, dtype, progress)
+    if carried_beforehand(config, number, run):
+        with _bar(f"targets of {source.label}", run) as progress:
+            computed += store_targets(config, number, run, progress)
+    folder = Path(source.cache or "").expanduser()
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    seconds = time.perf_counter() - started
+    print(f"{folder}: {spell_bytes(size)}, {computed} shards computed in {seconds:.0f} s")
+
+
+@contextmanager
+def _bar(title: str, run: PreparedRun) -> Iterator[Callable[[int, int], None]]:
     from tqdm import tqdm
 
-    from gwfast_llm.setup import store_source
-
-    started = time.perf_counter()
-    with tqdm(total=len(run.examples), desc=f"source {config.sources[number].label}", unit="example") as bar:
+    with tqdm(total=len(run.examples), desc=title, unit="example") as bar:
 
         def progress(done: int, total: int) -> None:
             bar.update(done - bar.n)
 
-        computed = store_source(config, number, run, dtype, progress)
-    size = sum(path.stat().st_size for path in folder.iterdir())
-    seconds = time.perf_counter() - started
-    print(f"{folder}: {spell_bytes(size)}, {computed} shards computed in {seconds:.0f} s")
+        yield progress
 
 
 if __name__ == "__main__":

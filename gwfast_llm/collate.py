@@ -22,6 +22,7 @@ from gwfast_llm.logits import Selection, TopK
 from gwfast_llm.packing import packed_rows
 from gwfast_llm.path import PathMap, SharedTokens, Targets
 from gwfast_llm.signal import Signal, Source, comparable_losses
+from gwfast_llm.targets import StoredTargets
 
 NOBODY = -1  # place in a batch that no example takes
 TARGET_BYTES = 2**29  # carried targets kept at hand; about 1.5 kB a position at 64 tokens
@@ -57,6 +58,8 @@ class SourceDesk:
         Pivot tokens kept in a target; 0 keeps all.
     couplings : sequence of Coupling
         Coupling of each source's vocabulary with the pivot's; empty where no part uses them.
+    stored : sequence of StoredTargets or None
+        Targets of each source that were carried beforehand; without them they are carried when asked for.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class SourceDesk:
         routing: str,
         keep: int,
         couplings: Sequence[Coupling] = (),
+        stored: Sequence[StoredTargets | None] = (),
     ):
         self.pivot_rows = pivot_rows
         self.sources = sources
@@ -76,6 +80,7 @@ class SourceDesk:
         self._routing = routing
         self._keep = keep
         self._couplings = couplings
+        self._stored = stored or [None] * len(sources)
         self._targets = RecentTargets(TARGET_BYTES)
 
     @property
@@ -114,6 +119,9 @@ class SourceDesk:
     def _carried(self, s: int, i: int, signal: Signal, carry: bool) -> Targets:
         if not carry:
             return self._maps[s].matched(self.pivot_rows[i], self.sources[s].rows[i], signal)
+        stored = self._stored[s]
+        if stored is not None:
+            return stored[i]
         found = self._targets.get((s, i))
         if found is None:
             found = self._maps[s].targets(self.pivot_rows[i], self.sources[s].rows[i], signal, self._keep)

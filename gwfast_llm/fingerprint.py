@@ -74,15 +74,20 @@ def template_fingerprint(tokenizer: Any) -> str:
     return _short(str(tokenizer.chat_template or "").encode())
 
 
-def row_key(row: Encoded) -> int:
-    """Key of an example under one tokenizer: 63 bits of a hash of its ids and of where its answer starts."""
-    text = ",".join(map(str, [row.prompt_length, *row.ids]))
+def row_key(*rows: Encoded) -> int:
+    """Key of an example under these tokenizers: 63 bits of a hash of its ids and of where its answer starts."""
+    text = ";".join(",".join(map(str, [row.prompt_length, *row.ids])) for row in rows)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def data_fingerprint(keys: Iterable[int]) -> str:
     """Hash of a whole data set, in order."""
     return _short(",".join(map(str, keys)).encode())
+
+
+def head_fingerprint(head: dict[str, Any]) -> str:
+    """Hash of what something depends on."""
+    return _short(json.dumps(head, sort_keys=True).encode())
 
 
 def examples_fingerprint(examples: Iterable[Example]) -> str:

@@ -175,7 +175,8 @@ def memory(model: Any, config: FuseConfig, is_pivot: bool, run: Any) -> str:
 
 def cache_line(source: SourceConfig, rows: Sequence[Any], tokenizer: Any, config: FuseConfig) -> str:
     """Size of a source's cache, and whether it is there."""
-    from gwfast_llm.store import MANIFEST, bytes_per_token
+    from gwfast_llm.shards import MANIFEST
+    from gwfast_llm.store import bytes_per_token
 
     keep = config.objective.source_top_k or len(tokenizer)
     tokens = sum(len(row.ids) - row.prompt_length for row in rows)

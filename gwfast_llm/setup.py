@@ -9,13 +9,17 @@ from typing import Any
 
 import torch
 
+from gwfast_llm.combine import CARRIED
 from gwfast_llm.config import FuseConfig, SourceConfig
 from gwfast_llm.data import Encoded, Example, prepare
 from gwfast_llm.files import read_examples
 from gwfast_llm.fingerprint import model_fingerprint, template_fingerprint, tokenizer_fingerprint
 from gwfast_llm.loading import load_model, load_tokenizer, memory_message
+from gwfast_llm.path import PathMap
+from gwfast_llm.shards import MANIFEST
 from gwfast_llm.signal import OnlineSource, Remembered, Source
 from gwfast_llm.store import Identity, StoredSource, write_store
+from gwfast_llm.targets import StoredTargets, TargetFolder
 from gwfast_llm.trouble import out_of_memory
 
 REMEMBERED_BYTES = 2**30  # sources whose answers fit into this much memory are asked once an example
@@ -121,6 +125,55 @@ def store_source(
     keep = kept_logits(config, tokenizer)
     online = online_source(source, tokenizer, rows, keep, run.size)
     return write_store(Path(source.cache).expanduser(), online, identity_of(source, tokenizer), keep, dtype, progress)
+
+
+def carried_beforehand(config: FuseConfig, number: int, run: PreparedRun) -> bool:
+    """Whether targets of a source are kept on disk: a part carries them, and the tokenizers differ."""
+    pivot, own = run.tokenizers[0], run.tokenizers[1 + number]
+    carries = any(config.objective.weights[name] for name in CARRIED)
+    return carries and bool(config.sources[number].cache) and pivot.get_vocab() != own.get_vocab()
+
+
+def store_targets(config: FuseConfig, number: int, run: PreparedRun, progress: Callable[[int, int], None]) -> int:
+    """Carry what a cached source says into the pivot's vocabulary and keep it beside the cache.
+
+    Parameters
+    ----------
+    config : FuseConfig
+        The run.
+    number : int
+        Which of its sources; its cache is filled.
+    run : PreparedRun
+        Tokenized for all of them.
+    progress : callable
+        Called with (examples done, examples in all).
+
+    Returns
+    -------
+    int
+        Number of shards that were computed now; a stopped run goes on where it was.
+    """
+    source, tokenizer, rows = config.sources[number], run.tokenizers[1 + number], run.rows[1 + number]
+    stored = open_source(source, tokenizer, rows, config.objective.source_top_k)
+    assert isinstance(stored, StoredSource), "checked by the callers"
+    size, pivot = run.size, run.rows[0]
+    carry = PathMap(run.tokenizers[0], tokenizer, run.examples[:size], pivot[:size], rows)
+    return target_folder(config, number, run, stored.manifest).write(stored, carry, progress)
+
+
+def open_targets(config: FuseConfig, number: int, run: PreparedRun, source: Source) -> StoredTargets | None:
+    """Targets of a source that were carried beforehand, where they are there."""
+    if not isinstance(source, StoredSource) or not carried_beforehand(config, number, run):
+        return None
+    folder = target_folder(config, number, run, source.manifest)
+    return folder.read(source.name) if (folder.path / MANIFEST).is_file() else None
+
+
+def target_folder(config: FuseConfig, number: int, run: PreparedRun, signals: dict[str, Any]) -> TargetFolder:
+    """Where the targets of a source are kept, whose cache has this manifest."""
+    folder = Path(config.sources[number].cache or "").expanduser()
+    rows = run.rows[0], run.rows[1 + number]
+    return TargetFolder(folder, signals, run.tokenizers[0], rows, run.size, config.objective.source_top_k)
 
 
 def open_source(

@@ -43,7 +43,7 @@ from gwfast_llm.loading import (
 )
 from gwfast_llm.packing import check_separate
 from gwfast_llm.preflight import check_loggers, check_room, inputs_of, one_device, same_inputs
-from gwfast_llm.setup import open_source, prepare_run
+from gwfast_llm.setup import carried_beforehand, open_source, open_targets, prepare_run
 from gwfast_llm.trainer import FusionTrainer, Indices
 from gwfast_llm.trouble import out_of_disk, out_of_memory
 
@@ -156,7 +156,15 @@ def fuse(
             notes += found
             if progress is None and int(os.environ.get("RANK", "0")) == 0:
                 print("\n".join(found))
-        desk = SourceDesk(rows[0], sources, weights, maps, objective.routing, objective.source_top_k, couplings)
+        stored = [open_targets(config, k, run, source) for k, source in enumerate(sources)]
+        notes += [
+            f"source {source.name}: its targets are carried along the text while training; python -m gwfast_llm.cache "
+            "with this configuration would do so once"
+            for k, (source, found) in enumerate(zip(sources, stored))
+            if found is None and carried_beforehand(config, k, run)
+        ]
+        keep = objective.source_top_k
+        desk = SourceDesk(rows[0], sources, weights, maps, objective.routing, keep, couplings, stored)
     pad = tokenizer.pad_token_id or 0
     callbacks: list[TrainerCallback] = [MarkCallback()]
     if progress is not None:

@@ -109,10 +109,11 @@ def build_job(recipe: recipes.ModelRecipe, progress) -> str:
 
 
 def cache_job(config: FuseConfig, number: int, progress) -> int:
-    """Worker job: run one source of a fusion once and keep what it says, exactly, in its cache folder."""
-    from gwfast_llm.setup import prepare_run, store_source
+    """Worker job: run one source of a fusion once; keep what it says and its targets, exactly, in its cache folder."""
+    from gwfast_llm.setup import prepare_run, store_source, store_targets
 
-    return store_source(config, number, prepare_run(config, config.sources), "float32", progress)
+    run = prepare_run(config, config.sources)
+    return store_source(config, number, run, "float32", progress) + store_targets(config, number, run, progress)
 
 
 def fusion_job(config: FuseConfig, tests: str, keep: str, progress) -> tuple[list[dict[str, Any]], list[Score], float]:

@@ -13,13 +13,14 @@ import time
 import pytest
 import torch
 
-from gwfast_llm import store
+from gwfast_llm import shards, store
 from gwfast_llm.cache import check_disks
 from gwfast_llm.cache import main as cache_command
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
 from gwfast_llm.data import encode_all
 from gwfast_llm.errors import FusionError
 from gwfast_llm.loading import load_tokenizer
+from gwfast_llm.path import PathMap
 from gwfast_llm.setup import identity_of, online_source
 from gwfast_llm.store import Identity, StoredSource, write_store
 from gwfast_llm.train import fuse
@@ -30,7 +31,7 @@ IDENTITY = Identity("m", "t", "c")
 @pytest.fixture
 def source(home, examples, monkeypatch):
     """Source B over all examples, with shards small enough that there are three."""
-    monkeypatch.setattr(store, "SHARD", 16)
+    monkeypatch.setattr(shards, "SHARD", 16)
     config = SourceConfig(str(home / "B"), name="B")
     tokenizer = load_tokenizer(config)
     return online_source(config, tokenizer, encode_all(examples, tokenizer), keep=0)
@@ -131,7 +132,7 @@ def test_other_data_other_settings_and_no_store_are_refused(source, tmp_path, ex
 
 
 def test_full_disk_keeps_what_was_computed(source, tmp_path, monkeypatch):
-    real, calls = store.save_file, []
+    real, calls = shards.save_file, []
 
     def save(tensors, path):
         calls.append(path)
@@ -140,7 +141,7 @@ def test_full_disk_keeps_what_was_computed(source, tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         real(tensors, path)
 
-    monkeypatch.setattr(store, "save_file", save)
+    monkeypatch.setattr(shards, "save_file", save)
     with pytest.raises(FusionError, match="is full; finished shards are kept"):
         write_store(tmp_path, source, IDENTITY, 4, "float16")
     assert write_store(tmp_path, source, IDENTITY, 4, "float16") == 2
@@ -222,6 +223,24 @@ def test_cached_training_is_online_training(home, tmp_path, capsys, dtype, toler
                 assert a[name] == pytest.approx(b[name], rel=tolerance[0], abs=tolerance[1]), name
 
 
+def test_targets_are_carried_once(home, tmp_path, monkeypatch):
+    config = configuration(home, tmp_path, cached=True)
+    assert cache_command(["--config", str(written(config, tmp_path / "c.yaml"))]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(PathMap, "targets", None)
+        stored = fuse(config, lambda done, total: None)
+    assert not [note for note in stored.notes if "carried" in note]
+    for name in "AB":
+        shutil.rmtree(next((tmp_path / f"cache-{name}").glob("targets-*")))
+    carried = fuse(config, lambda done, total: None)
+    assert len([note for note in carried.notes if "carried along the text while training" in note]) == 2
+    # half precision rounds the probabilities once more
+    for a, b in zip(stored.metrics, carried.metrics, strict=True):
+        for name in ("loss", "path", "sft"):
+            if name in a:
+                assert a[name] == pytest.approx(b[name], rel=2**-11), name
+
+
 def test_killed_caching_resumes_to_the_same_bytes(home, tmp_path, examples):
     from gwfast_llm.files import write_examples
     from gwfast_llm.tiny.tasks import draw_each
@@ -250,8 +269,10 @@ def test_killed_caching_resumes_to_the_same_bytes(home, tmp_path, examples):
     assert cache_command(["--config", str(path)]) == 0
     other = dataclasses.replace(config, sources=[dataclasses.replace(one, cache=str(tmp_path / "whole"))])
     assert cache_command(["--config", str(written(other, tmp_path / "d.yaml"))]) == 0
-    for whole in (tmp_path / "whole").iterdir():
-        assert whole.read_bytes() == (tmp_path / "killed" / whole.name).read_bytes()
+    files = [path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*") if path.is_file()]
+    assert len(files) == 2 * 9  # shards and manifest, of the signals and of the targets
+    for name in files:
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -306,8 +327,8 @@ def test_room_is_counted_disk_by_disk_without_what_is_there(home, tmp_path, caps
 def test_one_process_a_machine_reads_every_shard(source, tmp_path, monkeypatch):
     write_store(tmp_path, source, IDENTITY, 4, "float16")
     read = []
-    real = store._digest
-    monkeypatch.setattr(store, "_digest", lambda path: read.append(path.name) or real(path))
+    real = shards._digest
+    monkeypatch.setattr(shards, "_digest", lambda path: read.append(path.name) or real(path))
     opened(tmp_path, source)
     assert len(read) == 3
     monkeypatch.setenv("LOCAL_RANK", "1")

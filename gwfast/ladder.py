@@ -33,7 +33,7 @@ MEMORY = 4 * 2**30
 _SPLIT, _TREE = 40_000, 40  # sizes nm and n up to which a rung is worth its time
 _CONE, _LARGE_CONE, _PATIENT = 1_000, 2_500, 40.0  # sizes nm of the cone, the larger one with this many seconds left
 _SHARE_BEFORE_LARGE_CONE = 0.25
-_QUADRATIC_SHARE, _SPLIT_SHARE = 0.1, 0.25  # of a short time, as what follows proves more
+_QUADRATIC_SHARE, _SPLIT_SHARE = 0.08, 0.3  # of a short time, as what follows proves more
 _COUPLINGS, _PARTS, _SHARE_BEFORE_COUPLINGS = 300, 20, 0.3  # size nm, parts between two looks at the plan
 _SLICE = 1.0  # seconds of the reformulation between two looks at its plan
 
@@ -148,7 +148,8 @@ def _rungs(problem: Problem, effort: str, aim: Aim) -> Iterator[Callable[[], Ite
         share = _SHARE_BEFORE_LARGE_CONE if large else 0.5 if later else 1.0
         yield lambda: _reformulation(problem, aim, share)
         for number, rung in enumerate(later, start=1):
-            yield lambda rung=rung, share=1.0 if number == len(later) else 0.5: rung(problem, aim, share)
+            part = 1.0 if number == len(later) else 0.5
+            yield lambda rung=rung, part=part: rung(problem, aim, part)
 
 
 def _later(problem: Problem, aim: Aim) -> tuple[Callable[[Problem, Aim, float], Iterator[Rung]], ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _SWEEP = 5e-10  # seconds for each number of the state, on a slow processor or two busy ones
-_BEGIN, _CERTIFICATE = 4.0, 4.0  # cost of the first state and of a certificate, in sweeps
+_BEGIN, _CERTIFICATE = 4.0, 3.0  # cost of the first state and of a certificate, in sweeps
 _CAUTION = 1.2
 
 

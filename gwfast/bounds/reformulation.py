@@ -117,10 +117,12 @@ def drive(
     time.
     """
     allowed = deadline - time.perf_counter()
-    run.deadline = deadline + _GRACE + _GRACE_SHARE * max(allowed, 0.0) if math.isfinite(deadline) else math.inf
+    run.deadline = deadline
     try:
         if allowed > 0:
             run.begin()
+        if math.isfinite(deadline):
+            run.deadline += _GRACE + _GRACE_SHARE * max(allowed, 0.0)
         return _turns(run, upper, gap, deadline, sweeps, pause, allowed)
     except OutOfTime:
         return Stop.TIME_LIMIT

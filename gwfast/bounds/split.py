@@ -21,7 +21,7 @@ from gwfast.transport import is_uniform
 
 SKEW = "skew-rows"
 SPLIT = "split"
-_SKEW_ENDS, _FREE_ENDS = 0.2, 0.8  # shares of the time, where there is little, after which the ascents end
+_SKEW_ENDS, _FREE_ENDS = 0.15, 0.8  # shares of the time, where there is little, after which the ascents end
 
 
 class _SortedRows:
@@ -201,10 +201,13 @@ def split_bounds(
         return ()
     aim = None if upper is None else upper / s.scale
     skew = _ascend(_Model(s, False), s.first, iterations, aim, begin + _SKEW_ENDS * time_limit)
-    free = _ascend(_Model(s, True), s.first / 2, iterations, aim, begin + _FREE_ENDS * time_limit)
-    end = begin + time_limit
-    middle = (time.perf_counter() + end) / 2
-    finished = max(_finish(s, free.Z, finish, middle), _finish(s, skew.Z / 2, finish, end))
+    # where that was cut short, the other ascent starts from its end instead of the usual start, which is better late
+    hurry = time.perf_counter() >= begin + _SKEW_ENDS * time_limit
+    start = skew.Z / 2 if hurry else s.first / 2
+    free = _ascend(_Model(s, True), start, iterations, aim, begin + _FREE_ENDS * time_limit)
+    finished = _finish(s, free.Z, finish, begin + time_limit)
+    if not hurry:
+        finished = max(finished, _finish(s, skew.Z / 2, finish, begin + time_limit))
 
     def extra(Z: np.ndarray) -> float:
         return 4 * s.unit * float(s.p @ (Z * Z) @ s.p)

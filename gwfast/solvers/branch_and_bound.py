@@ -250,8 +250,8 @@ class _Tree:
                     return Stop.ITERATIONS
                 active = self.paths[:left]
                 each = min(budget, left // len(active))
-                if seconds * each > deadline - begin:  # the last slices, which only a deadline makes shorter
-                    each = max(1, int(0.8 * (deadline - begin) / seconds))
+                if 2 * seconds * each > deadline - begin:  # the last slices, which only a deadline makes shorter
+                    each = max(1, int((deadline - begin) / (2 * seconds)))
                 share = [each] * len(active)
                 if len(active) > 1:  # small trees never get here, and start no threads
                     pool = pool or stack.enter_context(ThreadPoolExecutor(most))

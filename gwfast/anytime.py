@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, replace
 
 from gwfast._array import item
-from gwfast.ladder import Aim, Rung, climb
+from gwfast.ladder import Aim, Rung, climb, keep_best
 from gwfast.plan import Plan
 from gwfast.problem import Problem, objective
 from gwfast.result import Bound, Stop
@@ -53,10 +53,7 @@ def prove(
         progress.line(aim, best.start)
         tried = 0
         for rung in climb(problem, effort, aim):
-            for bound in rung.bounds:
-                old = bounds.get(bound.theorem)
-                if old is None or item(bound.value) > item(old.value):
-                    bounds[bound.theorem] = bound
+            keep_best(bounds, rung.bounds)
             if rung.plan is not None and not aim.reached and aim.left > 0 and tried < 12:
                 tried += 1
                 best = _improved(problem, best, rung, aim, options)

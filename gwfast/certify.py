@@ -7,7 +7,7 @@ import math
 from gwfast._array import Array, item, namespace
 from gwfast.bounds.rounding import unit
 from gwfast.errors import InputError
-from gwfast.ladder import Aim, climb
+from gwfast.ladder import Aim, climb, keep_best
 from gwfast.plan import Plan
 from gwfast.problem import Problem, objective
 from gwfast.result import Bound
@@ -20,10 +20,7 @@ def lower_bounds(problem: Problem, effort: str, aim: Aim | None = None) -> tuple
     """Climb the ladder of lower bounds up to `effort`, and return the best bound of each theorem."""
     found: dict[str, Bound] = {}
     for rung in climb(problem, effort, aim or Aim()):
-        for bound in rung.bounds:
-            old = found.get(bound.theorem)
-            if old is None or item(bound.value) > item(old.value):
-                found[bound.theorem] = bound
+        keep_best(found, rung.bounds)
     return tuple(found.values())
 
 

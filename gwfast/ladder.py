@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from gwfast._array import item, to_numpy
@@ -97,6 +97,14 @@ class Rung:
     name: str
     bounds: tuple[Bound, ...]
     plan: Plan | None = None
+
+
+def keep_best(found: dict[str, Bound], bounds: Iterable[Bound]) -> None:
+    """Keep the largest bound of each theorem in `found`."""
+    for bound in bounds:
+        old = found.get(bound.theorem)
+        if old is None or item(bound.value) > item(old.value):
+            found[bound.theorem] = bound
 
 
 def one_feature_forms(problem: Problem) -> tuple[OneFeature, OneFeature] | None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gwfast._array import to_numpy
-from gwfast.errors import MissingPackageError
+from gwfast._array import item, to_numpy
+from gwfast.errors import InputError, MissingPackageError
 from gwfast.point_cloud import PointCloud
 from gwfast.result import Result
 from gwfast.space import Space
@@ -78,7 +78,23 @@ def plot_matching(
     Returns
     -------
     matplotlib figure
+
+    Raises
+    ------
+    InputError
+        `first` or `second` is no Space, or not of as many points as the result.
+    MissingPackageError
+        matplotlib is not installed.
     """
+    for name, space in (("first", first), ("second", second)):
+        if not isinstance(space, Space):
+            raise InputError(
+                f"{name}: expected a Space, found {type(space).__name__}; wrap a cost, gwfast.Dense({name})"
+            )
+    if (first.n, second.n) != result.plan.shape:
+        raise InputError(
+            f"first, second: expected {result.plan.shape} points, as in the result, found {first.n, second.n}"
+        )
     plt = pyplot()
     plan = to_numpy(result.plan.toarray())
     left = _unit(layout(first, graphs[0]))
@@ -116,16 +132,16 @@ def _edges(axis: Any, at: np.ndarray, graph: Any, space: Space) -> None:
 
 def _interval(axis: Any, result: Result) -> None:
     """Draw the certified interval as a bar, with every bound that was computed."""
-    upper = float(result.upper)
-    axis.bar([0], [upper - float(result.lower)], bottom=float(result.lower), width=0.5, color="0.85")
+    upper, lower = item(result.upper), item(result.lower)
+    axis.bar([0], [upper - lower], bottom=lower, width=0.5, color="0.85")
     for bound in result.certificate.bounds:
-        axis.plot([-0.25, 0.25], [float(bound.value)] * 2, color="0.6", lw=1)
-    axis.plot([-0.3, 0.3], [float(result.lower)] * 2, color="tab:blue", lw=2.5)
+        axis.plot([-0.25, 0.25], [item(bound.value)] * 2, color="0.6", lw=1)
+    axis.plot([-0.3, 0.3], [lower] * 2, color="tab:blue", lw=2.5)
     axis.plot([-0.3, 0.3], [upper] * 2, color="tab:red", lw=2.5)
     axis.text(0, upper, f"value {upper:.4g}\n", ha="center", va="bottom", color="tab:red")
-    axis.text(0, float(result.lower), f"\nproved {float(result.lower):.4g}", ha="center", va="top", color="tab:blue")
+    axis.text(0, lower, f"\nproved {lower:.4g}", ha="center", va="top", color="tab:blue")
     axis.set_xlim(-0.7, 0.7)
-    axis.set_ylim(0, 1.15 * upper if upper > 0 else 1)
+    axis.set_ylim(min(0.0, 1.15 * lower), max(0.0, 1.15 * upper) or (0.0 if lower < 0 else 1.0))
     axis.set_xticks([])
     axis.spines[["top", "right", "bottom"]].set_visible(False)
     axis.set_title("squared GW", fontsize=10)

@@ -112,7 +112,7 @@ class Certificate:
 
     @property
     def gap(self) -> float:
-        """(upper - lower) / |upper|; 0 where the interval is no wider than the rounding margins of its ends."""
+        """(upper - lower) / abs(upper); 0 where the interval is no wider than the rounding margins of its ends."""
         upper, lower = item(self.upper), item(self.lower)
         if not math.isfinite(upper - lower):
             return math.inf
@@ -179,7 +179,7 @@ class Result:
 
     @property
     def gap(self) -> float:
-        """(upper - lower) / |upper|."""
+        """(upper - lower) / abs(upper)."""
         return self.certificate.gap
 
     @property

@@ -128,7 +128,8 @@ def exact_gw(
     Notes
     -----
     O(n m (n + m)) a step and one linear program, O(n^2 + m^2 + nm) memory.  The linear programs run on the host,
-    everything else on the device of the input.
+    everything else on the device of the input.  With `rtol`, or from "spectral" on, an interruption (Ctrl-C) returns
+    the best plan and bounds so far, and `stop` says so.
 
     References
     ----------

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from gwfast._array import item
 from gwfast.bounds.cone_dual import ConeDual
 from gwfast.bounds.entries import ENTRIES, second_lower_bound
 from gwfast.bounds.one_feature import ONE_FEATURE, one_feature_bound
@@ -17,7 +16,7 @@ from gwfast.bounds.sorting import sorting_bounds
 from gwfast.bounds.spectral import EIGENVALUES, PROJECTED, eigenvalue_bounds
 from gwfast.certify import plan_bound, repaired
 from gwfast.errors import InputError
-from gwfast.ladder import one_feature_forms
+from gwfast.ladder import keep_best, one_feature_forms
 from gwfast.problem import Problem
 from gwfast.request import make_request
 from gwfast.result import Bound, Certificate
@@ -96,10 +95,7 @@ def verify(
         begin = time.perf_counter()
         bounds = proof()
         seconds = (time.perf_counter() - begin) / max(1, len(bounds))
-        for bound in bounds:
-            old = found.get(bound.theorem)
-            if old is None or item(bound.value) > item(old.value):
-                found[bound.theorem] = replace(bound, seconds=seconds)
+        keep_best(found, (replace(bound, seconds=seconds) for bound in bounds))
     unverified = tuple(theorem for theorem in named if theorem not in found)
     fresh = Certificate(tuple(found.values()), unverified=unverified)
     if plan is not None:

@@ -81,7 +81,7 @@ def test_pace_rises_at_once_and_falls_slowly():
     assert pace.sweep == 3.0
     pace.swept(1.0)
     assert pace.sweep == 2.0
-    assert pace.reserve > 4 * pace.sweep
+    assert pace.reserve > 3 * pace.sweep
     pace.certified(1.0)
     assert 1.0 < pace.reserve < 2.0
 

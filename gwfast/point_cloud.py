@@ -123,7 +123,7 @@ class PointCloud(Space):
         variance = fourth + 4 * quadratic - 4 * (x @ skew)
         second = p @ (variance + mean * mean)
         rounding = 8 * (self.n + x.shape[1] + 16) * EPS
-        doubt = rounding * (fourth + 8 * norms * spread + 4 * xp.sqrt(norms * spread * (fourth + spread**2)))
+        doubt = rounding * (fourth + 8 * norms * spread + 4 * xp.sqrt(norms * spread) * xp.sqrt(fourth + spread**2))
         std, std_error = std_with_error(p, variance, doubt)
         centred, centred_error = std_with_error(p, 4 * quadratic, doubt)
         # the formulas take the mean of the points for 0; it is at most `left`

@@ -53,13 +53,14 @@ def _points(space: Space) -> np.ndarray | None:
     return None
 
 
-def _centred(points: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points about their mean along principal axes, and the mean in these axes; axes without spread dropped."""
+def _centred(points: np.ndarray, weights: np.ndarray, root: float) -> tuple[np.ndarray, np.ndarray]:
+    """Points about their mean along principal axes, and the mean in these axes, times `root`; idle axes dropped."""
     mean = weights @ points
-    x = points - mean
+    left = weights @ (points - mean)  # the rounding of the first mean is of the size of the points
+    x, mean = points - mean - left, mean + left
     _, sizes, axes = np.linalg.svd(np.sqrt(weights)[:, None] * x, full_matrices=False)
     axes = axes[sizes > 0] if (sizes > 0).any() else axes[:1]
-    return x @ axes.T, axes @ mean
+    return root * (x @ axes.T), root * (axes @ mean)
 
 
 def _both_points(problem: Problem) -> tuple[np.ndarray, np.ndarray] | None:
@@ -85,7 +86,7 @@ def moment_form(problem: Problem, s: Scaled) -> MomentForm | None:
     if points is None:
         return None
     root = (problem.alpha**0.5 / s.scale**0.5) ** 0.5
-    (X, mean_x), (Y, mean_y) = (_centred(root * z, w) for z, w in zip(points, (s.p, s.q)))
+    (X, mean_x), (Y, mean_y) = (_centred(z, w, root) for z, w in zip(points, (s.p, s.q)))
     second = float(s.p @ s.first**2 @ s.p + s.q @ s.second**2 @ s.q)
     if isinstance(host.x, PointCloud):
         a, b = (X * X).sum(axis=1), (Y * Y).sum(axis=1)

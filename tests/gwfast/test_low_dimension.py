@@ -116,3 +116,17 @@ def test_a_given_plan_is_improved_first():
     problem = problem_of(x, x[order], "sqeuclidean")
     result = low_dimension_search(problem, Plan.from_permutation(np.argsort(order), problem.p), gap=1e-3)
     assert float(objective(problem, result.plan)) <= 1e-25
+
+
+@pytest.mark.parametrize("alpha", [0.25, 0.5, 0.9])
+def test_points_far_from_the_origin(alpha):
+    # coordinates of few bits: the shift is exact, the distances are the same numbers
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        x, y = (2.0**-26 * rng.integers(-9, 9, size=(4, 2)) for _ in range(2))
+        M = rng.normal(size=(4, 4)) * 2.0**-92
+        near, far = (problem_of(x + shift, y - shift, "sqeuclidean", M=M, alpha=alpha) for shift in (0.0, 2.0**20))
+        optimum = reference.best_permutation(near.x.dense(), near.y.dense(), M, alpha)
+        found = low_dimension_search(far, gap=1e-9)
+        assert found.bound.value <= optimum
+        assert found.bound.value == pytest.approx(optimum, rel=1e-6)

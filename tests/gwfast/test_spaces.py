@@ -110,6 +110,16 @@ def test_large_sparse_gram_in_little_memory():
     assert 0 <= result.lower <= result.value
 
 
+@pytest.mark.parametrize("scale", [1e-45, 1e-30, 1e30, 1e45])
+def test_clouds_of_extreme_scales(scale):
+    x, y = np.random.default_rng(1).normal(size=(2, 5, 2))
+    first, second = (gwfast.PointCloud(scale * z, "sqeuclidean") for z in (x, y))
+    result = gwfast.sorted_gw(first, second)
+    plain = gwfast.sorted_gw(gwfast.PointCloud(x, "sqeuclidean"), gwfast.PointCloud(y, "sqeuclidean"))
+    assert result.lower == pytest.approx(scale**4 * plain.lower, rel=1e-9)
+    assert result.value == pytest.approx(scale**4 * plain.value, rel=1e-9)
+
+
 def test_distances_of_a_large_cloud_are_never_all_in_memory():
     points = np.random.default_rng(0).normal(size=(3000, 3))
     first, second = gwfast.PointCloud(points), gwfast.PointCloud(points + points[::-1])

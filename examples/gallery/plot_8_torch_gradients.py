@@ -35,7 +35,7 @@ print(f"from {history[0]:.4f} to {history[-1]:.6f}")
 # Distances do not see turns and mirror images, so the heart comes out in a position of its own.  The grey line joins
 # the points in the order of the heart, as the last plan says it.
 
-partner = np.argsort(result.plan.permutation)  # point of the cloud for each point of the heart
+partner = result.plan.permutation.argsort().numpy()  # point of the cloud for each point of the heart
 loop = np.r_[partner, partner[0]]
 
 figure, axes = plt.subplots(2, 2, figsize=(7.5, 6.5), layout="constrained")

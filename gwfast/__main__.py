@@ -12,7 +12,7 @@ from pathlib import Path
 from gwfast.errors import GWFastError, InputError
 from gwfast.io import BUILT_IN, Loaded, load
 from gwfast.ladder import EFFORTS
-from gwfast.plot import plot_matching
+from gwfast.plot import plot_matching, pyplot
 from gwfast.result import Result
 from gwfast.solve import entropic_gw, exact_gw, sorted_gw
 
@@ -81,12 +81,18 @@ def as_record(result: Result, first: Loaded, second: Loaded) -> dict[str, object
     }
 
 
-def _draw(path: str, result: Result, first: Loaded, second: Loaded) -> None:
+def _picture(path: str) -> Path:
+    """Check where a picture goes, before the time that it takes to solve."""
     target = Path(path)
     if target.suffix not in (".png", ".pdf", ".svg"):
         raise InputError(f"--plot: expected a file ending in .png, .pdf or .svg, found {path!r}")
     if not target.parent.is_dir():
         raise InputError(f"--plot: no folder {str(target.parent)!r}; make it first")
+    pyplot()
+    return target
+
+
+def _draw(target: Path, result: Result, first: Loaded, second: Loaded) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -113,13 +119,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         first = load(options.first, options.cost, options.weight)
         second = load(options.second, options.cost, options.weight)
+        picture = _picture(options.plot) if options.plot else None
         result = _solve(options, first, second)
-        if options.plot:
-            _draw(options.plot, result, first, second)
         if options.json:
             print(json.dumps(as_record(result, first, second)))
         else:
             print(f"{first.name} against {second.name}\n{result}")
+        if picture is not None:
+            _draw(picture, result, first, second)
     except GWFastError as error:
         print(f"gwfast: {error}", file=sys.stderr)
         return 2

@@ -38,7 +38,7 @@ def load(source: str, cost: str = "shortest_path", weight: str | None = None) ->
     ----------
     source : str
         One of `BUILT_IN`, or a path.  A .csv edge list has two or three columns, source, target and
-        optionally a length; a first line whose third column is no number is a header.
+        optionally a length; a first line of such names, or whose third column is no number, is a header.
     cost : {"shortest_path", "adjacency"}
         Cost between the nodes of a graph.
     weight : str or None
@@ -96,7 +96,7 @@ def _read_graphml(path: Path) -> Any:
 def _read_csv(path: Path) -> Any:
     graph = nx.Graph()
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             lines = [row for row in csv.reader(file) if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: expected a text file of edges ({error})") from None
@@ -109,6 +109,8 @@ def _read_csv(path: Path) -> Any:
         try:
             length = float(row[2]) if len(row) == 3 else 1.0
         except ValueError:
+            if number == 1:
+                continue
             raise InputError(f"{path}, line {number}: expected a number as length, found {row[2]!r}") from None
         graph.add_edge(*ends, weight=length)
     if len(graph) == 0:

@@ -49,6 +49,12 @@ def test_files(capsys, tmp_path):
     assert code == 0
     assert json.loads(out)["value"] < 1e-15
     assert run(capsys, str(tmp_path / "a.npy"), str(tmp_path / "c.graphml"))[0] == 0
+    (tmp_path / "d.csv").write_text("node,node,weight\nx,y,2\n", encoding="utf-8-sig")
+    code, out, _ = run(capsys, str(tmp_path / "d.csv"), str(tmp_path / "a.npy"), "--weight", "weight", "--json")
+    assert code == 0
+    assert json.loads(out)["value"] == 0.5
+    (tmp_path / "e.csv").write_text("Source,Target\nx,y\n", encoding="utf-8-sig")
+    assert json.loads(run(capsys, str(tmp_path / "e.csv"), str(tmp_path / "a.npy"), "--json")[1])["value"] == 0
 
 
 BAD = {
@@ -58,6 +64,7 @@ BAD = {
     "broken.npy": ("not numpy", "written by numpy.save"),
     "broken.graphml": ("<graph", "expected GraphML"),
     "columns.csv": ("a,b,c,d\n", "line 1: expected source,target[,length], found 4 columns"),
+    "header.csv": ("a,b,far\n", "found no edges"),
     "length.csv": ("a,b,1\na,c,far\n", "line 2: expected a number as length"),
     "empty.csv": ("", "found no edges"),
     "parts.csv": ("a,b\nc,d\n", "joined by no path"),
@@ -78,10 +85,23 @@ def test_wrong_files_give_one_line_and_code_2(capsys, tmp_path, name):
     assert "Traceback" not in err
 
 
-def test_a_picture_in_a_missing_folder(capsys, tmp_path):
+def test_a_picture_in_a_missing_folder(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("gwfast.__main__.sorted_gw", None)  # found before anything is solved
     code, _, err = run(capsys, "karate", "florentine", "--plot", str(tmp_path / "no" / "out.png"))
     assert code == 2
     assert "no folder" in err
+
+
+def test_a_picture_that_fails_leaves_the_answer(capsys, tmp_path, monkeypatch):
+    def broken(*args, **kwargs):
+        raise OSError(28, "No space left on device", "out.png")
+
+    monkeypatch.setattr("gwfast.__main__.plot_matching", broken)
+    code, out, err = run(capsys, "karate", "florentine", "--plot", str(tmp_path / "out.png"))
+    assert code == 2
+    assert "interval" in out
+    assert "No space left" in err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pickle_is_not_loaded(capsys, tmp_path):

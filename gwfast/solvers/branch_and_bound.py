@@ -250,8 +250,8 @@ class _Tree:
                     return Stop.ITERATIONS
                 active = self.paths[:left]
                 each = min(budget, left // len(active))
-                if 2 * seconds * each > deadline - begin:  # the last slices, which only a deadline makes shorter
-                    each = max(1, int((deadline - begin) / (2 * seconds)))
+                if 3 * seconds * each > deadline - begin:  # the last slices, which only a deadline makes shorter
+                    each = max(1, int((deadline - begin) / (3 * seconds)))
                 share = [each] * len(active)
                 if len(active) > 1:  # small trees never get here, and start no threads
                     pool = pool or stack.enter_context(ThreadPoolExecutor(most))
@@ -259,7 +259,8 @@ class _Tree:
                 else:
                     done = [self._search(active[0], share[0])]
                 done += [False] * (len(self.paths) - len(active))
-                seconds = (time.perf_counter() - begin) * len(active) / max(1, self.nodes - before)
+                last = (time.perf_counter() - begin) * len(active) / max(1, self.nodes - before)
+                seconds = max(last, (seconds + last) / 2)  # deep nodes are cheap, and the next one may be none of them
                 if self._meet(done, most):
                     return Stop.OPTIMAL
                 if self.best[n] - self.open_bound() <= gap * abs(self.best[n]):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from gwfast_llm.chunked import automatic_chunk, scaled_by
+from gwfast_llm.chunked import automatic_chunk
 from gwfast_llm.config import FuseConfig, LoraConfig, TrainConfig
 from gwfast_llm.errors import FusionError
 
@@ -90,6 +90,6 @@ def chunk_of(config: FuseConfig, model: Any, longest: int) -> int:
     """
     if config.train.chunk >= 0:
         return config.train.chunk
-    if scaled_by(model) or config.objective.weights["gld_aligned"]:
+    if config.objective.weights["gld_aligned"]:
         return 0
     return automatic_chunk(config.train.batch_size * longest, model.get_output_embeddings().weight.shape[0])

@@ -17,20 +17,15 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from gwfast_llm.after_layer import change_of
 from gwfast_llm.errors import FusionError
-from gwfast_llm.logits import Selection, TopK, select, widened
+from gwfast_llm.logits import Selection, TopK, read, widened
 from gwfast_llm.objective import Part
 from gwfast_llm.packing import Places
 
 WHOLE = 2**24  # logits of a batch that are made at once without a thought: 64 MiB in float32
 AT_ONCE = 2**26  # logits of a chunk, at most
 SHARE = 8  # chunks of a batch, at least
-SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # models that change logits after the layer
-
-
-def scaled_by(model: Any) -> list[str]:
-    """Settings by which a model changes its logits after the output layer."""
-    return [name for name in SCALED if getattr(model.config, name, None) not in (None, 1, 1.0)]
 
 
 def automatic_chunk(tokens: int, vocabulary: int) -> int:
@@ -105,25 +100,44 @@ class ChunkedHead:
         Its output layer is told to ask here first; weights and their names stay as they are.
     chunk : int
         Positions at once.
+    size : int, optional
+        Logits that belong to tokens; those of further rows of the layer are left out.
+
+    Attributes
+    ----------
+    pending : Request or None
+        To be set before a forward pass.  What that pass returns as logits is then empty.
+    output : ChunkedOutput or None
+        What the last forward pass left.
 
     Raises
     ------
     FusionError
-        For models that change the logits after the output layer.
+        When what the model does to its logits after the output layer cannot be found out.
     """
 
-    def __init__(self, model: Any, chunk: int):
-        scaled = scaled_by(model)
-        if scaled:
-            raise FusionError(
-                f"this model changes its logits after the output layer ({', '.join(scaled)}), which the chunked path "
-                "does not know; use --train.chunk 0"
-            )
+    def __init__(self, model: Any, chunk: int, size: int | None = None):
         self.pending: Request | None = None
+        self.output: ChunkedOutput | None = None
         self._chunk = chunk
+        self._size = size
         self._layer = model.get_output_embeddings()
-        self._whole = self._layer.forward
+        self._change = change_of(model)
+        self._whole, self._own = self._layer.forward, vars(self._layer).get("forward")
         self._layer.forward = self._forward
+
+    def release(self) -> None:
+        """Leave the model as it was."""
+        if self._own is None:
+            del self._layer.forward
+        else:
+            self._layer.forward = self._own
+
+    def answer(self) -> ChunkedOutput:
+        """What the forward pass left; to be taken once."""
+        found, self.output = self.output, None
+        assert found is not None, "a request was pending and the model has run"
+        return found
 
     def _forward(self, hidden: Tensor) -> Any:
         request, self.pending = self.pending, None
@@ -133,7 +147,7 @@ class ChunkedHead:
         sums, asked, values, ids = [], [], [], []
         for start in range(0, self._chunk * self._number(chosen), self._chunk):
             stop = start + self._chunk
-            arguments = (chosen[start:stop], request.asked[start:stop], request.kept)
+            arguments = (chosen[start:stop], request.asked[start:stop], request.kept, [])
             if torch.is_grad_enabled():
                 # unchecked: DeepSpeed empties weights after the recomputation, and gathers them where they are used
                 found: Any = checkpoint(self._one, *arguments, use_reentrant=False, determinism_check="none")
@@ -141,11 +155,10 @@ class ChunkedHead:
                 found = self._one(*arguments)
             for own, piece in zip((sums, asked, values, ids), found):
                 own.append(piece)
-        kept = None
         logsumexp = torch.cat(sums)
-        if request.kept is not None:
-            kept = TopK(torch.cat(values), torch.cat(ids), logsumexp)
-        return ChunkedOutput(logsumexp, torch.cat(asked), kept)
+        kept = None if request.kept is None else TopK(torch.cat(values), torch.cat(ids), logsumexp)
+        self.output = ChunkedOutput(logsumexp, torch.cat(asked), kept)
+        return hidden.new_zeros(1, 1, self._layer.weight.shape[0])  # the model goes on with it as if it were logits
 
     def _number(self, chosen: Tensor) -> int:
         """Number of chunks: where DeepSpeed has sharded the layer all processes gather it as often."""
@@ -154,13 +167,15 @@ class ChunkedHead:
             torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
         return int(number)
 
-    def _one(self, hidden: Tensor, asked: Tensor, how: Selection | None) -> tuple[Tensor, ...]:
+    def _one(self, hidden: Tensor, asked: Tensor, how: Selection | None, known: list[Tensor]) -> tuple[Tensor, ...]:
+        """One chunk; `known` carries the selection over to the backward pass, where it is not made again."""
         logits = self._layer(hidden)  # as a module, in the backward pass too: its hooks gather weights that are sharded
-        picked = widened(logits.gather(1, asked))
-        if how is None:
-            return widened(logits).logsumexp(-1), picked
-        kept = select(logits, how)
-        return kept.logsumexp, picked, kept.values, kept.ids
+        if self._change is not None:
+            logits = self._change(logits)
+        picked, kept = read(logits[:, : self._size], asked, how, known[0] if known else None)
+        if not known:
+            known.append(kept.ids)
+        return kept.logsumexp, widened(picked), kept.values, kept.ids
 
 
 class ChunkedStudent:

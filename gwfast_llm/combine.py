@@ -6,18 +6,19 @@ Shapes: B batch, S source slots, L pivot tokens, V vocabulary, P matched positio
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gwfast_llm.chunked import ChunkedStudent, Request
+from gwfast_llm.chunked import ChunkedHead, ChunkedStudent, Request
 from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.graph_objective import GraphOptions, gld_aligned_part, gld_part
 from gwfast_llm.logits import Selection, TopK, select, widened
 from gwfast_llm.losses import answers_only
 from gwfast_llm.objective import Part, hellinger_part, hybrid_part, kl_part, sft_part, uld_part
-from gwfast_llm.packing import Places, places_of
+from gwfast_llm.packing import Places, model_inputs, places_of
 
 Batch = dict[str, Tensor]
 CARRIED = ("kl", "path", "gld_aligned", "hellinger")  # parts that use targets carried along the text
@@ -144,6 +145,40 @@ class DenseStudent:
     def probs_at(self, positions: Tensor) -> Tensor:
         """Probabilities (B, P, V) at these positions (B, P)."""
         return widened(self.logits[self._where(positions)]).softmax(-1)
+
+
+def run_student(
+    model: Any, batch: Batch, objective: ObjectiveConfig, slots: int, head: ChunkedHead | None
+) -> tuple[DenseStudent | ChunkedStudent, Any]:
+    """Run the pivot on a batch and make its output ready for the parts.
+
+    Parameters
+    ----------
+    model : callable
+        The pivot, however wrapped.
+    batch : dict
+        Tensors from `gwfast_llm.collate.FusionCollator`.
+    objective : ObjectiveConfig
+        Decides what is asked of the output layer.
+    slots : int
+        Source slots S.
+    head : ChunkedHead or None
+        Works the output layer in chunks; without it whole logits are made.
+
+    Returns
+    -------
+    DenseStudent or ChunkedStudent
+    outputs
+        What the model returned.
+    """
+    given = model_inputs(batch)
+    if head is None:
+        outputs = model(**given, use_cache=False)
+        return DenseStudent(outputs.logits, places_of(batch)), outputs
+    request, columns = request_of(batch, objective, slots)
+    head.pending = request
+    outputs = model(**given, use_cache=False)
+    return ChunkedStudent(request, head.answer(), columns), outputs
 
 
 def batch_parts(

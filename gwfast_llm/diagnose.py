@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gwfast_llm.chunked import ChunkedHead, ChunkedStudent
-from gwfast_llm.combine import Batch, DenseStudent, batch_counts, batch_parts, part_names, request_of
+from gwfast_llm.chunked import ChunkedHead
+from gwfast_llm.combine import Batch, batch_counts, batch_parts, part_names, run_student
 from gwfast_llm.config import PARTS, ObjectiveConfig
 
 SURE = 0.9  # a source that gives one token more than this is following the layout, not choosing a word
@@ -133,12 +133,7 @@ def _gradient(
     found = [torch.zeros_like(w) for w in weights]
     for batch in batches:
         here = {name: value.to(device) for name, value in batch.items()}
-        columns, request = {}, None
-        if head is not None:
-            request, columns = request_of(here, objective, slots)
-            head.pending = request
-        logits = model(input_ids=here["input_ids"], attention_mask=here["attention_mask"], use_cache=False).logits
-        student = DenseStudent(logits) if request is None else ChunkedStudent(request, logits, columns)
+        student, _ = run_student(model, here, objective, slots, head)
         parts = batch_parts(student, here, objective, slots)
         total = torch.stack([part.total.float() / count for part, count in zip(parts, counts.to(device))]).sum()
         if not total.requires_grad:  # nothing in this batch that the part looks at

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
+from gwfast_llm.chunked import ChunkedHead, Request
 from gwfast_llm.cli import config_parser, guard, parse
 from gwfast_llm.config import FuseConfig, ModelConfig
 from gwfast_llm.data import Example, encode_all, pad_right
 from gwfast_llm.errors import FusionError
+from gwfast_llm.logits import Selection
+from gwfast_llm.signal import CHUNK
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,10 @@ def evaluate(
     -------
     list of TaskScore
         In order of first appearance of the tasks.
+
+    Notes
+    -----
+    Cost: one forward pass; logits of 2048 answer tokens are alive at one time.
     """
     was_training = model.training
     model.eval()
@@ -84,16 +90,23 @@ def evaluate(
         tasks.setdefault(example.task, []).append(example)
     scores = []
     device = next(model.parameters()).device
+    head = ChunkedHead(model, CHUNK)
     for task, own in tasks.items():
         nll, right, words = 0.0, 0, 0
         for start in range(0, len(own), batch_size):
             rows = encode_all(own[start : start + batch_size], tokenizer, end_token=end_token)
             ids = pad_right([row.ids for row in rows], tokenizer.pad_token_id or 0).to(device)
             mask = pad_right([[1] * len(row.ids) for row in rows], 0).to(device)
-            labels = pad_right([row.labels for row in rows], -100).to(device)[:, 1:]
-            logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
-            nll += F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum").item()
-            right += int(((logits.argmax(-1) == labels) | (labels == -100)).all(1).sum())
+            labels = pad_right([[*row.labels[1:], -100] for row in rows], -100).to(device)
+            positions = labels != -100
+            gold = labels[positions]
+            head.pending = Request(positions, gold[:, None], Selection(1))
+            model(input_ids=ids, attention_mask=mask, use_cache=False)
+            found = head.answer()
+            assert found.kept is not None
+            nll += float((found.logsumexp - found.asked[:, 0]).double().sum())
+            wrong = positions.nonzero()[found.kept.ids[:, 0] != gold, 0]
+            right += len(rows) - len(wrong.unique())
         per_byte = nll / sum(len(example.response.encode()) for example in own)
         if own[0].log_prob is not None:
             truth = sum(example.log_prob or 0.0 for example in own)
@@ -101,6 +114,7 @@ def evaluate(
             scores.append(TaskScore(task, "excess", (nll + truth) / words, len(own), per_byte))
         else:
             scores.append(TaskScore(task, "exact", right / len(own), len(own), per_byte))
+    head.release()
     model.train(was_training)
     return scores
 

@@ -89,19 +89,8 @@ def select(logits: Tensor, how: Selection) -> TopK:
     >>> torch.isfinite(select(z, Selection(3, "mass", 0.8)).values).sum(-1).tolist()
     [1, 3]
     """
-    kept = top_k(logits, how.k)
-    if how.by == "fixed":
-        return kept
-    probs = kept.probs
-    if how.by == "mass":
-        before = probs.cumsum(-1) - probs
-        stays = before < how.amount
-    else:
-        log_probs = widened(logits) - kept.logsumexp[..., None]
-        entropy = torch.special.entr(log_probs.exp()).sum(-1, keepdim=True)  # a logit of minus infinity adds 0
-        number = (how.amount * entropy.exp()).ceil().clamp_min(1)
-        stays = torch.arange(probs.shape[-1], device=probs.device) < number
-    return TopK(kept.values.masked_fill(~stays, -torch.inf), kept.ids, kept.logsumexp)
+    none = torch.empty(*logits.shape[:-1], 0, dtype=torch.long, device=logits.device)
+    return read(logits, none, how)[1]
 
 
 def widened(logits: Tensor) -> Tensor:
@@ -134,50 +123,100 @@ def top_k(logits: Tensor, k: int) -> TopK:
     >>> kept.ids.tolist(), [round(p, 3) for p in kept.probs.tolist()]
     ([1, 0], [0.7, 0.2])
     """
+    return select(logits, Selection(k))
+
+
+def read(logits: Tensor, asked: Tensor, how: Selection | None, ids: Tensor | None = None) -> tuple[Tensor, TopK]:
+    """Read from logits all that the losses need, in one pass forward and one backward.
+
+    Parameters
+    ----------
+    logits : Tensor (..., V)
+        Raw logits.
+    asked : Tensor (..., G)
+        Tokens whose logits are wanted.
+    how : Selection or None
+        Number kept; without it none are.
+    ids : Tensor (..., K), optional
+        Tokens that were selected on the same logits before, where they are computed once more.
+
+    Returns
+    -------
+    Tensor (..., G)
+        Logits of the asked tokens.
+    TopK
+        The kept ones, and the log-sum-exp.
+    """
     size = logits.shape[-1]
-    values, ids, logsumexp = _TopAndSum.apply(logits, size if k <= 0 else min(k, size))  # type: ignore[misc]
-    return TopK(values, ids, logsumexp)
+    k = 0 if how is None else size if how.k <= 0 else min(how.k, size)
+    picked, values, places, logsumexp = _Read.apply(logits, asked, k, ids)  # type: ignore[misc]
+    kept = TopK(values, places, logsumexp)
+    if how is None or how.by == "fixed":
+        return picked, kept
+    with torch.no_grad():
+        probs = kept.probs
+        if how.by == "mass":
+            stays = probs.cumsum(-1) - probs < how.amount
+        else:
+            log_probs = widened(logits) - logsumexp[..., None]
+            entropy = torch.special.entr(log_probs.exp()).sum(-1, keepdim=True)  # a logit of minus infinity adds 0
+            number = (how.amount * entropy.exp()).ceil().clamp_min(1)
+            stays = torch.arange(probs.shape[-1], device=probs.device) < number
+    return picked, TopK(values.masked_fill(~stays, -torch.inf), places, logsumexp)
 
 
-class _TopAndSum(torch.autograd.Function):
-    """Largest k and log-sum-exp of every position, saving neither's intermediates.
+class _Read(torch.autograd.Function):
+    """Asked logits, the largest k and the log-sum-exp of every position, saving no intermediates.
 
     Written out because the plain operations make several passes over V, forward and backward: this halves the time
-    of the losses on a CPU and keeps O(K) memory a position beyond the logits themselves.
+    of the losses on a CPU and keeps O(K + G) memory a position beyond the logits themselves.
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-        rows = logits.detach().reshape(-1, logits.shape[-1])
-        values, ids = largest(rows, k)
+    def forward(
+        ctx: Any, logits: Tensor, asked: Tensor, k: int, ids: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        shape, rows = logits.shape[:-1], logits.detach().reshape(-1, logits.shape[-1])
+        wanted = asked.reshape(len(rows), asked.shape[-1])
+        if ids is None:
+            values, ids = largest(rows, k) if k else (rows[:, :0], wanted[:, :0])
+        else:
+            ids = ids.reshape(len(rows), ids.shape[-1])
+            values = rows.gather(1, ids)
         sums = torch.empty(len(rows), dtype=widened(rows[:0]).dtype, device=rows.device)
         for block in _blocks(rows):
             own = widened(rows[block])
-            # one fused pass; the largest entry, whose log-probability is near 0, gives the sum back to the last digit
-            top = own.log_softmax(-1).gather(1, ids[block, :1])
-            sums[block] = widened(values[block, 0]) - top[:, 0]
-        shape = logits.shape[:-1]
+            if k:
+                # one fused pass; the largest, of log-probability near 0, gives the sum back to the last digit
+                top = own.log_softmax(-1).gather(1, ids[block, :1])
+                sums[block] = widened(values[block, 0]) - top[:, 0]
+            else:
+                sums[block] = own.logsumexp(-1)
+        ctx.save_for_backward(logits, wanted, ids)
+        picked = rows.gather(1, wanted).reshape(asked.shape)
         values, ids, sums = values.reshape(*shape, k), ids.reshape(*shape, k), sums.reshape(shape)
-        ctx.save_for_backward(logits, ids)
         ctx.mark_non_differentiable(ids)
         ctx.set_materialize_grads(False)
-        return values, ids, sums
+        return picked, values, ids, sums
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, for_values: Tensor | None, _: None, for_sums: Tensor | None) -> tuple[Tensor, None]:
-        logits, ids = ctx.saved_tensors
+    def backward(
+        ctx: Any, for_picked: Tensor | None, for_values: Tensor | None, _: None, for_sums: Tensor | None
+    ) -> tuple[Tensor, None, None, None]:
+        logits, wanted, ids = ctx.saved_tensors
         rows = logits.reshape(-1, logits.shape[-1])
-        if for_sums is None:
-            found = torch.zeros_like(rows)
-        else:
-            found = torch.empty_like(rows)
-            scale = for_sums.reshape(-1, 1)
-            for block in _blocks(rows):
-                found[block] = widened(rows[block]).softmax(-1).mul_(scale[block])
-        if for_values is not None:
-            found.scatter_add_(1, ids.reshape(len(rows), -1), for_values.reshape(len(rows), -1).to(found.dtype))
-        return found.reshape(logits.shape), None
+        found = torch.empty_like(rows)
+        for block in _blocks(rows):
+            if for_sums is None:
+                own = torch.zeros_like(widened(rows[block]))
+            else:
+                own = widened(rows[block]).softmax(-1).mul_(for_sums.reshape(-1, 1)[block])
+            for places, given in ((wanted, for_picked), (ids, for_values)):
+                if given is not None:
+                    own.scatter_add_(1, places[block], given.reshape(places.shape)[block].to(own.dtype))
+            found[block] = own  # added up in float32, rounded once
+        return found.reshape(logits.shape), None, None, None
 
 
 def _blocks(rows: Tensor) -> list[slice]:

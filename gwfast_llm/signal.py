@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from gwfast_llm.align import UNKNOWN
+from gwfast_llm.chunked import ChunkedHead, Request
 from gwfast_llm.data import Encoded, pad_right
 from gwfast_llm.errors import FusionError
 from gwfast_llm.loading import check_vocabulary
-from gwfast_llm.logits import TopK, top_k
+from gwfast_llm.logits import Selection, TopK, widened
 from gwfast_llm.trouble import out_of_memory
 
 
@@ -81,26 +82,6 @@ class Source(Protocol):
         ...
 
 
-def base_and_layer(model) -> tuple[Any, Any]:
-    """The part of a causal language model that makes hidden states, and what makes logits of them.
-
-    Models that change the logits after the output layer (soft caps, scales) get that change too.
-    """
-    layer, config = model.get_output_embeddings(), model.config
-    cap, scale = getattr(config, "final_logit_softcapping", None), getattr(config, "logit_scale", None)
-    divisor = getattr(config, "logits_scaling", None)
-
-    def logits(hidden: Tensor) -> Tensor:
-        found = layer(hidden)
-        if scale:
-            found = found * scale
-        if divisor:
-            found = found / divisor
-        return torch.tanh(found / cap) * cap if cap else found
-
-    return model.base_model, logits
-
-
 class OnlineSource:
     """A frozen model that is run when asked; top-k logits are kept, everything else is dropped at once.
 
@@ -124,11 +105,11 @@ class OnlineSource:
         self.name = name
         self.tokenizer = tokenizer
         self.rows = rows
-        self._model = model.eval().requires_grad_(False)
+        self.model = model.eval().requires_grad_(False)
         self._keep = keep
         self.train_size = train_size
-        self._base, self._layer = base_and_layer(model)
-        self._size = check_vocabulary(f"source {name}", model, tokenizer)
+        used = check_vocabulary(f"source {name}", model, tokenizer)
+        self._head = ChunkedHead(model, CHUNK, used)
 
     def signals(self, indices: Sequence[int]) -> list[Signal]:
         """Run the model on these examples.
@@ -139,7 +120,7 @@ class OnlineSource:
             When the model's logits are not finite, or memory runs out.
         """
         rows = [self.rows[i] for i in indices]
-        device = next(self._model.parameters()).device
+        device = next(self.model.parameters()).device
         ids = pad_right([row.ids for row in rows], self.tokenizer.pad_token_id or 0).to(device)
         mask = pad_right([[1] * len(row.ids) for row in rows], 0).to(device)
         positions = torch.zeros_like(mask, dtype=torch.bool)
@@ -166,18 +147,13 @@ class OnlineSource:
     def _answers(self, ids: Tensor, mask: Tensor, positions: Tensor, rows: Sequence[Encoded]) -> list[Signal]:
         """Signals of a padded batch; the logits of a few positions are alive at one time."""
         labels = torch.cat([torch.tensor(row.answer, device=ids.device) for row in rows])
-        hidden = self._base(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state[positions]
-        kept, gold = [], []
-        for start in range(0, len(hidden), CHUNK):
-            logits = self._layer(hidden[start : start + CHUNK])[:, : self._size].float()
-            one = top_k(logits, self._keep)
-            gold.append(logits.gather(1, labels[start : start + CHUNK, None])[:, 0] - one.logsumexp)
-            kept.append(one)
+        self._head.pending = Request(positions, labels[:, None], Selection(self._keep))
+        self.model(input_ids=ids, attention_mask=mask, use_cache=False)
+        found = self._head.answer()
+        assert found.kept is not None
+        kept, gold = found.kept, found.asked[:, 0] - found.logsumexp
         lengths = [len(row.ids) - row.prompt_length for row in rows]
-        columns = [
-            torch.cat(pieces).cpu().split(lengths)
-            for pieces in ([k.values for k in kept], [k.ids for k in kept], [k.logsumexp for k in kept], gold)
-        ]
+        columns = [values.cpu().split(lengths) for values in (widened(kept.values), kept.ids, kept.logsumexp, gold)]
         return [Signal(TopK(values, tokens, sums), own) for values, tokens, sums, own in zip(*columns)]
 
 

@@ -11,12 +11,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from gwfast_llm.chunked import ChunkedHead, ChunkedStudent
+from gwfast_llm.chunked import ChunkedHead
 from gwfast_llm.collate import NOBODY, FusionCollator
-from gwfast_llm.combine import Batch, DenseStudent, batch_counts, batch_parts, part_names, request_of
+from gwfast_llm.combine import Batch, batch_counts, batch_parts, part_names, run_student
 from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.errors import FusionError
-from gwfast_llm.packing import model_inputs, places_of
 
 
 class Indices(Dataset):
@@ -189,15 +188,7 @@ class FusionTrainer(Trainer):
 
     def _totals(self, model: Any, inputs: Batch) -> tuple[Tensor, Any]:
         """Sum of every part over a batch, in the order of the names, with the model's output."""
-        given = model_inputs(inputs)
-        if self._head is None:
-            outputs = model(**given, use_cache=False)
-            student = DenseStudent(outputs.logits, places_of(inputs))
-        else:
-            request, columns = request_of(inputs, self._objective, self._slots)
-            self._head.pending = request
-            outputs = model(**given, use_cache=False)
-            student = ChunkedStudent(request, outputs.logits, columns)
+        student, outputs = run_student(model, inputs, self._objective, self._slots, self._head)
         parts = batch_parts(student, inputs, self._objective, self._slots)
         return torch.stack([part.total.float() for part in parts]), outputs
 

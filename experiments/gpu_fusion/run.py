@@ -23,8 +23,8 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from experiments.gpu_fusion.checks import lines
 from experiments.gpu_fusion.data import data_of
 from experiments.gpu_fusion.losses import gold_uld, losses_alone, measure, throughput
-from gwfast_llm.chunked import ChunkedHead, ChunkedStudent
-from gwfast_llm.combine import DenseStudent, batch_counts, batch_parts, part_names, request_of
+from gwfast_llm.chunked import ChunkedHead
+from gwfast_llm.combine import batch_counts, batch_parts, part_names, run_student
 from gwfast_llm.config import LoraConfig, ObjectiveConfig
 from gwfast_llm.data import Encoded
 from gwfast_llm.signal import OnlineSource
@@ -107,12 +107,7 @@ def steps(shape: Shape, device: str, record: Callable[..., None]) -> None:
 
     def step(objective: ObjectiveConfig, chunked: bool, batch: dict[str, torch.Tensor]) -> None:
         slots = 1 if objective.distils else 0
-        if chunked:
-            request, columns = request_of(batch, objective, slots)
-            head.pending = request
-            student: Any = ChunkedStudent(request, forward(batch), columns)
-        else:
-            student = DenseStudent(forward(batch))
+        student, _ = run_student(model, batch, objective, slots, head if chunked else None)
         names = part_names(objective, slots)
         totals = torch.stack([p.total.float() for p in batch_parts(student, batch, objective, slots)])
         weights = torch.tensor([objective.weights[n] for n, _ in names], device=totals.device)
@@ -158,8 +153,7 @@ def gold_step(
 
     def work() -> None:
         with torch.no_grad():
-            hidden = source._base(input_ids=batch["input_ids"], use_cache=False).last_hidden_state
-            teacher = source._layer(hidden)
+            teacher = source.model(input_ids=batch["input_ids"], use_cache=False).logits
         loss = gold_uld(forward(batch), teacher, batch["labels"])
         assert loss is not None
         descend(loss())
@@ -200,9 +194,9 @@ def bare(source: OnlineSource, rows: list[Encoded], shape: Shape, device: str, r
 
     def forward() -> None:
         with torch.no_grad():
-            hidden = source._base(input_ids=ids, use_cache=False).last_hidden_state[0, shape.prompt - 1 : -1]
+            hidden = source.model.base_model(input_ids=ids, use_cache=False).last_hidden_state[0, shape.prompt - 1 : -1]
             for start in range(0, len(hidden), 2048):
-                source._layer(hidden[start : start + 2048])
+                source.model.get_output_embeddings()(hidden[start : start + 2048])
 
     record("caching", "forward alone", **measure(forward, shape.repeats, device))
     record("caching", "forward and top 10", **measure(lambda: source.signals([0]), shape.repeats, device))

@@ -68,7 +68,8 @@ def train(home: str, chunk: int, shards: int, rank: int) -> dict:
         else:
             request, columns = request_of(batch, OBJECTIVE, 1)
             head.pending = request
-            student = ChunkedStudent(request, model(**given).logits, columns)
+            model(**given)
+            student = ChunkedStudent(request, head.answer(), columns)
         parts = batch_parts(student, batch, OBJECTIVE, 1)
         loss = sum(OBJECTIVE.weights[n] * p.total / c for (n, _), p, c in zip(names, parts, counts, strict=True))
         optimiser.zero_grad()

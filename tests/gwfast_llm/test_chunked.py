@@ -2,9 +2,11 @@
 
 import pytest
 import torch
-from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from gwfast_llm.chunked import ChunkedHead, ChunkedStudent
+from gwfast_llm import logits
+from gwfast_llm.after_layer import change_of
+from gwfast_llm.chunked import ChunkedHead, ChunkedStudent, Request
 from gwfast_llm.combine import DenseStudent, batch_parts, part_names, request_of
 from gwfast_llm.config import (
     DataConfig,
@@ -15,7 +17,7 @@ from gwfast_llm.config import (
     TrainConfig,
 )
 from gwfast_llm.errors import FusionError
-from gwfast_llm.signal import base_and_layer
+from gwfast_llm.logits import Selection
 from gwfast_llm.train import fuse
 
 PARTS = ObjectiveConfig(preset="custom", path=1.0, uld=0.5, gld=0.1, hellinger=0.2, hybrid=0.4, source_top_k=0)
@@ -104,7 +106,8 @@ def test_losses_and_gradients_are_those_of_whole_logits(chunk):
     request = head.pending
     largest = Largest()
     with torch.autograd.graph.saved_tensors_hooks(largest.pack, lambda t: t):
-        student = ChunkedStudent(request, model(**given).logits, columns)
+        model(**given)
+        student = ChunkedStudent(request, head.answer(), columns)
         parts = batch_parts(student, own, PARTS, 1)
         loss = loss_of(parts)
     if chunk < 50:
@@ -140,26 +143,90 @@ def test_training_in_chunks_is_training(home):
         torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-5)
 
 
-def test_models_that_change_their_logits_are_refused_in_training_and_followed_as_sources():
+SMALL = {
+    "vocab_size": 50,
+    "hidden_size": 8,
+    "intermediate_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 4,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+CHANGED = {
+    "gemma2": {"final_logit_softcapping": 0.05},
+    "cohere": {"logit_scale": 3.0},
+    "granite": {"logits_scaling": 3.0},  # divides
+    "hyperclovax": {"logits_scaling": 3.0},  # multiplies
+    "recurrent_gemma": {"logits_soft_cap": 0.05, "lru_width": 8, "num_hidden_layers": 3},
+}
+UNCHANGED = {
+    "qwen2": {},
+    "mixtral": {"num_local_experts": 2},
+    "opt": {"ffn_dim": 8, "word_embed_proj_dim": 8},
+    "gpt2": {},
+}
+
+
+@pytest.mark.parametrize("kind", [*CHANGED, *UNCHANGED])
+def test_what_a_model_does_to_its_logits_is_done_chunk_by_chunk(kind):
     torch.manual_seed(0)
-    model = Gemma2ForCausalLM(
-        Gemma2Config(
-            vocab_size=50,
-            hidden_size=8,
-            intermediate_size=8,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            num_key_value_heads=2,
-            head_dim=4,
-            final_logit_softcapping=0.5,
-        )
-    ).eval()
-    with pytest.raises(FusionError, match="final_logit_softcapping"):
-        ChunkedHead(model, 4)
-    base, layer = base_and_layer(model)
-    ids = torch.arange(10)[None]
+    config = AutoConfig.for_model(kind, **{**SMALL, **{**CHANGED, **UNCHANGED}[kind]})
+    model = AutoModelForCausalLM.from_config(config).eval()
     with torch.no_grad():
-        torch.testing.assert_close(layer(base(input_ids=ids).last_hidden_state), model(input_ids=ids).logits)
+        model.get_output_embeddings().weight.mul_(50)  # far enough from 0 for a cap to matter
+    assert (change_of(model) is None) == (kind in UNCHANGED)
+    ids = torch.arange(3, 15)[None]
+    positions = torch.ones_like(ids, dtype=torch.bool)
+    asked = torch.arange(24).reshape(12, 2)
+    whole = model(input_ids=ids).logits[0]
+    head = ChunkedHead(model, 5, size=40)
+    head.pending = Request(positions, asked, Selection(4))
+    model(input_ids=ids)
+    found = head.answer()
+    torch.testing.assert_close(found.asked, whole.gather(1, asked))
+    torch.testing.assert_close(found.logsumexp, whole[:, :40].logsumexp(-1))
+    torch.testing.assert_close(found.kept.values, whole[:, :40].topk(4).values)
+    weights = [p for p in model.parameters() if p.requires_grad]
+    expected = torch.autograd.grad(whole[:, :40].logsumexp(-1).sum() + whole.gather(1, asked).sum(), weights)
+    given = torch.autograd.grad(found.logsumexp.sum() + found.asked.sum(), weights)
+    for a, b in zip(expected, given, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model(input_ids=ids).logits[0], whole)  # without a request it is what it was
+    head.release()
+    assert "forward" not in vars(model.get_output_embeddings())
+
+
+def test_a_model_whose_code_cannot_be_run_apart_is_refused():
+    model = llama()
+    model.forward = lambda **given: 1 / 0
+    with pytest.raises(FusionError, match=r"what LlamaForCausalLM does to its logits.*ZeroDivisionError.*chunk 0"):
+        ChunkedHead(model, 4)
+
+
+def test_nothing_to_read_is_read():
+    """A process that runs along with the others may have no answer position left in its last chunks."""
+    empty = torch.zeros(0, 7, requires_grad=True)
+    picked, kept = logits.read(empty, torch.zeros(0, 2, dtype=torch.long), Selection(3))
+    assert (picked.shape, kept.values.shape, kept.logsumexp.shape) == ((0, 2), (0, 3), (0,))
+    (picked.sum() + kept.values.sum() + kept.logsumexp.sum()).backward()
+    assert empty.grad.shape == (0, 7)
+
+
+def test_a_selection_is_made_once(monkeypatch):
+    """Forward and backward pass compute a chunk's logits each; the largest are looked for in the first only."""
+    calls = []
+    real = logits.largest
+    monkeypatch.setattr(logits, "largest", lambda rows, k: calls.append(len(rows)) or real(rows, k))
+    own, model = batch(), llama()
+    head = ChunkedHead(model, 16)
+    head.pending, columns = request_of(own, PARTS, 1)
+    request = head.pending
+    model(input_ids=own["input_ids"], attention_mask=own["attention_mask"])
+    loss_of(batch_parts(ChunkedStudent(request, head.answer(), columns), own, PARTS, 1)).backward()
+    assert sum(calls) == int(request.positions.sum())
 
 
 def test_aligned_graphs_need_whole_logits(home):

@@ -75,7 +75,8 @@ def measured(home, batch, objective, slots, attention="sdpa", chunk=0):
     else:
         request, columns = request_of(batch, objective, slots)
         head.pending = request
-        student = ChunkedStudent(request, model(**model_inputs(batch), use_cache=False).logits, columns)
+        model(**model_inputs(batch), use_cache=False)
+        student = ChunkedStudent(request, head.answer(), columns)
     parts = batch_parts(student, batch, objective, slots)
     names = part_names(objective, slots)
     weights = objective.weights

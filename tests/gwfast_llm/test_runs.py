@@ -385,5 +385,3 @@ def test_the_chunk_is_chosen_by_size(home):
     assert train.chunk_of(fixed, model, 10**6) == 7
     aligned = dataclasses.replace(config, objective=ObjectiveConfig(preset="custom", gld_aligned=1.0))
     assert train.chunk_of(aligned, model, 10**6) == 0
-    model.config.final_logit_softcapping = 30.0
-    assert train.chunk_of(config, model, 10**6) == 0

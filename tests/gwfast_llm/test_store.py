@@ -152,14 +152,14 @@ def test_memory_running_out_names_the_source(source, tmp_path, monkeypatch):
     def burst(*args, **kwargs):
         raise torch.OutOfMemoryError("burst")
 
-    monkeypatch.setattr(type(source._base), "forward", burst)
+    monkeypatch.setattr(type(source.model.base_model), "forward", burst)
     with pytest.raises(FusionError, match="source B: out of memory on 16 examples"):
         write_store(tmp_path, source, IDENTITY, 4, "float16")
 
     def small(*args, **kwargs):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99999 bytes.")
 
-    monkeypatch.setattr(type(source._base), "forward", small)
+    monkeypatch.setattr(type(source.model.base_model), "forward", small)
     with pytest.raises(FusionError, match="source B: out of memory on 16 examples"):
         write_store(tmp_path, source, IDENTITY, 4, "float16")
 

@@ -28,6 +28,19 @@ class Plan:
         Mass of each atom; the total is 1.
     matrix : array (n, m) or None
         The dense plan.
+
+    Raises
+    ------
+    InputError
+        Neither three arrays of one length nor a matrix of the shape.
+
+    Examples
+    --------
+    >>> import numpy as np, gwfast
+    >>> plan = gwfast.Plan((2, 2), np.array([0, 1]), np.array([1, 0]), np.array([0.5, 0.5]))
+    >>> plan.permutation, plan.toarray()
+    (array([1, 0]), array([[0. , 0.5],
+           [0.5, 0. ]]))
     """
 
     shape: tuple[int, int]

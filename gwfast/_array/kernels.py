@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -53,11 +51,6 @@ def nonzero_atoms(plan: Array) -> tuple[Array, Array, Array]:
     """Return rows, columns and values of the entries of `plan` (n, m) that are not zero."""
     rows, cols = namespace(plan).nonzero(plan)
     return rows, cols, plan[rows, cols]
-
-
-def no_grad(x: Array) -> contextlib.AbstractContextManager[Any]:
-    """Context in which operations on arrays of the library of `x` record no gradients."""
-    return sys.modules["torch"].no_grad() if is_torch(x) else contextlib.nullcontext()
 
 
 def sparse_times_dense(rows: Array, cols: Array, mass: Array, shape: tuple[int, int], D: Array) -> Array:

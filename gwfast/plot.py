@@ -138,8 +138,11 @@ def _interval(axis: Any, result: Result) -> None:
         axis.plot([-0.25, 0.25], [item(bound.value)] * 2, color="0.6", lw=1)
     axis.plot([-0.3, 0.3], [lower] * 2, color="tab:blue", lw=2.5)
     axis.plot([-0.3, 0.3], [upper] * 2, color="tab:red", lw=2.5)
-    axis.text(0, upper, f"value {upper:.4g}\n", ha="center", va="bottom", color="tab:red")
-    axis.text(0, lower, f"\nproved {lower:.4g}", ha="center", va="top", color="tab:blue")
+    # below the line, on white: the other bounds end there
+    style: dict[str, Any] = {"ha": "center", "textcoords": "offset points"}
+    axis.annotate(f"value {upper:.4g}", (0, upper), (0, 6), va="bottom", color="tab:red", **style)
+    paper = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1}
+    axis.annotate(f"proved {lower:.4g}", (0, lower), (0, -6), va="top", color="tab:blue", bbox=paper, **style)
     axis.set_xlim(-0.7, 0.7)
     axis.set_ylim(min(0.0, 1.15 * lower), max(0.0, 1.15 * upper) or (0.0 if lower < 0 else 1.0))
     axis.set_xticks([])

@@ -46,3 +46,11 @@ def test_what_is_no_pair_of_spaces_of_the_result():
         plot_matching(result, C1, gwfast.Dense(C2))
     with pytest.raises(gwfast.InputError, match=r"expected \(5, 4\) points, as in the result, found \(4, 5\)"):
         plot_matching(result, gwfast.Dense(C2), gwfast.Dense(C1))
+
+
+def test_the_proved_value_is_readable_over_the_other_bounds():
+    C1, C2, _ = pair()
+    bar = plot_matching(gwfast.sorted_gw(C1, C2), gwfast.Dense(C1), gwfast.Dense(C2)).axes[1]
+    label = next(text for text in bar.texts if text.get_text().strip().startswith("proved"))
+    assert label.get_bbox_patch() is not None
+    assert label.get_bbox_patch().get_facecolor()[:3] == (1, 1, 1)

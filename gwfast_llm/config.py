@@ -231,7 +231,7 @@ class TrainConfig:
     chunk : int
         Positions at which logits exist at one time, at the cost of one more product with the output layer.  -1 (the
         default) chooses: never more than one (B, L, V) tensor's worth, whole logits where a batch's take less than 64
-        MiB or the model or objective.gld_aligned needs them.  0 makes the whole tensor, of which up to eleven are then
+        MiB or objective.gld_aligned needs them.  0 makes the whole tensor, of which up to eleven are then
         alive.
     packing : bool
         Put the examples of a batch into as few rows of data.max_length tokens as fit, none seeing another: the same

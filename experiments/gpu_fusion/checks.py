@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 RECORDS = Path(__file__).parent / "records"
+LAYERS = 28  # of the full shape
 Row = dict[str, Any]
 
 
@@ -45,6 +46,31 @@ def checks(rows: Sequence[Row]) -> list[tuple[str, str, float | None, bool | Non
     ]
 
 
+def at_depth(one: Sequence[Row], two: Sequence[Row], layers: int) -> list[Row]:
+    """Records of a model of so many layers, from those of the same model with one and with two.
+
+    Every layer adds what the second one adds to a step of SFT; what the objective adds does not depend on the layers.
+    """
+    kind = {"chunked": True, "source": "cached"}
+    found = []
+    for row in two:
+        if row["kind"] == "step" and kind.items() <= row.items():
+            base = "step", "sft"
+            fields = ("seconds", "peak_bytes")
+        elif row["kind"] == "caching":
+            base = "caching", "forward alone"
+            fields = ("seconds",)
+            kind = {}
+        else:
+            continue
+        first, second = find(one, *base, **kind), find(two, *base, **kind)
+        if first is None or second is None:
+            continue
+        grown = {name: row[name] + (layers - 2) * (second[name] - first[name]) for name in fields}
+        found.append({**row, **grown, "layers": layers})
+    return found
+
+
 def lines(rows: Sequence[Row]) -> list[str]:
     """The checks in words; the last three are asked of a GPU at full size."""
     said = []
@@ -61,6 +87,11 @@ def main() -> None:
         about = rows[0]
         print(f"{path.stem}: {about['device']}, {about['processor']}, commit {about['commit']}")
         print("\n".join(f"  {line}" for line in lines(rows)))
+    pair = [RECORDS / f"{name}-cpu.jsonl" for name in ("one-layer", "two-layers")]
+    if all(path.is_file() for path in pair):
+        one, two = ([json.loads(text) for text in path.read_text().splitlines()] for path in pair)
+        print(f"from these two, for {LAYERS} layers on a CPU; of a GPU this says nothing")
+        print("\n".join(f"  {line}" for line in lines(at_depth(one, two, LAYERS))[2:]))
 
 
 if __name__ == "__main__":

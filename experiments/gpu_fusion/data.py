@@ -19,6 +19,7 @@ from gwfast_llm.data import Encoded, Example, encode_all
 from gwfast_llm.logits import TopK
 from gwfast_llm.signal import Signal
 from gwfast_llm.store import Identity, StoredSource, write_store
+from gwfast_llm.targets import TargetFolder
 
 IDENTITY = Identity("random", "random", "none")
 LETTERS = string.ascii_letters + "01"
@@ -75,7 +76,12 @@ class Data:
         pivot, own = self.tokenizers
         source = StoredSource("random", self.folder, own, self.source_rows, IDENTITY, keep)
         maps = path_maps(pivot, self.rows, [source], self.examples)
-        return FusionCollator(self.rows, 0, objective, SourceDesk(self.rows, [source], [1.0], maps, "mince", keep))
+        rows = self.rows, self.source_rows
+        carried = TargetFolder(self.folder, source.manifest, pivot, rows, len(self.rows), keep)
+        carried.write(source, maps[0])  # as python -m gwfast_llm.cache does; once
+        stored = [carried.read("random")]
+        desk = SourceDesk(self.rows, [source], [1.0], maps, "mince", keep, stored=stored)
+        return FusionCollator(self.rows, 0, objective, desk)
 
 
 def data_of(size: int, length: int, prompt: int, examples: int, keep: int, folder: Path) -> Data:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 
+from experiments.gpu_fusion.memory import PeakTensors
 from gwfast_llm import gld_loss, uld_loss
 from gwfast_llm.graph_objective import GraphOptions, gld_part
 from gwfast_llm.logits import Selection, select
@@ -17,12 +19,15 @@ from gwfast_llm.objective import uld_part
 REPEATS = 7  # of a loss alone; the median counts
 
 
-def throughput(work: Callable[[], Any], repeats: int, device: str) -> dict[str, float]:
+def throughput(work: Callable[[], Any], repeats: int, device: str, held: int) -> dict[str, float]:
     """Mean seconds of `work` after one warm-up, done many times without waiting between them, and the peak memory.
 
-    As in training: while the device works, the next batch is read and collated.
+    As in training: while the device works, the next batch is read and collated.  On a CPU the peak is counted in the
+    tensors of the warm-up, `held` bytes of weights added.
     """
-    work()
+    alive = PeakTensors()
+    with alive if device == "cpu" else nullcontext():
+        work()
     if device == "cuda":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
@@ -32,7 +37,7 @@ def throughput(work: Callable[[], Any], repeats: int, device: str) -> dict[str, 
     if device == "cuda":
         torch.cuda.synchronize()
     seconds = (time.perf_counter() - started) / repeats
-    peak = torch.cuda.max_memory_allocated() if device == "cuda" else float("nan")
+    peak = torch.cuda.max_memory_allocated() if device == "cuda" else held + alive.peak
     return {"seconds": seconds, "peak_bytes": float(peak)}
 
 

@@ -5,21 +5,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import platform
-import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from experiments.gpu_fusion.about import surroundings
 from experiments.gpu_fusion.checks import lines
 from experiments.gpu_fusion.data import data_of
 from experiments.gpu_fusion.losses import gold_uld, losses_alone, measure, throughput
@@ -35,7 +30,7 @@ RECORDS = Path(__file__).parent / "records"
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a measurement."""
+    """Sizes of a measurement; `half`: bfloat16 and gradient checkpointing; `whole`: everything is measured."""
 
     hidden: int
     intermediate: int
@@ -47,11 +42,16 @@ class Shape:
     prompt: int
     repeats: int
     chunk: int
+    half: bool
+    whole: bool
 
 
+FULL = Shape(3584, 18944, 28, 28, 4, 152064, 4096, 512, 5, 441, half=True, whole=True)
 SHAPES = {
-    "gpu": Shape(3584, 18944, 28, 28, 4, 152064, 4096, 512, 5, 1024),
-    "small": Shape(128, 256, 2, 4, 2, 8000, 256, 32, 3, 64),
+    "gpu": FULL,
+    "one-layer": dataclasses.replace(FULL, layers=1, repeats=1, whole=False),
+    "two-layers": dataclasses.replace(FULL, layers=2, repeats=1, whole=False),
+    "small": Shape(128, 256, 2, 4, 2, 8000, 256, 32, 3, 64, half=False, whole=True),
 }
 OBJECTIVES = {
     "sft": ObjectiveConfig(preset="sft"),
@@ -77,7 +77,7 @@ def model_of(shape: Shape, device: str, seed: int) -> Any:
         tie_word_embeddings=False,
     )
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.bfloat16 if device == "cuda" else torch.float32)
+    torch.set_default_dtype(torch.bfloat16 if shape.half else torch.float32)
     try:
         with torch.device(device):
             return Qwen2ForCausalLM(config)
@@ -88,7 +88,7 @@ def model_of(shape: Shape, device: str, seed: int) -> Any:
 def steps(shape: Shape, device: str, record: Callable[..., None]) -> None:
     """Cost of a training step with every objective: store read, batch collated, forward, backward, optimiser."""
     model = with_adapters(model_of(shape, device, 0), LoraConfig(rank=16))
-    if device == "cuda":
+    if shape.half:
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
         enable()
         model.enable_input_require_grads()
@@ -113,31 +113,40 @@ def steps(shape: Shape, device: str, record: Callable[..., None]) -> None:
         weights = torch.tensor([objective.weights[n] for n, _ in names], device=totals.device)
         descend((weights * totals / batch_counts(batch, names)).sum())
 
-    source, rows = source_of(shape, device)
     with tempfile.TemporaryDirectory() as folder:
         number = shape.repeats + 1
         data = data_of(shape.vocabulary, shape.length, shape.prompt, number, KEEP, Path(folder) / "store")
 
-        def run(objective: ObjectiveConfig, chunked: bool, online: bool = False) -> dict[str, float]:
+        def run(objective: ObjectiveConfig, chunked: bool, source: OnlineSource | None = None) -> dict[str, float]:
             collator, seen = data.collator(objective, KEEP), iter(range(number))
 
             def work() -> None:
-                if online:
+                if source is not None:
                     source.signals([0])
                 batch = collator([next(seen)])  # every example for the first time
                 step(objective, chunked, {name: value.to(device) for name, value in batch.items()})
 
-            return throughput(work, shape.repeats, device)
+            return throughput(work, shape.repeats, device, held)
 
-        for name, objective in OBJECTIVES.items():
-            for chunked in (False, True):
+        # the optimiser's moments come with the first step
+        warm = data.collator(OBJECTIVES["sft"], KEEP)([0])
+        step(OBJECTIVES["sft"], True, {name: value.to(device) for name, value in warm.items()})
+        moments = [x for state in optimiser.state.values() for x in state.values()]
+        held = sum(x.numel() * x.element_size() for x in [*model.parameters(), *moments])
+        ways = (False, True) if shape.whole else (True,)
+        chosen = OBJECTIVES if shape.whole else {name: OBJECTIVES[name] for name in ("sft", "infigfusion", "path")}
+        for name, objective in chosen.items():
+            for chunked in ways:
                 record("step", name, chunked=chunked, source="cached", **run(objective, chunked))
-        for chunked in (False, True):
-            record("step", "path", chunked=chunked, source="online", **run(OBJECTIVES["path"], chunked, online=True))
+        source, rows = source_of(shape, device)  # only now: it is not there where sources are cached
+        bare(source, rows, shape, device, record)
+        if not shape.whole:
+            return
+        for chunked in ways:
+            record("step", "path", chunked=chunked, source="online", **run(OBJECTIVES["path"], chunked, source))
         plain = data.collator(OBJECTIVES["sft"], KEEP)
         batch = {name: value.to(device) for name, value in plain([0]).items()}
     gold_step(source, batch, forward, descend, shape, device, record)
-    bare(source, rows, shape, device, record)
 
 
 def gold_step(
@@ -163,7 +172,7 @@ def gold_step(
         record("step", "TRL GOLD's uld", missing="TRL is not installed", **values)
         return
     try:
-        record("step", "TRL GOLD's uld", **values, **throughput(work, shape.repeats, device))
+        record("step", "TRL GOLD's uld", **values, **throughput(work, shape.repeats, device, 0))
     except torch.OutOfMemoryError:
         record("step", "TRL GOLD's uld", missing="out of memory", **values)
 
@@ -202,32 +211,6 @@ def bare(source: OnlineSource, rows: list[Encoded], shape: Shape, device: str, r
     record("caching", "forward and top 10", **measure(lambda: source.signals([0]), shape.repeats, device))
 
 
-def commit() -> tuple[str, bool]:
-    """Commit of the working tree, and whether the code that is measured was changed since."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-        return done.stdout.strip()
-
-    changed = git("status", "--porcelain", "--", "gwfast_llm", "experiments/gpu_fusion/*.py")
-    return git("rev-parse", "--short", "HEAD"), bool(changed)
-
-
-def processor() -> str:
-    """Model name of the processor, the architecture where it is not told."""
-    listing = Path("/proc/cpuinfo")
-    said = listing.read_text().splitlines() if listing.exists() else []
-    return next((line.partition(":")[2].strip() for line in said if line.startswith("model name")), platform.machine())
-
-
-def installed(package: str) -> str | None:
-    """Version of a package, None where it is not installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def main() -> None:
     """Measure and write one file of records."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -239,23 +222,10 @@ def main() -> None:
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: there is no CUDA device here; use --device cpu --size small")
     size = options.size or ("gpu" if options.device == "cuda" else "small")
-    head, dirty = commit()
-    about = {
-        "date": time.strftime("%Y-%m-%d"),
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "trl": installed("trl"),
-        "device": torch.cuda.get_device_name() if options.device == "cuda" else platform.machine(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "commit": head,
-        "dirty": dirty,
-        "size": size,
-        **dataclasses.asdict(SHAPES[size]),
-    }
+    where = {"size": size, **dataclasses.asdict(SHAPES[size])}
+    about = {**surroundings(options.device), **(where if options.only != "loss" else {})}
     options.out.mkdir(parents=True, exist_ok=True)
-    name = f"{size}-{options.device}" if options.only == "all" else f"{options.only}-{options.device}"
+    name = f"loss-{options.device}" if options.only == "loss" else f"{size}-{options.device}"
     path = options.out / f"{name}.jsonl"
     rows: list[dict[str, Any]] = []
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from gwfast_llm import logits
 from gwfast_llm.after_layer import change_of
@@ -22,6 +22,18 @@ from gwfast_llm.train import fuse
 
 PARTS = ObjectiveConfig(preset="custom", path=1.0, uld=0.5, gld=0.1, hellinger=0.2, hybrid=0.4, source_top_k=0)
 VOCABULARY, LENGTH = 5000, 64
+SMALL = {
+    "vocab_size": 50,
+    "hidden_size": 8,
+    "intermediate_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 4,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 
 
 def llama():
@@ -123,10 +135,26 @@ def test_losses_and_gradients_are_those_of_whole_logits(chunk):
     assert "lm_head.weight" in model.state_dict()
 
 
-def test_training_in_chunks_is_training(home):
+def capped(home, folder):
+    """A pivot that caps its logits, with the tokenizer of the usual one."""
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(home / "pivot")
+    config = AutoConfig.for_model("gemma2", **{**SMALL, "vocab_size": len(tokenizer), "final_logit_softcapping": 0.5})
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(20)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["plain", "capped"])
+def test_training_in_chunks_is_training(home, tmp_path, kind):
+    pivot = home / "pivot" if kind == "plain" else capped(home, tmp_path / "capped")
+
     def run(chunk):
         config = FuseConfig(
-            ModelConfig(str(home / "pivot")),
+            ModelConfig(str(pivot)),
             DataConfig(str(home / "train.jsonl"), str(home / "held-out.jsonl"), max_length=96, end_token=False),
             [SourceConfig(str(home / n), name=n) for n in "AB"],
             PARTS,
@@ -143,18 +171,6 @@ def test_training_in_chunks_is_training(home):
         torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-5)
 
 
-SMALL = {
-    "vocab_size": 50,
-    "hidden_size": 8,
-    "intermediate_size": 8,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-    "head_dim": 4,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
 CHANGED = {
     "gemma2": {"final_logit_softcapping": 0.05},
     "cohere": {"logit_scale": 3.0},

@@ -10,9 +10,10 @@ from typing import Any
 
 from gwfast_llm.cache import spell_bytes
 from gwfast_llm.cli import config_parser, guard, parse
-from gwfast_llm.config import FuseConfig, SourceConfig
+from gwfast_llm.config import FuseConfig
 from gwfast_llm.errors import FusionError
 
+CACHE = "python -m gwfast_llm.cache"
 DESCRIPTION = """Look at a fusion before it costs anything.
 
 Shows the tokenizers, how well their tokens line up on the real examples, what each model and cache will need in
@@ -56,8 +57,8 @@ def _run(options: Any, config: FuseConfig | None) -> int:
         print(alignment(run, k, source.label))
     for label, model in zip(labels, [config.pivot, *config.sources]):
         print(f"{label}: {memory(model, config, model is config.pivot, run)}")
-    for source, rows, tokenizer in zip(config.sources, run.rows[1:], run.tokenizers[1:]):
-        print(cache_line(source, rows, tokenizer, config))
+    for number in range(len(config.sources)):
+        print(cache_line(config, number, run))
     return 0
 
 
@@ -173,26 +174,35 @@ def memory(model: Any, config: FuseConfig, is_pivot: bool, run: Any) -> str:
     )
 
 
-def cache_line(source: SourceConfig, rows: Sequence[Any], tokenizer: Any, config: FuseConfig) -> str:
-    """Size of a source's cache, and whether it is there."""
+def cache_line(config: FuseConfig, number: int, run: Any) -> str:
+    """Size of a source's cache, and whether it and the targets in it are there."""
+    from gwfast_llm.setup import carried_beforehand, kept_logits, open_source, open_targets
     from gwfast_llm.shards import MANIFEST
     from gwfast_llm.store import bytes_per_token
+    from gwfast_llm.targets import target_bytes
 
-    keep = config.objective.source_top_k or len(tokenizer)
-    tokens = sum(len(row.ids) - row.prompt_length for row in rows)
-    size = spell_bytes(tokens * bytes_per_token(keep, "float16"))
+    source, tokenizer, rows = config.sources[number], run.tokenizers[1 + number], run.rows[1 + number]
+    keep = kept_logits(config, tokenizer)
+    size = spell_bytes(_answer_tokens(rows) * bytes_per_token(keep, "float16"))
     if not source.cache:
         return f"source {source.label}: runs during training; a cache of {keep} logits a token would take {size}"
-    there = (Path(source.cache).expanduser() / MANIFEST).is_file()
-    if there:
-        from gwfast_llm.setup import identity_of
-        from gwfast_llm.store import StoredSource
+    carried = ""
+    if carried_beforehand(config, number, run):
+        most = _answer_tokens(run.rows[0]) * target_bytes(kept_logits(config, run.tokenizers[0]), "float16")
+        carried = f"its targets take at most {spell_bytes(most)} more"
+    if not (Path(source.cache).expanduser() / MANIFEST).is_file():
+        more = f", {carried}" if carried else ""
+        return f"source {source.label}: no cache at {source.cache} yet; it will take {size}{more}: {CACHE}"
+    stored = open_source(source, tokenizer, rows, config.objective.source_top_k)
+    if carried and open_targets(config, number, run, stored) is None:
+        return (
+            f"source {source.label}: its cache at {source.cache} fits and is whole; {carried}, not yet there: {CACHE}"
+        )
+    return f"source {source.label}: its cache at {source.cache} fits and is whole"
 
-        identity = identity_of(source, tokenizer)
-        folder = Path(source.cache).expanduser()
-        StoredSource(source.label, folder, tokenizer, rows, identity, config.objective.source_top_k)
-        return f"source {source.label}: its cache at {source.cache} fits and is whole"
-    return f"source {source.label}: no cache at {source.cache} yet; it will take {size}: python -m gwfast_llm.cache"
+
+def _answer_tokens(rows: Sequence[Any]) -> int:
+    return sum(len(row.ids) - row.prompt_length for row in rows)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from gwfast_llm.cache import main as cache_command
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
 from gwfast_llm.data import encode_all
 from gwfast_llm.errors import FusionError
+from gwfast_llm.inspect import main as inspect_command
 from gwfast_llm.loading import load_tokenizer
 from gwfast_llm.path import PathMap
 from gwfast_llm.setup import identity_of, online_source
@@ -221,6 +222,21 @@ def test_cached_training_is_online_training(home, tmp_path, capsys, dtype, toler
         for name in a:
             if name not in ("grad_norm", "gw_lower"):
                 assert a[name] == pytest.approx(b[name], rel=tolerance[0], abs=tolerance[1]), name
+
+
+def test_inspect_says_what_is_cached(home, tmp_path, capsys):
+    path = written(configuration(home, tmp_path, cached=True), tmp_path / "c.yaml")
+
+    def said():
+        assert inspect_command(["--config", str(path)]) == 0
+        return next(line for line in capsys.readouterr().out.splitlines() if "cache" in line and "source A" in line)
+
+    assert "yet; it will take 67.6 kB, its targets take at most 88.7 kB more: python -m gwfast_llm.cache" in said()
+    assert cache_command(["--config", str(path)]) == 0
+    capsys.readouterr()
+    assert said().endswith("fits and is whole")
+    shutil.rmtree(next((tmp_path / "cache-A").glob("targets-*")))
+    assert said().endswith("whole; its targets take at most 88.7 kB more, not yet there: python -m gwfast_llm.cache")
 
 
 def test_targets_are_carried_once(home, tmp_path, monkeypatch):

@@ -23,7 +23,9 @@ def problem_of(case):
 
 def some_plans(problem, rng, count=8):
     """Objectives of the product plan and of vertices."""
-    yield float(objective(problem, Plan(problem.shape, *Plan(problem.shape, matrix=np.outer(problem.p, problem.q)).atoms())))
+    yield float(
+        objective(problem, Plan(problem.shape, *Plan(problem.shape, matrix=np.outer(problem.p, problem.q)).atoms()))
+    )
     for _ in range(count):
         atoms = solve_linear(rng.random(problem.shape), problem.p, problem.q)
         yield float(objective(problem, Plan(problem.shape, atoms.rows, atoms.cols, atoms.mass)))

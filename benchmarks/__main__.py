@@ -10,18 +10,19 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_
 
 def main() -> int:
     """Run the suites named on the command line, or all."""
-    if sys.argv[1:] not in (["bounds"], ["searches"], ["anytime"]) and any(
+    if sys.argv[1:] not in (["bounds"], ["searches"], ["anytime"], ["limits"]) and any(
         os.environ.get(name) != "1" for name in THREADS
     ):
         os.environ.update(dict.fromkeys(THREADS, "1"))
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *sys.argv[1:]])
-    from benchmarks import bounds, entropic, quality, sorting, speed, table, validity
+    from benchmarks import bounds, entropic, limits, quality, sorting, speed, table, validity
 
     suites = {"quality": quality.run, "speed": speed.run, "entropic": entropic.run, "sorting": sorting.run}
     suites |= {
         "bounds": bounds.run,
         "searches": bounds.run_searches,
         "anytime": bounds.run_anytime,
+        "limits": limits.run,
         "validity": validity.run,
     }
     names = sys.argv[1:] or list(suites)

@@ -73,9 +73,8 @@ def _anytime(line: Line) -> None:
         gap, took = (record.median([r[k] for r in cell]) for k in ("gap", "seconds"))
         aim = "aim" if (n, seconds) == (50, 60.0) else "at most"
         text = f"{gap:.2g} in {took:.2g} s, {len(cell)} pairs"
-        met = gap <= asked and took <= limits.allowed(
-            seconds
-        )  # a limit that was overrun is not met, however good the gap
+        # a limit that was overrun is not met, however good the gap
+        met = gap <= asked and took <= limits.allowed(seconds)
         line(f"exact_gw in {seconds:g} s, {kind} n = {n}", f"{aim} {asked:g}", text, met)
 
 

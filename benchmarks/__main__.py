@@ -10,7 +10,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_
 
 def main() -> int:
     """Run the suites named on the command line, or all."""
-    if sys.argv[1:] not in (["bounds"], ["searches"], ["anytime"], ["limits"]) and any(
+    if sys.argv[1:] not in (["bounds"], ["searches"], ["quick"], ["anytime"], ["limits"]) and any(
         os.environ.get(name) != "1" for name in THREADS
     ):
         os.environ.update(dict.fromkeys(THREADS, "1"))
@@ -21,6 +21,7 @@ def main() -> int:
     suites |= {
         "bounds": bounds.run,
         "searches": bounds.run_searches,
+        "quick": bounds.run_quick,
         "anytime": bounds.run_anytime,
         "limits": limits.run,
         "validity": validity.run,

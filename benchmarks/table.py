@@ -65,9 +65,9 @@ def _searches(line: Line) -> None:
         line(f"cheap rungs, {kind} n = {n}", f"{asked:g} s", f"{seconds:.2g} s", seconds <= asked)
 
 
-def _anytime(line: Line) -> None:
-    """The lines of the front door: within .15 and 60 seconds, and with 100 points."""
-    rows = record.read("anytime")["rows"]
+def _front_door(line: Line, name: str) -> None:
+    """The lines of the front door within a time."""
+    rows = record.read(name)["rows"]
     for kind, n, seconds, asked in dict.fromkeys((r["class"], r["n"], r["asked_s"], r["asked_gap"]) for r in rows):
         cell = [r for r in rows if (r["class"], r["n"], r["asked_s"]) == (kind, n, seconds)]
         gap, took = (record.median([r[k] for r in cell]) for k in ("gap", "seconds"))
@@ -115,7 +115,8 @@ def lines() -> list[str]:
         "sorting": _sorting,
         "bounds": _bounds,
         "searches": _searches,
-        "anytime": _anytime,
+        "quick": lambda line: _front_door(line, "quick"),
+        "anytime": lambda line: _front_door(line, "anytime"),
         "limits": _limits,
         "validity": _validity,
     }

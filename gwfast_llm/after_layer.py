@@ -59,8 +59,8 @@ def change_of(model: Any) -> Change | None:
             found = change(probe)
     except Exception as problem:
         raise FusionError(
-            f"what {type(whole).__name__} does to its logits cannot be found out ({type(problem).__name__}); train it "
-            "with --train.chunk 0"
+            f"what {type(whole).__name__} does to its logits after the output layer cannot be found out "
+            f"({type(problem).__name__} where its code is run without its layers)"
         ) from None
     return None if torch.equal(found, probe) else change
 

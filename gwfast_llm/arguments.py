@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
+from gwfast_llm.after_layer import change_of
 from gwfast_llm.chunked import automatic_chunk
 from gwfast_llm.config import FuseConfig, LoraConfig, TrainConfig
 from gwfast_llm.errors import FusionError
@@ -91,5 +92,9 @@ def chunk_of(config: FuseConfig, model: Any, longest: int) -> int:
     if config.train.chunk >= 0:
         return config.train.chunk
     if config.objective.weights["gld_aligned"]:
+        return 0
+    try:
+        change_of(model)
+    except FusionError:
         return 0
     return automatic_chunk(config.train.batch_size * longest, model.get_output_embeddings().weight.shape[0])

@@ -134,7 +134,8 @@ def _gradient(
     for batch in batches:
         here = {name: value.to(device) for name, value in batch.items()}
         student, _ = run_student(model, here, objective, slots, head)
-        parts = batch_parts(student, here, objective, slots)
+        with torch.autocast(device.type, enabled=False):  # losses are added up in float32, as in training
+            parts = batch_parts(student, here, objective, slots)
         total = torch.stack([part.total.float() / count for part, count in zip(parts, counts.to(device))]).sum()
         if not total.requires_grad:  # nothing in this batch that the part looks at
             continue

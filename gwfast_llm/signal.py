@@ -109,7 +109,10 @@ class OnlineSource:
         self._keep = keep
         self.train_size = train_size
         used = check_vocabulary(f"source {name}", model, tokenizer)
-        self._head = ChunkedHead(model, CHUNK, used)
+        try:
+            self._head = ChunkedHead(model, CHUNK, used)
+        except FusionError as problem:
+            raise FusionError(f"source {name}: {problem}; give another model as source") from None
 
     def signals(self, indices: Sequence[int]) -> list[Signal]:
         """Run the model on these examples.

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from transformers import PrinterCallback, TrainerCallback, TrainerState, set_seed
-from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
@@ -31,6 +30,7 @@ from gwfast_llm.collate import FusionCollator, SourceDesk, path_maps
 from gwfast_llm.config import FuseConfig, ObjectiveConfig
 from gwfast_llm.diagnose import diagnose
 from gwfast_llm.errors import FusionError
+from gwfast_llm.gather import whole_model
 from gwfast_llm.gw_align import couple
 from gwfast_llm.interval import IntervalCallback, IntervalMeter
 from gwfast_llm.loading import (
@@ -38,7 +38,6 @@ from gwfast_llm.loading import (
     filled_by_another,
     held_note,
     load_in_four_bits,
-    load_model,
     load_to_train,
 )
 from gwfast_llm.packing import check_separate
@@ -193,7 +192,7 @@ def fuse(
     slots = desk.slots if desk and objective.distils else 0
     collator = FusionCollator(rows[0], pad, objective, desk)
     packed = FusionCollator(rows[0], pad, objective, desk, config.data.max_length if config.train.packing else 0)
-    head = ChunkedHead(model, chunk) if chunk else None
+    head = _head(model, chunk) if chunk else None
     watch = None
     if desk and held_out and not sharded and (config.train.interval_every or config.train.diagnose):
         carried = FusionCollator(rows[0], pad, ObjectiveConfig(preset="path"), desk)
@@ -240,7 +239,7 @@ def fuse(
     metrics = [
         _plain(row) for row in trainer.state.log_history if {"loss", "gw_lower", "eval_loss", "cosine"} & row.keys()
     ]
-    trained = _whole_model(trainer, config)
+    trained = whole_model(trainer, config)
     return Fused(trained.eval(), tokenizer, metrics, time.perf_counter() - started, notes)
 
 
@@ -270,6 +269,13 @@ def _train(trainer: FusionTrainer, config: FuseConfig, checkpoints: Path, last: 
     trainer.stop_if_broken()
 
 
+def _head(model: Any, chunk: int) -> ChunkedHead:
+    try:
+        return ChunkedHead(model, chunk)
+    except FusionError as problem:
+        raise FusionError(f"{problem}; use --train.chunk 0") from None
+
+
 def _spread(numbers: range, count: int) -> list[int]:
     """At most `count` of the numbers, evenly spread: data sets are often sorted by kind."""
     return list(numbers[:: max(1, len(numbers) // count)][:count])
@@ -278,28 +284,6 @@ def _spread(numbers: range, count: int) -> list[int]:
 def _runs(numbers: list[int], step: int) -> list[list[int]]:
     """The numbers in batches of at most `step`."""
     return [numbers[start : start + step] for start in range(0, len(numbers), step)]
-
-
-def _whole_model(trainer: FusionTrainer, config: FuseConfig) -> Any:
-    """The trained model, whole and with merged adapters; where it was sharded, only in the first process."""
-    trained: Any = trainer.accelerator.unwrap_model(trainer.model)
-    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-        if not trainer.is_world_process_zero():
-            return trained  # only the first process saves
-        unset_hf_deepspeed_config()  # else the fresh model would be sharded too, while it is loaded
-        trained = with_adapters(load_to_train(config.pivot, bool(config.lora.rank))[0], config.lora)
-        trained.load_state_dict(weights)
-    if config.lora.four_bit:
-        import peft
-
-        # merged into the weights before rounding: 4 bits would otherwise stay in the result
-        adapters = peft.get_peft_model_state_dict(trained)
-        trained = with_adapters(load_model(config.pivot), config.lora)
-        peft.set_peft_model_state_dict(trained, adapters)
-    if config.lora.rank:
-        return trained.merge_and_unload()
-    return trained if config.pivot.dtype == "auto" else trained.to(getattr(torch, config.pivot.dtype))
 
 
 def _plain(row: Metric) -> Metric:

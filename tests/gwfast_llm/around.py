@@ -42,7 +42,7 @@ from gwfast_llm import train  # noqa: E402
 from gwfast_llm.fuse import main  # noqa: E402
 from gwfast_llm.trainer import FusionTrainer  # noqa: E402
 
-gather = train._whole_model
+gather = train.whole_model
 collect = FusionTrainer.get_batch_samples
 
 
@@ -65,7 +65,7 @@ def collect_or_die(trainer, *arguments):
     return collect(trainer, *arguments)
 
 
-train._whole_model = spy
+train.whole_model = spy
 if os.environ.get("DIE_AT"):
     FusionTrainer.get_batch_samples = collect_or_die
 sys.exit(main(sys.argv[1:]))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from gwfast_llm import logits
+from gwfast_llm import logits, train
 from gwfast_llm.after_layer import change_of
 from gwfast_llm.chunked import ChunkedHead, ChunkedStudent, Request
 from gwfast_llm.combine import DenseStudent, batch_parts, part_names, request_of
@@ -18,6 +18,7 @@ from gwfast_llm.config import (
 )
 from gwfast_llm.errors import FusionError
 from gwfast_llm.logits import Selection
+from gwfast_llm.signal import OnlineSource
 from gwfast_llm.train import fuse
 
 PARTS = ObjectiveConfig(preset="custom", path=1.0, uld=0.5, gld=0.1, hellinger=0.2, hybrid=0.4, source_top_k=0)
@@ -215,11 +216,17 @@ def test_what_a_model_does_to_its_logits_is_done_chunk_by_chunk(kind):
     assert "forward" not in vars(model.get_output_embeddings())
 
 
-def test_a_model_whose_code_cannot_be_run_apart_is_refused():
+def test_a_model_whose_code_cannot_be_run_apart_is_named(home):
     model = llama()
     model.forward = lambda **given: 1 / 0
-    with pytest.raises(FusionError, match=r"what LlamaForCausalLM does to its logits.*ZeroDivisionError.*chunk 0"):
-        ChunkedHead(model, 4)
+    what = r"what LlamaForCausalLM does to its logits.*ZeroDivisionError"
+    with pytest.raises(FusionError, match=f"{what}.*use --train.chunk 0"):
+        train._head(model, 4)
+    tokenizer = AutoTokenizer.from_pretrained(home / "pivot")
+    with pytest.raises(FusionError, match=f"source odd: {what}.*give another model"):
+        OnlineSource("odd", model, tokenizer, [], 0)
+    config = FuseConfig(ModelConfig("odd"), DataConfig(""), [], ObjectiveConfig(preset="sft"), TrainConfig())
+    assert train.chunk_of(config, model, 10**6) == 0  # chosen, it is whole logits
 
 
 def test_nothing_to_read_is_read():

@@ -106,6 +106,7 @@ def test_progress_lines(capsys):
 
 @pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals reach the main thread")
 def test_an_interruption_returns_the_best_so_far():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     rng = np.random.default_rng(7)
     C1, C2 = cost(rng, 60, "graph"), cost(rng, 60, "graph")
     gwfast.exact_gw(C1[:10, :10], C2[:10, :10], effort="dual", time_limit=2)  # compiled
@@ -119,6 +120,7 @@ def test_an_interruption_returns_the_best_so_far():
     threading.Thread(target=interrupt, daemon=True).start()
     result = gwfast.exact_gw(C1, C2, rtol=1e-9, time_limit=60)
     done.set()
+    signal.signal(signal.SIGINT, before)
     assert result.stop is gwfast.Stop.INTERRUPTED
     assert 0 <= result.lower <= result.value
 

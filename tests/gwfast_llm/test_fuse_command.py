@@ -106,7 +106,14 @@ def test_existing_run_folder_is_refused_and_left_alone(smoke):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_leaves_nothing_half_written(tmp_path, how):
     line, env = command("--runs", tmp_path / "runs", cache=tmp_path / "cache")
-    process = subprocess.Popen(line, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        line,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
+    )
     assert process.stderr is not None
     first = process.stderr.readline()
     assert "building" in first

@@ -91,10 +91,11 @@ def chunk_of(config: FuseConfig, model: Any, longest: int) -> int:
     """
     if config.train.chunk >= 0:
         return config.train.chunk
-    if config.objective.weights["gld_aligned"]:
+    chunk = automatic_chunk(config.train.batch_size * longest, model.get_output_embeddings().weight.shape[0])
+    if not chunk or config.objective.weights["gld_aligned"]:
         return 0
     try:
         change_of(model)
     except FusionError:
         return 0
-    return automatic_chunk(config.train.batch_size * longest, model.get_output_embeddings().weight.shape[0])
+    return chunk

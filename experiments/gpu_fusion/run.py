@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,13 +126,13 @@ def steps(shape: Shape, device: str, record: Callable[..., None]) -> None:
                 batch = collator([next(seen)])  # every example for the first time
                 step(objective, chunked, {name: value.to(device) for name, value in batch.items()})
 
-            return throughput(work, shape.repeats, device, held)
+            more = 0 if source is None else bytes_of(source.model.parameters())
+            return throughput(work, shape.repeats, device, held + more)
 
         # the optimiser's moments come with the first step
         warm = data.collator(OBJECTIVES["sft"], KEEP)([0])
         step(OBJECTIVES["sft"], True, {name: value.to(device) for name, value in warm.items()})
-        moments = [x for state in optimiser.state.values() for x in state.values()]
-        held = sum(x.numel() * x.element_size() for x in [*model.parameters(), *moments])
+        held = bytes_of([*model.parameters(), *(x for state in optimiser.state.values() for x in state.values())])
         ways = (False, True) if shape.whole else (True,)
         chosen = OBJECTIVES if shape.whole else {name: OBJECTIVES[name] for name in ("sft", "infigfusion", "path")}
         for name, objective in chosen.items():
@@ -146,7 +146,12 @@ def steps(shape: Shape, device: str, record: Callable[..., None]) -> None:
             record("step", "path", chunked=chunked, source="online", **run(OBJECTIVES["path"], chunked, source))
         plain = data.collator(OBJECTIVES["sft"], KEEP)
         batch = {name: value.to(device) for name, value in plain([0]).items()}
-    gold_step(source, batch, forward, descend, shape, device, record)
+    gold_step(source, batch, forward, descend, shape, device, held + bytes_of(source.model.parameters()), record)
+
+
+def bytes_of(tensors: Iterable[torch.Tensor]) -> int:
+    """Bytes of these tensors."""
+    return sum(x.numel() * x.element_size() for x in tensors)
 
 
 def gold_step(
@@ -156,6 +161,7 @@ def gold_step(
     descend: Callable[[torch.Tensor], None],
     shape: Shape,
     device: str,
+    held: int,
     record: Callable[..., None],
 ) -> None:
     """Cost of a step with TRL GOLD's ULD, which needs the teacher's whole logits, where TRL is installed."""
@@ -172,7 +178,7 @@ def gold_step(
         record("step", "TRL GOLD's uld", missing="TRL is not installed", **values)
         return
     try:
-        record("step", "TRL GOLD's uld", **values, **throughput(work, shape.repeats, device, 0))
+        record("step", "TRL GOLD's uld", **values, **throughput(work, shape.repeats, device, held))
     except torch.OutOfMemoryError:
         record("step", "TRL GOLD's uld", missing="out of memory", **values)
 

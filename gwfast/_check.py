@@ -11,7 +11,7 @@ import numpy as np
 from gwfast._array import Array, from_numpy, is_array, is_torch, item, library_and_device, namespace, to_float64
 from gwfast.errors import InputError
 
-_LARGEST, _SMALLEST = 1e100, 1e-100  # the squares, and sums of their squares, stay inside float64
+_LARGEST, _SMALLEST = 1e150, 1e-150  # the squares stay inside float64; `make_request` brings costs near 1
 
 
 def numeric(x: Any, name: str, like: Array = None) -> Array:
@@ -22,6 +22,8 @@ def numeric(x: Any, name: str, like: Array = None) -> Array:
         raise InputError(f"{name}: expected an array of numbers, found None")
     if hasattr(x, "nnz") or str(getattr(x, "layout", "torch.strided")) != "torch.strided":
         raise InputError(f"{name}: expected a dense array, found a sparse one; pass its toarray() or to_dense()")
+    if is_torch(x) and x.is_meta:
+        raise InputError(f"{name}: expected an array with values, found a tensor on the meta device; load it first")
     if np.ma.is_masked(x):
         raise InputError(f"{name}: expected an array without gaps, found masked entries; drop or fill them")
     try:
@@ -47,32 +49,34 @@ def same_library(**arrays: Any) -> Array:
     return next((x for x in arrays.values() if is_array(x)), None)
 
 
-def _finite(x: Array, name: str) -> None:
+def _extremes(x: Array, name: str) -> tuple[float, float]:
+    """Least and largest entry, refused where any entry is NaN or infinite."""
     xp = namespace(x)
     # the two extremes are NaN or infinite where any entry is: two passes, no array of booleans
-    if not (math.isfinite(item(xp.min(x))) and math.isfinite(item(xp.max(x)))):
+    low, high = item(xp.min(x)), item(xp.max(x))
+    if not (math.isfinite(low) and math.isfinite(high)):
         bad = int(xp.sum(xp.astype(~xp.isfinite(x), xp.int64)))
         raise InputError(f"{name}: {bad} of {math.prod(x.shape)} entries are NaN or infinite; remove them")
+    return low, high
 
 
-def _range(x: Array, name: str, power: int = 1) -> None:
-    xp = namespace(x)
-    top = max(abs(item(xp.min(x))), abs(item(xp.max(x))))
+def _range(extremes: tuple[float, float], name: str, power: float = 1) -> None:
+    top = max(abs(x) for x in extremes)
     small, large = _SMALLEST ** (1 / power), _LARGEST ** (1 / power)
     if top > large or 0 < top < small:
         raise InputError(f"{name}: largest entry is {top:.3g}, outside [{small:g}, {large:g}]; rescale the costs")
 
 
-def cost_matrix(C: Any, name: str) -> Array:
-    """Check a cost matrix (n, n): numeric, square, not empty, finite."""
+def cost_matrix(C: Any, name: str) -> tuple[Array, tuple[float, float]]:
+    """Check a cost matrix (n, n): numeric, square, not empty, finite; returned with its least and largest entry."""
     C = numeric(C, name)
     if C.ndim != 2 or C.shape[0] != C.shape[1]:
         raise InputError(f"{name}: expected a square matrix, found shape {tuple(C.shape)}")
     if C.shape[0] == 0:
         raise InputError(f"{name}: expected at least one point, found an empty matrix")
-    _finite(C, name)
-    _range(C, name)
-    return C
+    extremes = _extremes(C, name)
+    _range(extremes, name)
+    return C, extremes
 
 
 def matrix(X: Any, name: str, what: str, *, power: int = 1, like: Array = None) -> Array:
@@ -83,8 +87,7 @@ def matrix(X: Any, name: str, what: str, *, power: int = 1, like: Array = None) 
     X = numeric(X, name, like)
     if X.ndim != 2 or 0 in tuple(X.shape):
         raise InputError(f"{name}: expected {what}, found shape {tuple(X.shape)}")
-    _finite(X, name)
-    _range(X, name, power)
+    _range(_extremes(X, name), name, power)
     return X
 
 
@@ -97,9 +100,9 @@ def weights(p: Any, n: int, name: str, like: Array) -> Array:
     p = numeric(p, name, like)
     if p.ndim != 1 or p.shape[0] != n:
         raise InputError(f"{name}: expected {n} weights, one a point, found shape {tuple(p.shape)}")
-    _finite(p, name)
-    if bool(xp.any(p < 0)):
-        raise InputError(f"{name}: expected weights >= 0, found {item(xp.min(p)):.3g}; a weight is a mass")
+    least, _ = _extremes(p, name)
+    if least < 0:
+        raise InputError(f"{name}: expected weights >= 0, found {least:.3g}; a weight is a mass")
     total = item(xp.sum(p))
     if total == 0:
         raise InputError(f"{name}: expected weights that sum to 1, found all zero")
@@ -117,8 +120,7 @@ def feature_cost(M: Any, shape: tuple[int, int], alpha: Any, like: Array) -> tup
     M = numeric(M, "M", like)
     if tuple(M.shape) != shape:
         raise InputError(f"M: expected shape {shape}, points of C1 by points of C2, found {tuple(M.shape)}")
-    _finite(M, "M")
-    _range(M, "M")
+    _range(_extremes(M, "M"), "M", 0.5)  # a feature cost is of the size of a squared cost
     return M, fraction(0.5 if alpha is None else alpha, "alpha")
 
 
@@ -131,10 +133,11 @@ def fraction(x: Any, name: str) -> float:
 
 
 def number(x: Any, name: str) -> float:
-    """Check a finite real number."""
-    if isinstance(x, bool) or not isinstance(x, numbers.Real) or not math.isfinite(x):
+    """Check a finite real number; arrays and tensors without axes are numbers too."""
+    number = item(numeric(x, name)) if is_array(x) and x.ndim == 0 and "bool" not in str(x.dtype) else x
+    if isinstance(number, bool) or not isinstance(number, numbers.Real) or not math.isfinite(number):
         raise InputError(f"{name}: expected a finite number, found {x!r}")
-    return float(x)
+    return float(number)
 
 
 def positive(x: Any, name: str) -> float:

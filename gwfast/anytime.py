@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from gwfast._array import item
 from gwfast.ladder import Aim, Rung, climb, keep_best
 from gwfast.plan import Plan
-from gwfast.problem import Problem, objective
-from gwfast.result import Bound, Stop
+from gwfast.plan_value import plan_value
+from gwfast.problem import Problem
+from gwfast.result import Bound, Rounding, Stop, judge
 from gwfast.solvers.descent import Descent, best_descent, descend
 from gwfast.solvers.solution import Solution
 from gwfast.solvers.sorting import best_sorted
@@ -25,6 +26,7 @@ class Progress:
 
     show: bool
     begin: float
+    unit: float = 1.0  # of the caller's objective in that of the problem
 
     def line(self, aim: Aim, what: str) -> None:
         """Print time, incumbent, bound, gap and what was just done."""
@@ -32,7 +34,8 @@ class Progress:
             return
         gap = (aim.upper - aim.lower) / abs(aim.upper) if aim.upper and math.isfinite(aim.lower) else math.nan
         seconds = time.perf_counter() - self.begin
-        ends = f"incumbent {aim.upper:<12.7g} bound {aim.lower:<12.7g} gap {100 * gap:7.3f} %"
+        upper, lower = aim.upper * self.unit, aim.lower * self.unit
+        ends = f"incumbent {upper:<12.7g} bound {lower:<12.7g} gap {100 * gap:7.3f} %"
         print(f"{seconds:8.2f} s   {ends}   {what}", file=sys.stderr, flush=True)
 
 
@@ -45,11 +48,11 @@ def prove(
     """
     best, bounds = best_sorted(problem), {}
     stop = Stop.EXHAUSTED
-    aim.upper, aim.plan = item(objective(problem, best.plan)), best.plan
+    aim.hold(best.plan, plan_value(problem, best.plan).bound)
     try:
         share = time.perf_counter() + _PLAN_SHARE * aim.left
         best = best_descent(problem, replace(options, deadline=min(options.deadline, share)))
-        aim.upper, aim.plan = item(objective(problem, best.plan)), best.plan
+        aim.hold(best.plan, plan_value(problem, best.plan).bound)
         progress.line(aim, best.start)
         tried = 0
         for rung in climb(problem, effort, aim):
@@ -64,8 +67,10 @@ def prove(
         bounds = {b.theorem: b for rung in climb(problem, "sort", Aim()) for b in rung.bounds}
         aim.take(tuple(bounds.values()))
     if aim.reached:
-        closed = aim.upper - aim.lower <= 2 * aim.margin
-        stop = Stop.OPTIMAL if closed else Stop.GAP_REACHED
+        found = judge(aim.lower, aim.upper, aim.margin, aim.upper_margin, problem.scale)
+        enough = aim.upper - aim.lower <= aim.gap * abs(aim.upper)
+        hidden = Stop.GAP_REACHED if enough else Stop.ROUNDING
+        stop = Stop.OPTIMAL if found is Rounding.OPTIMAL else hidden
     elif stop is Stop.EXHAUSTED and (aim.cut or aim.left <= 0):
         stop = Stop.TIME_LIMIT
     return replace(best, stop=stop), tuple(bounds.values())
@@ -76,8 +81,8 @@ def _improved(problem: Problem, best: Solution, rung: Rung, aim: Aim, options: D
     plan: Plan = rung.plan  # pyright: ignore[reportAssignmentType]
     normal, factor = problem.normalised()
     found = descend(normal, plan, f"the {rung.name} bound", options)
-    value = item(objective(problem, found.plan))
-    if value >= aim.upper:
+    bound = plan_value(problem, found.plan).bound
+    if item(bound.value) >= aim.upper:
         return best
-    aim.upper, aim.plan = value, found.plan
+    aim.hold(found.plan, bound)
     return replace(found, stationarity=found.stationarity / factor)

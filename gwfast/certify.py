@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 
 from gwfast._array import Array, item, namespace
-from gwfast.bounds.rounding import unit
 from gwfast.errors import InputError
 from gwfast.ladder import Aim, climb, keep_best
 from gwfast.plan import Plan
-from gwfast.problem import Problem, objective
+from gwfast.problem import Problem
 from gwfast.result import Bound
 from gwfast.transport import round_to_marginals
-
-PLAN = "feasible-plan"
 
 
 def lower_bounds(problem: Problem, effort: str, aim: Aim | None = None) -> tuple[Bound, ...]:
@@ -22,15 +19,6 @@ def lower_bounds(problem: Problem, effort: str, aim: Aim | None = None) -> tuple
     for rung in climb(problem, effort, aim or Aim()):
         keep_best(found, rung.bounds)
     return tuple(found.values())
-
-
-def plan_bound(problem: Problem, plan: Plan) -> Bound:
-    """Upper bound: the objective of a plan whose marginals are right to rounding."""
-    value = objective(problem, plan)
-    margin = unit(problem) * abs(item(value))
-    if plan.is_dense:  # the expanded form cancels
-        margin += unit(problem) * problem.size
-    return Bound("upper", value, PLAN, margin)
 
 
 def repaired(problem: Problem, plan: Plan) -> tuple[Plan, float]:

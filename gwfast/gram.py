@@ -10,9 +10,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from gwfast import _check
-from gwfast._array import Array, namespace
+from gwfast._array import Array, item, namespace
 from gwfast.errors import InputError
-from gwfast.space import EPS, Moments, Space, std_with_error
+from gwfast.space import EPS, TINY, Moments, Space, std_with_error
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +73,25 @@ class Gram(Space):
         return self.factor.data if self.is_sparse else self.factor
 
     @property
+    def extent(self) -> float:
+        xp = namespace(self.like)
+        return item(xp.max(xp.abs(self.like))) ** 2 if self.like.shape[0] else 0.0
+
+    @cached_property
+    def doubt(self) -> float:
+        # |h_i . h_j| <= |h_i| |h_j|, whose L2(p x p) norm is E |h|^2
+        terms = int(np.diff(self.factor.indptr).max()) if self.is_sparse else self.factor.shape[0]
+        return (terms + 4) * EPS * item(self.diagonal() @ self.weights) + (TINY if self.extent > 0 else 0.0)
+
+    def matches(self, other: Space, i: Array, j: Array) -> bool:
+        if not isinstance(other, Gram) or self.is_sparse != other.is_sparse:
+            return False
+        first, second = self.factor[:, i], other.factor[:, j]
+        if first.shape != second.shape:
+            return False
+        return (first != second).nnz == 0 if self.is_sparse else bool(namespace(first).all(first == second))
+
+    @property
     def factored(self) -> bool:
         return self.is_sparse or 4 * self.factor.shape[0] < self.n
 
@@ -85,6 +104,10 @@ class Gram(Space):
 
     def gather(self, i: Array, j: Array) -> Array:
         return self._product(self.factor[:, i], self.factor[:, j])
+
+    def diagonal(self) -> Array:
+        h = self.factor
+        return np.asarray(h.multiply(h).sum(axis=0)).ravel() if self.is_sparse else namespace(h).sum(h * h, axis=0)
 
     def restricted(self, index: Array) -> Self:
         weights = None if self.weights is None else self.weights[index]

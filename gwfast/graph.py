@@ -89,7 +89,7 @@ def _adjacency(graph: Any, weight: str | bool | None) -> sp.csr_array:
     if sp.issparse(graph):
         matrix = sp.csr_array(graph, dtype=np.float64)
     elif is_array(graph) or isinstance(graph, list | tuple):
-        matrix = sp.csr_array(to_numpy(_check.cost_matrix(graph, "graph")))
+        matrix = sp.csr_array(to_numpy(_check.cost_matrix(graph, "graph")[0]))
     else:
         raise InputError(f"graph: expected a networkx graph or an adjacency matrix, found {type(graph).__name__}")
     shape = tuple(matrix.shape)  # pyright: ignore[reportArgumentType]

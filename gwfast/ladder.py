@@ -20,7 +20,7 @@ from gwfast.bounds.spectral import eigenvalue_bounds
 from gwfast.bounds.split import split_bounds
 from gwfast.plan import Plan
 from gwfast.problem import Problem
-from gwfast.result import Bound, Stop
+from gwfast.result import Bound, Rounding, Stop, judge
 from gwfast.solvers.branch_and_bound import permutation_search, search_seconds
 from gwfast.solvers.coupling_search import CouplingSearch
 from gwfast.solvers.low_dimension import low_dimension_search, suits
@@ -45,7 +45,9 @@ class Aim:
     Attributes
     ----------
     upper : float
-        Objective of the best plan known; it sets step lengths and the stop, never a bound.
+        Proved upper end of the best plan known; it sets step lengths and the stop, never a bound.
+    upper_margin : float
+        Its rounding margin.
     plan : Plan or None
         That plan, where searches may start.
     gap : float
@@ -63,6 +65,7 @@ class Aim:
     """
 
     upper: float = math.inf
+    upper_margin: float = 0.0
     gap: float = 0.0
     deadline: float = math.inf
     memory: float = MEMORY
@@ -81,7 +84,13 @@ class Aim:
         """Whether the gap is closed as far as asked, or to rounding."""
         if not math.isfinite(self.upper):
             return False
-        return self.upper - self.lower <= max(self.gap * abs(self.upper), 2 * self.margin)
+        found = judge(self.lower, self.upper, self.margin, self.upper_margin, 0.0)
+        closed = found is not Rounding.OPEN
+        return closed or self.upper - self.lower <= self.gap * abs(self.upper)
+
+    def hold(self, plan: Plan, bound: Bound) -> None:
+        """Take `plan`, whose upper end is `bound`, as the best one known."""
+        self.plan, self.upper, self.upper_margin = plan, item(bound.value), bound.margin
 
     def take(self, bounds: tuple[Bound, ...]) -> None:
         """Keep the best of some bounds."""

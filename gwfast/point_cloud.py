@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Self
 
 from gwfast import _check
-from gwfast._array import Array, namespace, row_block, safe_sqrt
-from gwfast.space import EPS, Moments, Space, std_with_error
+from gwfast._array import Array, item, namespace, row_block, safe_sqrt
+from gwfast.space import EPS, TINY, Moments, Space, std_with_error
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +62,24 @@ class PointCloud(Space):
         return self.points
 
     @property
+    def extent(self) -> float:
+        xp = namespace(self.points)
+        return item(xp.max(xp.abs(self.points))) ** (2 if self.metric == "sqeuclidean" else 1)
+
+    @cached_property
+    def doubt(self) -> float:
+        # each coordinate's difference and its square are right to a few units, their sum has no signs
+        share = (self.points.shape[1] + 4) * EPS
+        return share * item(self.moments.second) ** 0.5 + (TINY if self.extent > 0 else 0.0)
+
+    def matches(self, other: Space, i: Array, j: Array) -> bool:
+        xp = namespace(self.points)
+        if not isinstance(other, PointCloud) or other.metric != self.metric:
+            return False
+        first, second = xp.take(self.points, i, axis=0), xp.take(other.points, j, axis=0)
+        return first.shape == second.shape and bool(xp.all(first == second))
+
+    @property
     def factored(self) -> bool:
         return self.metric == "sqeuclidean" and 4 * self.points.shape[1] < self.n
 
@@ -78,6 +96,9 @@ class PointCloud(Space):
     def gather(self, i: Array, j: Array) -> Array:
         xp = namespace(self.points)
         return self._distances(xp.take(self.points, i, axis=0), xp.take(self.points, j, axis=0))
+
+    def diagonal(self) -> Array:
+        return namespace(self.points).zeros_like(self.points[:, 0])
 
     def restricted(self, index: Array) -> Self:
         xp = namespace(self.points)

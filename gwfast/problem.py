@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +13,8 @@ from gwfast.plan import Plan
 from gwfast.space import Space
 
 _DIRECT = 30_000  # atoms up to which the sum over pairs of atoms is taken even where a factored form exists
+_RECOUNT = 10_000  # atoms of a dense plan up to which the sum is taken where its expanded form cancels
+_CANCELLED = 1e-6  # share of the costs below which the margin of an expanded form could hide the objective
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +82,7 @@ class Problem:
     def detached(self) -> Problem:
         """The same problem cut from torch's gradient tape."""
         M = None if self.M is None else detach(self.M)
-        return Problem(self.x.detached(), self.y.detached(), M, self.alpha)
+        return Problem(self.x.detached(), self.y.detached(), M, item(self.alpha))
 
     def hosted(self) -> Problem:
         """The same problem in host memory, as numpy arrays: for linear programs and compiled kernels."""
@@ -91,13 +94,43 @@ class Problem:
         """E C1^2 + E C2^2 under p x p and q x q: the scale that rounding margins are measured in."""
         return item(self.x.moments.second) + item(self.y.moments.second)
 
+    @cached_property
+    def scale(self) -> float:
+        """What counts as rounding is measured in: alpha (v1 + v2) + (1 - alpha) (max M - min M).
+
+        v is the variance of a cost off its diagonal, less that of rows and columns: an offset of all costs, of rows, of
+        columns or of the diagonal is no part of it, but for what rounding leaves.
+        """
+        alpha = item(self.alpha)
+        scale = alpha * (_spread(self.x) + _spread(self.y) + 1e-15 * self.size)
+        if self.M is None:
+            return scale
+        xp = namespace(self.M)
+        return scale + (1 - alpha) * (item(xp.max(self.M)) - item(xp.min(self.M)))
+
+
+def _spread(space: Space) -> float:
+    """Variance of a cost, less that of its row and column means, with the diagonal that adds nothing to it."""
+    xp, p, moments, diagonal = namespace(space.weights), space.weights, space.moments, space.diagonal()
+    if space.n < 4 or item(xp.max(p)) > 0.49:  # rows, columns and diagonal fit any three points, and a heavy one
+        return 0.0
+    # the diagonal d solves d = mean + comean - total, of the cost that has it
+    mean, comean = moments.mean - p * diagonal, moments.comean - p * diagonal
+    wanted = mean + comean - p @ mean
+    left = 1 - 2 * p
+    shared = (p * p / left) @ wanted / (1 + xp.sum(p * p / left))
+    fitted = (wanted - shared) / left
+    mean, comean = mean + p * fitted, comean + p * fitted
+    second = moments.second + (p * p) @ (fitted**2 - diagonal**2)
+    return max(item(second - p @ mean**2 - p @ comean**2 + (p @ mean) ** 2), 0.0)
+
 
 def objective(problem: Problem, plan: Plan) -> Array:
     """Objective of `plan` in float64.
 
     Sums squared differences over pairs of atoms, which cannot cancel: O(N^2) time for N atoms, O(N) memory
     beyond blocks.  Dense plans use c - 2 <T, C1 T C2'>, O(n m (n + m)); two Gram spaces with very many atoms
-    use ``|H1 T H2'|^2``.
+    use ``|H1 T H2'|^2``.  Where these cancel to below a millionth, and the atoms are few enough, the sum is taken.
 
     Parameters
     ----------
@@ -108,10 +141,10 @@ def objective(problem: Problem, plan: Plan) -> Array:
     -------
     0-d array of the library of the problem.
     """
-    structure = _structure(problem, plan)
+    value = structure(problem, plan)[0]
     if problem.M is None:
-        return structure
-    return (1 - problem.alpha) * features(problem, plan) + problem.alpha * structure
+        return value
+    return (1 - problem.alpha) * features(problem, plan) + problem.alpha * value
 
 
 def features(problem: Problem, plan: Plan) -> Array:
@@ -122,27 +155,37 @@ def features(problem: Problem, plan: Plan) -> Array:
     return problem.M[plan.rows, plan.cols] @ plan.mass
 
 
-def _structure(problem: Problem, plan: Plan) -> Array:
+def structure(problem: Problem, plan: Plan) -> tuple[Array, bool]:
+    """Gromov-Wasserstein part of the objective, and whether it is a sum of squares, which cannot cancel."""
     if plan.is_dense:
         value = _expanded(problem, plan.matrix)
     elif plan.mass.shape[0] > _DIRECT and isinstance(problem.x, Gram) and isinstance(problem.y, Gram):
         value = _factored(problem.x, problem.y, plan)
     else:
-        return _pairs(problem.x, problem.y, plan)
-    return namespace(problem.p).clip(value, 0.0)  # a sum of squares, that cancellation may leave below 0
+        return _pairs(problem.x, problem.y, plan), True
+    if item(value) <= _CANCELLED * problem.size:
+        rows, cols, mass = plan.atoms()
+        if mass.shape[0] <= _RECOUNT:
+            return _pairs(problem.x, problem.y, Plan(plan.shape, rows, cols, mass)), True
+    return namespace(problem.p).clip(value, 0.0), False  # a sum of squares, that cancellation may leave below 0
 
 
-def _pairs(x: Space, y: Space, plan: Plan) -> Array:
-    """Sum over pairs of atoms of w_s w_t (C1 - C2)^2, in blocks of rows."""
+def differences(x: Space, y: Space, plan: Plan) -> Iterator[tuple[Array, Array]]:
+    """Blocks of pairs of atoms: the masses (r,) of the first ones, and C1 - C2 (r, N) between them and all."""
     xp, w = namespace(plan.mass), plan.mass
-    total = xp.zeros_like(w[0])
     step = row_block(w.shape[0])
     whole = w.shape[0] == x.n and bool(xp.all(plan.rows == xp.arange(x.n, device=w.device)))
     for start in range(0, w.shape[0], step):
         part = slice(start, start + step)
         first = x.rows(start, min(x.n, start + step)) if whole else x.gather(plan.rows[part], plan.rows)
-        gap = first - y.gather(plan.cols[part], plan.cols)
-        total = total + w[part] @ ((gap * gap) @ w)
+        yield w[part], first - y.gather(plan.cols[part], plan.cols)
+
+
+def _pairs(x: Space, y: Space, plan: Plan) -> Array:
+    """Sum over pairs of atoms of w_s w_t (C1 - C2)^2, in blocks of rows."""
+    total = namespace(plan.mass).zeros_like(plan.mass[0])
+    for w, gap in differences(x, y, plan):
+        total = total + w @ ((gap * gap) @ plan.mass)
     return total
 
 

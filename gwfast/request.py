@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from gwfast import _check
-from gwfast._array import Array, cast_like, is_array, is_torch, item, namespace, needs_grad, scalar_down, scalar_up
+from gwfast._array import (
+    Array,
+    asks_for_gradient,
+    cast_like,
+    is_array,
+    is_torch,
+    item,
+    namespace,
+    needs_grad,
+    scalar,
+    scalar_down,
+    scalar_up,
+)
 from gwfast.errors import InputError
 from gwfast.plan import Plan
+from gwfast.plan_value import PlanValue
 from gwfast.problem import Problem
 from gwfast.result import Bound, Certificate
 from gwfast.space import Dense, Space
+
+_SMALL, _LARGE = 1e-100, 1e100  # costs outside are brought near 1, so that no margin and no square leaves float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +38,8 @@ class Request:
     Attributes
     ----------
     problem : Problem
-        float64, on the points that carry mass, cut from the gradient tape.
+        float64, on the points that carry mass, cut from the gradient tape, without the offset that both costs share,
+        and of an order of magnitude whose squares float64 holds.
     taped : Problem or None
         The same with the tape, where the caller asked torch for gradients.
     rows, cols : integer arrays or None
@@ -31,6 +48,8 @@ class Request:
         Numbers of points that the caller passed.
     dtype : torch dtype or None
         Precision of what is handed back; None for numpy.
+    unit : float
+        Power of two: the caller's objective over that of `problem`.
     """
 
     problem: Problem
@@ -39,6 +58,7 @@ class Request:
     cols: Array | None
     shape: tuple[int, int]
     dtype: Any
+    unit: float = 1.0
 
     def plan(self, plan: Plan) -> Plan:
         """Return a plan of the problem as the caller should see it: all points, the caller's precision."""
@@ -68,24 +88,34 @@ class Request:
         return dense if filled > 2 * sum(T.shape) else Plan(self.problem.shape, *dense.atoms())
 
     def certificate(self, certificate: Certificate) -> Certificate:
-        """Return a certificate in the caller's number type, its ends rounded outwards."""
+        """Return a certificate in the caller's units and number type, its ends rounded outwards."""
         upper = certificate.plan_value
         return replace(
             certificate,
             bounds=tuple(self._bound(b, scalar_down) for b in certificate.bounds),
             plan_value=None if upper is None else self._bound(upper, scalar_up),
+            scale=self.problem.scale * self.unit,
         )
 
-    def _bound(self, bound: Bound, rounded: Callable[[Any, Any], Any]) -> Bound:
-        value = rounded(bound.value, self.dtype)
-        return replace(bound, value=value, margin=bound.margin + abs(item(value) - item(bound.value)))
+    def number(self, value: Any) -> Any:
+        """Return a computed objective in the caller's units and number type."""
+        return scalar(value * self.unit, self.dtype)
 
-    def tape(self, bound: Bound, plan: Plan) -> Bound:
+    def _bound(self, bound: Bound, rounded: Callable[[Any, Any], Any]) -> Bound:
+        value = bound.value * self.unit
+        if self.unit < 1 and item(value) / self.unit != item(bound.value):  # left float64 at its lower end
+            value = value + math.copysign(5e-324, 1.0 if rounded is scalar_up else -1.0)
+        given = rounded(value, self.dtype)
+        return replace(bound, value=given, margin=bound.margin * self.unit + abs(item(given) - item(value)))
+
+    def tape(self, found: PlanValue, plan: Plan) -> PlanValue:
         """Give the plan's objective its envelope gradient: that of the objective at the fixed plan."""
         if self.taped is None:
-            return bound
+            return found
         smooth = _taped_objective(self.taped, plan)
-        return replace(bound, value=bound.value + (smooth - smooth.detach()))
+        slope = smooth - smooth.detach()
+        bound = replace(found.bound, value=found.bound.value + slope)
+        return PlanValue(found.value + slope, bound)
 
 
 def make_request(C1: Any, C2: Any, p: Any, q: Any, M: Any, alpha: Any) -> Request:
@@ -93,8 +123,13 @@ def make_request(C1: Any, C2: Any, p: Any, q: Any, M: Any, alpha: Any) -> Reques
     (p, p_name), (q, q_name) = _weights(C1, p, "C1", "p"), _weights(C2, q, "C2", "q")
     like = _check.same_library(C1=_array_of(C1), C2=_array_of(C2), **{p_name: p, q_name: q}, M=M)
     x, y = _space(C1, "C1", like), _space(C2, "C2", like)
+    for weights, name in ((p, p_name), (q, q_name)):
+        if asks_for_gradient(weights):
+            raise InputError(
+                f"{name}: found weights that ask for a gradient, which gwfast does not compute; pass {name}.detach()"
+            )
     p, q = _check.weights(p, x.n, p_name, x.like), _check.weights(q, y.n, q_name, y.like)
-    M, alpha = _check.feature_cost(M, (x.n, y.n), alpha, like)
+    M, share = _check.feature_cost(M, (x.n, y.n), alpha, like)
     shape, dtype = (x.n, y.n), _dtype(C1, x)
     rows, cols = _support(p), _support(q)
     x, y = x.weighted(p), y.weighted(q)
@@ -104,11 +139,38 @@ def make_request(C1: Any, C2: Any, p: Any, q: Any, M: Any, alpha: Any) -> Reques
     if cols is not None:
         y = y.restricted(cols)
         M = None if M is None else M[:, cols]
-    problem = Problem(x, y, M, alpha)
-    taped = problem if needs_grad(M, *x.arrays(), *y.arrays()) else None
-    if taped is not None:
+    x, y = _without_offset(x, y)
+    problem, unit = _near_one(Problem(x, y, M, share))
+    taped = None
+    if needs_grad(alpha, M, *x.arrays(), *y.arrays()):
+        taped = replace(problem, alpha=alpha.double().to(x.like.device)) if needs_grad(alpha) else problem
         problem = problem.detached()
-    return Request(problem, taped, rows, cols, shape, dtype)
+    return Request(problem, taped, rows, cols, shape, dtype, unit)
+
+
+def _without_offset(x: Space, y: Space) -> tuple[Space, Space]:
+    """Both spaces less an offset that their costs share, which no objective sees; only where that is exact."""
+    if not (isinstance(x, Dense) and isinstance(y, Dense)):
+        return x, y
+    low, high = min(x.extremes[0], y.extremes[0]), max(x.extremes[1], y.extremes[1])
+    near, far = min(abs(low), abs(high)), max(abs(low), abs(high))
+    if not (low * high > 0 and far <= 2 * near):  # Sterbenz: within a factor 2 a difference is exact
+        return x, y
+    offset = low + (high - low) / 2
+    return x.shifted(offset), y.shifted(offset)
+
+
+def _near_one(problem: Problem) -> tuple[Problem, float]:
+    """The problem with an objective whose margins and squares float64 holds, and the factor back to the caller's."""
+    extent = max(problem.x.extent, problem.y.extent)
+    M = problem.M
+    linear = 0.0 if M is None else (1 - problem.alpha) * item(namespace(M).max(namespace(M).abs(M)))
+    largest = max(extent, math.sqrt(linear))
+    if largest == 0 or _SMALL <= largest <= _LARGE:
+        return problem, 1.0
+    root = 2.0 ** -round(math.log2(largest) / 2)  # squares of costs take its fourth power
+    x, y = problem.x.scaled(root), problem.y.scaled(root)
+    return replace(problem, x=x, y=y, M=None if M is None else M * root**4), root**-4
 
 
 def _array_of(C: Any) -> Any:

@@ -22,10 +22,34 @@ class Stop(Enum):
     ITERATIONS = "iteration limit"
     TIME_LIMIT = "time limit"
     GAP_REACHED = "asked gap reached"
-    OPTIMAL = "proved optimal"
+    OPTIMAL = "proved optimal to rounding"
+    ROUNDING = "the interval is no wider than its rounding margins: the size of the costs hides the rest"
     EXHAUSTED = "every bound of the asked effort was computed"
     INTERRUPTED = "interrupted: best so far"
     GIVEN = "plan given by the caller"
+
+
+class Rounding(Enum):
+    """What the rounding margins of an interval say of its width."""
+
+    OPEN = "wider than the margins"
+    OPTIMAL = "no wider than the margins, and these are small beside the objective or the costs"
+    HIDDEN = "no wider than the margins, which the size of the costs makes large beside the objective"
+
+
+_SMALL_MARGIN, _SMALL_VALUE = 1e-6, 1e-12  # shares of the objective and of the costs' scale that count as rounding
+_CLOSED = 4  # margins: bounds that are lowered before they are squared lose up to three more on the way
+
+
+def judge(lower: float, upper: float, lower_margin: float, upper_margin: float, scale: float) -> Rounding:
+    """Compare the width of an interval with the rounding margins of its ends."""
+    margin = lower_margin + upper_margin
+    if not upper - lower <= _CLOSED * margin:
+        return Rounding.OPEN
+    value = abs(upper - upper_margin)
+    if margin <= _SMALL_MARGIN * value or value <= _SMALL_VALUE * scale:
+        return Rounding.OPTIMAL
+    return Rounding.HIDDEN
 
 
 class Dual(Protocol):
@@ -44,7 +68,7 @@ class Bound:
     ----------
     side : {"lower", "upper"}
     value : float or 0-d tensor
-        The bound; a lower one has its rounding margin already taken off.
+        The bound, with its rounding margin already taken off (lower) or added (upper).
     theorem : str
         Label of the theorem and of its page in the docs.
     margin : float
@@ -83,6 +107,9 @@ class Certificate:
         Upper bound: the objective of a feasible plan; None where no plan was given.
     marginal_error : float
         Largest violation of the marginals by the plan that was certified, before it was repaired; NaN without plan.
+    scale : float
+        What counts as rounding is measured in: the variance of both costs without offsets of rows, columns and
+        diagonal, and the range of M, weighted by alpha; NaN where not known.
     unverified : tuple of str
         Theorems of the certificate that `verify` was given whose bounds it could not prove again, and so left out.
     """
@@ -91,6 +118,7 @@ class Certificate:
     plan_value: Bound | None = None
     marginal_error: float = math.nan
     unverified: tuple[str, ...] = ()
+    scale: float = math.nan
 
     @property
     def best(self) -> Bound:
@@ -99,7 +127,7 @@ class Certificate:
 
     @property
     def lower(self) -> Any:
-        """Value of the largest lower bound, never above the value of the plan."""
+        """Value of the largest lower bound, never above the upper end."""
         best = self.best.value
         if self.plan_value is not None and item(best) > item(self.plan_value.value):
             return self.plan_value.value
@@ -107,19 +135,28 @@ class Certificate:
 
     @property
     def upper(self) -> Any:
-        """Objective of the plan, or infinity without one."""
+        """Objective of the plan plus its rounding margin, or infinity without a plan."""
         return math.inf if self.plan_value is None else self.plan_value.value
 
     @property
     def gap(self) -> float:
-        """(upper - lower) / abs(upper); 0 where the interval is no wider than the rounding margins of its ends."""
+        """(upper - lower) / abs(upper); 0 where the ends are equal."""
         upper, lower = item(self.upper), item(self.lower)
-        if not math.isfinite(upper - lower):
-            return math.inf
-        margin = self.best.margin + (self.plan_value.margin if self.plan_value else 0.0)
-        if upper - lower <= 2 * margin:
+        if upper == lower:
             return 0.0
-        return (upper - lower) / abs(upper) if upper else math.inf
+        return (upper - lower) / abs(upper) if upper and math.isfinite(upper - lower) else math.inf
+
+    @property
+    def rounding(self) -> Rounding:
+        """What the rounding margins say of the width of the interval."""
+        if self.plan_value is None:
+            return Rounding.OPEN
+        return judge(item(self.lower), item(self.upper), self.best.margin, self.plan_value.margin, self.scale)
+
+    @property
+    def optimal(self) -> bool:
+        """Whether the plan is proved optimal to rounding."""
+        return self.rounding is Rounding.OPTIMAL
 
     def __getitem__(self, theorem: str) -> Bound:
         for bound in self.bounds:
@@ -174,13 +211,18 @@ class Result:
 
     @property
     def upper(self) -> Any:
-        """Equal to `value`: the plan is feasible."""
+        """Proved: `value` plus its rounding margin; the plan is feasible."""
         return self.certificate.upper
 
     @property
     def gap(self) -> float:
         """(upper - lower) / abs(upper)."""
         return self.certificate.gap
+
+    @property
+    def optimal(self) -> bool:
+        """Whether the plan is proved optimal to rounding: the interval is no wider than small rounding margins."""
+        return self.certificate.optimal
 
     @property
     def distance(self) -> Any:
@@ -204,14 +246,13 @@ class Result:
 
 
 def _certificate_lines(certificate: Certificate) -> list[str]:
-    gap = certificate.gap
     if certificate.plan_value is None:
         lines = [f"  lower        {_number(certificate.lower)}   proved: no plan has a smaller objective"]
     else:
         ends = f"[{_number(certificate.lower)}, {_number(certificate.upper)}]"
         lines = [
             f"  interval     {ends}   proved to hold the optimum",
-            f"  gap          {'none to rounding' if gap == 0 else f'{100 * gap:.3g} %'}",
+            f"  gap          {_gap(certificate)}",
         ]
     lines.append(f"  lower from   {certificate.best.theorem}")
     if certificate.unverified:
@@ -219,6 +260,13 @@ def _certificate_lines(certificate: Certificate) -> list[str]:
     if math.isfinite(certificate.marginal_error):
         lines.append(f"  marginals    {certificate.marginal_error:.1e}   largest error of the plan")
     return lines
+
+
+def _gap(certificate: Certificate) -> str:
+    if certificate.optimal:
+        return "none: optimal to rounding"
+    hidden = "   the size of the costs hides the answer: rounding margins are as wide as the interval"
+    return f"{100 * certificate.gap:.3g} %" + (hidden if certificate.rounding is Rounding.HIDDEN else "")
 
 
 def _number(x: Any) -> str:

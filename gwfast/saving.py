@@ -88,6 +88,7 @@ def save_certificate(path: str | os.PathLike[str], certificate: Certificate) -> 
         "plan_value": None if plan_value is None else _bound_record(plan_value, arrays),
         "marginal_error": float(certificate.marginal_error).hex(),
         "unverified": list(certificate.unverified),
+        "scale": float(certificate.scale).hex(),
     }
     text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
     # written beside the target and moved, so that a failure leaves no half-written proof
@@ -199,7 +200,8 @@ def _read(archive: Any) -> Certificate:
         raise ValueError("found no bounds")
     upper = None if header["plan_value"] is None else _bound(header["plan_value"], archive)
     unverified = tuple(_text(theorem) for theorem in header["unverified"])
-    return Certificate(bounds, upper, float.fromhex(header["marginal_error"]), unverified)
+    scale = float.fromhex(header.get("scale", "nan"))  # not in certificates of earlier releases
+    return Certificate(bounds, upper, float.fromhex(header["marginal_error"]), unverified, scale)
 
 
 def _bound(record: dict[str, Any], archive: Any) -> Bound:

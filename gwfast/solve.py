@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
 from gwfast import _check
 from gwfast._array import item
 from gwfast.anytime import Progress, prove
-from gwfast.certify import lower_bounds, marginal_error, plan_bound, repaired
+from gwfast.certify import lower_bounds, marginal_error, repaired
 from gwfast.ladder import EFFORTS, MEMORY, SECONDS, Aim, one_feature_forms
+from gwfast.plan_value import plan_value
 from gwfast.request import Request, make_request
 from gwfast.result import Bound, Certificate, Result
 from gwfast.solvers.anneal import schedule_for
@@ -152,7 +154,7 @@ def exact_gw(
     options = Descent(schedule, _check.positive(tol, "tol"), _check.count(max_iter, "max_iter"), deadline=aim.deadline)
     if rtol is None and effort in ("sort", "rows"):
         return _finish(request, best_descent(request.problem, options), effort, aim, "exact_gw", begin)
-    solution, bounds = prove(request.problem, effort, aim, options, Progress(verbose, begin))
+    solution, bounds = prove(request.problem, effort, aim, options, Progress(verbose, begin, request.unit))
     return _assemble(request, solution, bounds, "exact_gw", begin)
 
 
@@ -233,6 +235,7 @@ def entropic_gw(
         deadline=math.inf if time_limit is None else aim.deadline,
     )
     request = make_request(C1, C2, p, q, M, alpha)
+    options = replace(options, epsilon=options.epsilon / request.unit)
     solution = entropic_descent(request.problem, options)
     return _finish(request, solution, effort, aim, "entropic_gw", begin)
 
@@ -288,8 +291,8 @@ def lower_bound(
     request = make_request(C1, C2, p, q, M, alpha)
     problem = request.problem
     if effort in ("dual", "prove"):
-        aim.plan = best_descent(problem, Descent(schedule_for(*problem.shape), deadline=aim.deadline)).plan
-        aim.upper = item(plan_bound(problem, aim.plan).value)
+        plan = best_descent(problem, Descent(schedule_for(*problem.shape), deadline=aim.deadline)).plan
+        aim.hold(plan, plan_value(problem, plan).bound)
     return request.certificate(Certificate(lower_bounds(request.taped or problem, effort, aim)))
 
 
@@ -345,9 +348,9 @@ def certify(
     request = make_request(C1, C2, p, q, M, alpha)
     problem = request.problem
     given, error = repaired(problem, request.given(plan))
-    upper = request.tape(plan_bound(problem, given), given)
+    upper = request.tape(plan_value(problem, given), given).bound
     aim = _aim(effort, time_limit, memory_limit, 0.0)
-    aim.upper = item(upper.value)
+    aim.upper, aim.upper_margin = item(upper.value), upper.margin
     bounds = lower_bounds(request.taped or problem, effort, aim)
     return request.certificate(Certificate(bounds, upper, error))
 
@@ -364,10 +367,10 @@ def _finish(request: Request, solution: Solution, effort: str, aim: Aim, solver:
 
 def _assemble(request: Request, solution: Solution, bounds: tuple[Bound, ...], solver: str, begin: float) -> Result:
     problem, plan = request.problem, solution.plan
-    upper = request.tape(plan_bound(problem, plan), plan)
-    certificate = request.certificate(Certificate(bounds, upper, marginal_error(problem, plan)))
+    found = request.tape(plan_value(problem, plan), plan)
+    certificate = request.certificate(Certificate(bounds, found.bound, marginal_error(problem, plan)))
     return Result(
-        value=certificate.upper,
+        value=request.number(found.value),
         plan=request.plan(plan),
         certificate=certificate,
         stop=solution.stop,
@@ -375,5 +378,5 @@ def _assemble(request: Request, solution: Solution, bounds: tuple[Bound, ...], s
         seconds=time.perf_counter() - begin,
         solver=solver,
         iterations=solution.iterations,
-        stationarity=solution.stationarity,
+        stationarity=solution.stationarity * request.unit,
     )

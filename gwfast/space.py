@@ -10,9 +10,10 @@ from typing import Any, Self
 import numpy as np
 
 from gwfast import _check
-from gwfast._array import Array, detach, is_array, namespace, row_block, safe_sqrt, to_numpy
+from gwfast._array import Array, detach, is_array, item, namespace, row_block, safe_sqrt, to_numpy
 
 EPS = float(np.finfo(np.float64).eps)
+TINY = 2.0**-960  # above all that a sum over points can lose where products leave float64 at its lower end
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +88,10 @@ class Space:
         """The whole cost (n, n)."""
         return self.rows(0, self.n)
 
+    def diagonal(self) -> Array:
+        """The costs (n,) of the points with themselves."""
+        raise TypeError("Space is the base class: use Dense, PointCloud, Gram or Graph")
+
     def times(self, x: Array) -> Array:
         """C @ x for x (n, k)."""
         return self.dense() @ x
@@ -103,6 +108,20 @@ class Space:
     def scaled(self, root: float) -> Self:
         """The same points with all costs multiplied by the square of `root`."""
         raise TypeError("Space is the base class: use Dense, PointCloud, Gram or Graph")
+
+    @property
+    def extent(self) -> float:
+        """Order of magnitude of the costs, from above."""
+        raise TypeError("Space is the base class: use Dense, PointCloud, Gram or Graph")
+
+    @property
+    def doubt(self) -> float:
+        """Proved bound, in L2(p x p), on the rounding errors of the costs that `rows` and `gather` compute."""
+        raise TypeError("Space is the base class: use Dense, PointCloud, Gram or Graph")
+
+    def matches(self, other: Space, i: Array, j: Array) -> bool:
+        """Whether the costs between the points `i` are computed as those of `other` between its points `j`."""
+        return False
 
     def arrays(self) -> list[Array]:
         """The arrays that define the space."""
@@ -188,9 +207,13 @@ class Dense(Space):
     weights: Array = None
     name: str = field(default="C", repr=False)
     symmetric: bool = field(init=False, default=True, repr=False)
+    extremes: tuple[float, float] = field(init=False, default=(0.0, 0.0), repr=False)
+    doubt: float = field(init=False, default=0.0, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "cost", _check.cost_matrix(self.cost, self.name))
+        cost, extremes = _check.cost_matrix(self.cost, self.name)
+        object.__setattr__(self, "cost", cost)
+        object.__setattr__(self, "extremes", extremes)
         object.__setattr__(self, "symmetric", _is_symmetric(self.cost))
 
     @property
@@ -211,12 +234,31 @@ class Dense(Space):
     def dense(self) -> Array:
         return self.cost
 
+    def diagonal(self) -> Array:
+        return namespace(self.cost).linalg.diagonal(self.cost)
+
     def restricted(self, index: Array) -> Self:
-        weights = None if self.weights is None else namespace(self.cost).take(self.weights, index, axis=0)
-        return self._with(cost=self.gather(index, index), weights=weights)
+        xp = namespace(self.cost)
+        weights = None if self.weights is None else xp.take(self.weights, index, axis=0)
+        cost = self.gather(index, index)
+        return self._with(cost=cost, weights=weights, extremes=(item(xp.min(cost)), item(xp.max(cost))))
 
     def scaled(self, root: float) -> Self:
-        return self._with(cost=self.cost * root**2)
+        xp, factor = namespace(self.cost), root**2
+        cost = self.cost * factor
+        low, high = self.extremes
+        # a power of two is exact but for numbers that leave float64 at its lower end
+        lost = factor < 1 and bool(xp.any((xp.abs(cost) < TINY) & (self.cost != 0)))
+        return self._with(cost=cost, extremes=(low * factor, high * factor), doubt=TINY if lost else self.doubt)
+
+    def shifted(self, offset: float) -> Self:
+        """The same points with `offset` taken from every cost; exact where it is within a factor 2 of each."""
+        low, high = self.extremes
+        return self._with(cost=self.cost - offset, extremes=(low - offset, high - offset))
+
+    @property
+    def extent(self) -> float:
+        return max(abs(x) for x in self.extremes)
 
     @property
     def T(self) -> Space:

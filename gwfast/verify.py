@@ -14,9 +14,10 @@ from gwfast.bounds.reformulation_dual import ReformulationDual
 from gwfast.bounds.rows import ANOVA_ROWS, ROWS, row_bounds
 from gwfast.bounds.sorting import sorting_bounds
 from gwfast.bounds.spectral import EIGENVALUES, PROJECTED, eigenvalue_bounds
-from gwfast.certify import plan_bound, repaired
+from gwfast.certify import repaired
 from gwfast.errors import InputError
 from gwfast.ladder import keep_best, one_feature_forms
+from gwfast.plan_value import plan_value
 from gwfast.problem import Problem
 from gwfast.request import make_request
 from gwfast.result import Bound, Certificate
@@ -100,7 +101,7 @@ def verify(
     fresh = Certificate(tuple(found.values()), unverified=unverified)
     if plan is not None:
         given, error = repaired(problem, request.given(plan))
-        fresh = replace(fresh, plan_value=plan_bound(problem, given), marginal_error=error)
+        fresh = replace(fresh, plan_value=plan_value(problem, given).bound, marginal_error=error)
     return request.certificate(fresh)
 
 

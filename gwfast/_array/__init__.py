@@ -15,6 +15,7 @@ from gwfast._array.kernels import (
 )
 from gwfast._array.namespace import (
     Array,
+    asks_for_gradient,
     cast_like,
     detach,
     from_numpy,
@@ -24,6 +25,7 @@ from gwfast._array.namespace import (
     library_and_device,
     namespace,
     needs_grad,
+    scalar,
     scalar_down,
     scalar_up,
     to_float64,
@@ -33,6 +35,7 @@ from gwfast._array.row_products import sorted_row_products
 
 __all__ = [
     "Array",
+    "asks_for_gradient",
     "atoms_to_dense",
     "cast_like",
     "detach",
@@ -47,6 +50,7 @@ __all__ = [
     "nonzero_atoms",
     "row_block",
     "safe_sqrt",
+    "scalar",
     "scalar_down",
     "scalar_up",
     "sorted_row_products",

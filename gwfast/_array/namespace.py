@@ -66,6 +66,11 @@ def needs_grad(*arrays: Any) -> bool:
     return any(is_torch(x) and x.requires_grad for x in arrays)
 
 
+def asks_for_gradient(x: Any) -> bool:
+    """Whether a result of torch on `x` would be recorded."""
+    return needs_grad(x) and sys.modules["torch"].is_grad_enabled()
+
+
 def detach(x: Array) -> Array:
     """Return `x` cut from the gradient tape."""
     return x.detach() if is_torch(x) else x

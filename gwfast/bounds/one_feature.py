@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from gwfast._array import Array, item, namespace, row_block, safe_sqrt
 from gwfast.bounds.features import cheapest_partner
-from gwfast.bounds.rounding import proved, unit
+from gwfast.bounds.rounding import allowance, proved
 from gwfast.problem import Problem
 from gwfast.result import Bound
 from gwfast.space import Space
 from gwfast.transport import wasserstein_1d
 
 ONE_FEATURE = "one-feature"
+_NOISE = 1e-13
 _WORTH_A_PASS = 1e-10  # estimated share of the cost outside the family above which no pass is spent on it
 
 
@@ -52,7 +53,7 @@ def fit(space: Space) -> OneFeature | None:
         row = space.rows(heaviest, heaviest + 1)[0]
         f = row - p @ row
         scale = safe_sqrt(p @ (f * f))
-        if item(scale) == 0:
+        if item(scale) <= _NOISE * item(size):  # a constant cost: what is left of its row is rounding
             f, scale = xp.zeros_like(f), xp.ones_like(scale)
         f, linear = f / scale, xp.zeros_like(linear)
     f = f - p @ f
@@ -113,8 +114,8 @@ def one_feature_bound(problem: Problem, x: OneFeature, y: OneFeature) -> Bound:
     least = candidates[0]
     for c in candidates[1:]:
         least = xp.minimum(least, c)
-    tiny = unit(problem) * problem.size
+    tiny = allowance(problem)
     distance = safe_sqrt(xp.clip(least - tiny, 0.0)) - x.distance - y.distance
     slack = 2 * item(safe_sqrt(least)) * item(x.distance + y.distance) + tiny
     bound = proved(problem, xp.clip(distance, 0.0) ** 2, ONE_FEATURE, cheapest_partner(problem))
-    return Bound(bound.side, bound.value, bound.theorem, bound.margin + problem.alpha * slack)
+    return Bound(bound.side, bound.value, bound.theorem, bound.margin + item(problem.alpha) * slack)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gwfast._array import Array, namespace
+from gwfast._array import Array, item, namespace
 from gwfast.problem import Problem
 from gwfast.result import Bound
 from gwfast.space import EPS
@@ -13,6 +13,16 @@ def unit(problem: Problem) -> float:
     return 8 * (problem.x.n + problem.y.n + 32) * EPS
 
 
+def allowance(problem: Problem) -> float:
+    """Absolute rounding error of a Gromov-Wasserstein objective, and of sums of squares over all costs.
+
+    `unit` of E C1^2 + E C2^2, and what costs known to +-d in L2 mean: GW moves by at most d, an objective of at most
+    twice that sum by 2 d times its root, and d^2.
+    """
+    doubt = problem.x.doubt + problem.y.doubt
+    return unit(problem) * problem.size + doubt * (2 * (2 * problem.size) ** 0.5 + doubt)
+
+
 def proved(problem: Problem, structure: Array, theorem: str, linear: float = 0.0, slack: float = 0.0) -> Bound:
     """Make a lower Bound of the objective from a lower bound of its GW part.
 
@@ -20,7 +30,7 @@ def proved(problem: Problem, structure: Array, theorem: str, linear: float = 0.0
     ----------
     problem : Problem
     structure : scalar
-        Computed lower bound of the Gromov-Wasserstein term, off by at most `unit` times the problem's size.
+        Computed lower bound of the Gromov-Wasserstein term, off by at most `allowance`.
     theorem : str
         Label of the theorem.
     linear : float
@@ -28,21 +38,21 @@ def proved(problem: Problem, structure: Array, theorem: str, linear: float = 0.0
     slack : float
         Error of `structure` beyond that.
     """
-    margin = problem.alpha * (unit(problem) * problem.size + slack)
+    margin = item(problem.alpha) * (allowance(problem) + item(slack))
     value = problem.alpha * structure - margin
     value = namespace(value).clip(value, 0.0) if hasattr(value, "shape") else max(value, 0.0)
     if problem.M is not None:
         share = (1 - problem.alpha) * linear
-        value = value + share - 4 * EPS * abs(share)
-        margin += 4 * EPS * abs(share)
+        lost = 4 * EPS * abs(item(share))
+        value, margin = value + share - lost, margin + lost
     return Bound("lower", value, theorem, margin)
 
 
 def proved_total(problem: Problem, total: float, theorem: str) -> Bound:
     """Make a lower Bound of a computed lower bound of the whole objective, fused term included.
 
-    The structure part of `total` is off by at most `unit` times the problem's size.
+    The structure part of `total` is off by at most `allowance`.
     """
-    margin = problem.alpha * unit(problem) * problem.size + 4 * EPS * abs(total)
+    margin = problem.alpha * allowance(problem) + 4 * EPS * abs(total)
     value = total - margin
     return Bound("lower", max(value, 0.0) if problem.M is None else value, theorem, margin)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from gwfast.bounds.rounding import unit
+from gwfast.bounds.rounding import allowance, unit
 from gwfast.problem import Problem
 from gwfast.result import Bound
 
@@ -40,6 +40,8 @@ class Scaled:
         E first^2 + E second^2 + max |features|: what rounding margins are measured in.
     unit : float
         Relative rounding error of a sum over all points.
+    doubt : float
+        What it means for an objective that the costs of the spaces are rounded.
     symmetric, fused : bool
     """
 
@@ -51,6 +53,7 @@ class Scaled:
     scale: float
     size: float
     unit: float
+    doubt: float
     symmetric: bool
     fused: bool
 
@@ -84,7 +87,7 @@ class Scaled:
     @property
     def margin(self) -> float:
         """Rounding error of a few sums of squares over the costs, in scaled units."""
-        return 4 * self.unit * self.size
+        return 4 * (self.unit * self.size + self.doubt)
 
     def lower(self, value: float, theorem: str, slack: float = 0.0) -> Bound:
         """Make a Bound from a computed lower bound in scaled units that is off by at most `margin` + `slack`."""
@@ -125,6 +128,7 @@ def scaled(problem: Problem) -> Scaled:
         scale,
         total / scale,
         unit(problem),
+        host.alpha * max(0.0, allowance(problem) - unit(problem) * problem.size) / scale,
         bool(problem.symmetric),
         host.M is not None,
     )

@@ -61,7 +61,8 @@ def test_lists_join_the_library_of_the_tensors():
     for name in tensors:  # one tensor, the rest lists
         given = {k: v if k == name else v.tolist() for k, v in tensors.items()}
         assert float(gwfast.sorted_gw(**given).value) == pytest.approx(expected, rel=1e-12)
-    assert gwfast.certify(tensors["C1"], tensors["C2"], [[0.5, 0.0], [0.0, 0.5]]).upper == 0.5
+    upper = gwfast.certify(tensors["C1"], tensors["C2"], [[0.5, 0.0], [0.0, 0.5]]).upper
+    assert 0.5 <= float(upper) <= 0.5 + 1e-13
     for bad, message in (("uniform", "p: expected an array"), ([[1], [2, 3]], "p: expected an array")):
         with pytest.raises(gwfast.InputError, match=message):
             gwfast.sorted_gw(tensors["C1"], tensors["C2"], bad)
@@ -90,7 +91,7 @@ def test_plans_that_are_none(parts, message):
         gwfast.Plan((2, 2), **parts)
 
 
-@pytest.mark.parametrize("size", [1e60, 1e-60])
+@pytest.mark.parametrize("size", [1e80, 1e-80])
 def test_factors_whose_costs_are_out_of_range(size):
     X = size * np.ones((2, 3))
     X[0, 0] = 0
@@ -100,7 +101,7 @@ def test_factors_whose_costs_are_out_of_range(size):
         lambda: gwfast.Gram(X),
         lambda: gwfast.Gram(sp.csr_array(X)),
     ):
-        with pytest.raises(gwfast.InputError, match=r"outside \[1e-50, 1e\+50\]"):
+        with pytest.raises(gwfast.InputError, match=r"outside \[1e-75, 1e\+75\]"):
             make()
 
 

@@ -15,12 +15,14 @@ import gwfast
 from benchmarks import record
 from gwfast.bounds.cone import cone_bound
 from gwfast.bounds.entries import second_lower_bound
+from gwfast.bounds.one_feature import one_feature_bound
 from gwfast.bounds.quadratic import quadratic_bound
 from gwfast.bounds.reformulation import reformulation_bound
 from gwfast.bounds.rows import row_bounds
 from gwfast.bounds.sorting import sorting_bounds
 from gwfast.bounds.spectral import eigenvalue_bounds
 from gwfast.bounds.split import split_bounds
+from gwfast.ladder import one_feature_forms
 from gwfast.plan import Plan
 from gwfast.problem import Problem, objective
 from gwfast.request import make_request
@@ -29,11 +31,12 @@ from gwfast.solvers.anneal import schedule_for
 from gwfast.solvers.branch_and_bound import permutation_search
 from gwfast.solvers.coupling_search import CouplingSearch
 from gwfast.solvers.descent import Descent, descend
+from gwfast.solvers.low_dimension import low_dimension_search
 from gwfast.transport import round_to_marginals
 
 PROBLEMS, CHUNK = 100_000, 1_000
 KINDS = ("normal", "cloud", "graph", "gram", "ties", "rank one", "path")
-TWISTS = ("plain", "near copy", "exact copy", "zero rows", "twins", "huge or tiny", "one side small", "one node")
+TWISTS = ("plain", "near copy", "exact copy", "zero rows", "twins", "huge or tiny", "one side small", "one node", "points")
 WEIGHTS = ("uniform", "spread", "decades")
 
 
@@ -86,11 +89,25 @@ def draw(rng: np.random.Generator) -> tuple[str, Problem]:
     if rng.random() < 0.25:
         M, alpha = rng.normal(size=(n, m)) * np.abs(C1).max() ** 2, float(rng.choice([0.0, 0.3, 0.9]))
     p, q = weights(rng, n, kind), weights(rng, m, kind)
+    if twist == "points":
+        C1, C2 = points(rng, n, m)
     return twist, make_request(C1, C2, p, q, M, alpha).problem
 
 
+def points(rng: np.random.Generator, n: int, m: int) -> tuple[gwfast.Space, gwfast.Space]:
+    """Two spaces given by points of low dimension, sometimes far from the origin or copies of one another."""
+    X, Y = (rng.normal(size=(k, d)) for k, d in zip((n, m), rng.integers(1, 3, 2)))
+    if n == m and rng.random() < 0.3:
+        Y = X[rng.permutation(n)]
+    if rng.random() < 0.5:
+        X, Y = X + 10.0 ** rng.uniform(-3, 4), Y + 10.0 ** rng.uniform(-3, 4)
+    if rng.random() < 0.5:
+        return gwfast.Gram(X.T), gwfast.Gram(Y.T)
+    return gwfast.PointCloud(X, "sqeuclidean"), gwfast.PointCloud(Y, "sqeuclidean")
+
+
 def bounds(problem: Problem, upper: float) -> list[Bound]:
-    """Every rung of the ladder, the iterative ones stopped early: a proof may not depend on convergence."""
+    """Every theorem of the ladder, the iterative ones stopped early: a proof may not depend on convergence."""
     found = [
         *sorting_bounds(problem),
         second_lower_bound(problem),
@@ -99,6 +116,10 @@ def bounds(problem: Problem, upper: float) -> list[Bound]:
         quadratic_bound(problem, 5)[0],
         *split_bounds(problem, upper, 8, 4),
     ]
+    family = one_feature_forms(problem)
+    found += [] if family is None else [one_feature_bound(problem, *family)]
+    low = low_dimension_search(problem, None, 1e-3, 0.01)
+    found += [] if low is None else [low.bound]
     for result in (reformulation_bound(problem, upper, sweeps=40), cone_bound(problem, upper, steps=12)):
         found += [] if result is None else [result.bound]
     tree = permutation_search(problem, node_limit=20, sweeps=20)

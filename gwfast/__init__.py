@@ -1,6 +1,6 @@
 """Gromov-Wasserstein that tells the truth about its answers: every result with a certified interval."""
 
-from gwfast.errors import GWFastError, InputError, MissingPackageError
+from gwfast.errors import ConvergenceWarning, GWFastError, InputError, MissingPackageError, WorkerError
 from gwfast.gram import Gram
 from gwfast.graph import Graph
 from gwfast.ladder import EFFORTS
@@ -19,6 +19,7 @@ __all__ = [
     "EFFORTS",
     "Bound",
     "Certificate",
+    "ConvergenceWarning",
     "Dense",
     "Estimate",
     "GWFastError",
@@ -33,6 +34,7 @@ __all__ = [
     "Result",
     "Space",
     "Stop",
+    "WorkerError",
     "certify",
     "entropic_gw",
     "exact_gw",

@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m gwfast",
         description="Compare two graphs or cost matrices by Gromov-Wasserstein, with a proved interval.",
-        epilog=f"A and B: .npy cost matrix, .csv edge list (source,target[,length]), .graphml, "
+        epilog=f"A and B: .npy or .csv cost matrix, .csv edge list (source,target[,length]), .graphml, "
         f"or a built-in graph: {', '.join(BUILT_IN)}.  Example: python -m gwfast karate les_miserables",
     )
     p.add_argument("first", metavar="A")
@@ -39,7 +39,11 @@ def parser() -> argparse.ArgumentParser:
         default="shortest_path",
         help="cost between graph nodes (default: %(default)s)",
     )
-    p.add_argument("--weight", help="edge attribute used as length; by default every edge counts 1")
+    p.add_argument(
+        "--weight",
+        help="edge attribute used as length; by default the third column of a .csv, and 1 for every other edge",
+    )
+    p.add_argument("--unweighted", action="store_true", help="count every edge as 1, also those of a .csv with lengths")
     p.add_argument("--plot", metavar="FILE", help="draw the matching into a .png, .pdf or .svg file")
     p.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     return p
@@ -78,6 +82,7 @@ def as_record(result: Result, first: Loaded, second: Loaded) -> dict[str, object
         "stop": result.stop.name,
         "seconds": result.seconds,
         "plan": plan,
+        "read": {file.name: file.said for file in (first, second)},
     }
 
 
@@ -117,14 +122,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code: 0, or 2 for input that cannot be used."""
     options = parser().parse_args(arguments)
     try:
-        first = load(options.first, options.cost, options.weight)
-        second = load(options.second, options.cost, options.weight)
+        first = load(options.first, options.cost, options.weight, options.unweighted)
+        second = load(options.second, options.cost, options.weight, options.unweighted)
         picture = _picture(options.plot) if options.plot else None
         result = _solve(options, first, second)
         if options.json:
             print(json.dumps(as_record(result, first, second)))
         else:
-            print(f"{first.name} against {second.name}\n{result}")
+            read = "".join(f"{file.name}: {file.said}\n" for file in (first, second) if file.said)
+            print(f"{first.name} against {second.name}\n{read}{result}")
         if picture is not None:
             _draw(picture, result, first, second)
     except GWFastError as error:

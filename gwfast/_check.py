@@ -40,6 +40,21 @@ def numeric(x: Any, name: str, like: Array = None) -> Array:
         raise InputError(f"{name}: expected an array of numbers, found {type(x).__name__} ({error})") from None
 
 
+def table(x: Any, name: str) -> Any:
+    """Return a pandas DataFrame as an array, its columns in the order of its rows where they have the same names."""
+    if not (hasattr(x, "columns") and hasattr(x, "index") and hasattr(x, "to_numpy")):
+        return x
+    if x.shape[0] != x.shape[1]:
+        raise InputError(
+            f"{name}: expected a square table, found a DataFrame of shape {x.shape}; make a graph of a list of edges "
+            "with networkx.from_pandas_edgelist"
+        )
+    rows, columns = list(x.index), list(x.columns)
+    if rows != columns and sorted(map(repr, rows)) == sorted(map(repr, columns)) and len(set(rows)) == len(rows):
+        x = x[rows]
+    return x.to_numpy()
+
+
 def same_library(**arrays: Any) -> Array:
     """Refuse arrays of different libraries or devices; returns one of them, or None where none is an array."""
     given = {name: library_and_device(x) for name, x in arrays.items() if is_array(x)}
@@ -69,7 +84,7 @@ def _range(extremes: tuple[float, float], name: str, power: float = 1) -> None:
 
 def cost_matrix(C: Any, name: str) -> tuple[Array, tuple[float, float]]:
     """Check a cost matrix (n, n): numeric, square, not empty, finite; returned with its least and largest entry."""
-    C = numeric(C, name)
+    C = numeric(table(C, name), name)
     if C.ndim != 2 or C.shape[0] != C.shape[1]:
         raise InputError(f"{name}: expected a square matrix, found shape {tuple(C.shape)}")
     if C.shape[0] == 0:

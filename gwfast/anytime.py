@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from dataclasses import dataclass, replace
 
+from gwfast import clock
 from gwfast._array import item
 from gwfast.ladder import Aim, Rung, climb, keep_best
 from gwfast.plan import Plan
@@ -33,7 +33,7 @@ class Progress:
         if not self.show:
             return
         gap = (aim.upper - aim.lower) / abs(aim.upper) if aim.upper and math.isfinite(aim.lower) else math.nan
-        seconds = time.perf_counter() - self.begin
+        seconds = clock.now() - self.begin
         upper, lower = aim.upper * self.unit, aim.lower * self.unit
         ends = f"incumbent {upper:<12.7g} bound {lower:<12.7g} gap {100 * gap:7.3f} %"
         print(f"{seconds:8.2f} s   {ends}   {what}", file=sys.stderr, flush=True)
@@ -50,7 +50,7 @@ def prove(
     stop = Stop.EXHAUSTED
     aim.hold(best.plan, plan_value(problem, best.plan).bound)
     try:
-        share = time.perf_counter() + _PLAN_SHARE * aim.left
+        share = clock.now() + _PLAN_SHARE * aim.left
         best = best_descent(problem, replace(options, deadline=min(options.deadline, share)))
         aim.hold(best.plan, plan_value(problem, best.plan).bound)
         progress.line(aim, best.start)

@@ -21,14 +21,16 @@ class Graph(Dense):
 
     Parameters
     ----------
-    graph : networkx graph, array (n, n) or scipy.sparse matrix (n, n)
-        The graph or its adjacency matrix; an entry that is not zero is an edge.  Directed graphs give
-        asymmetric costs.
+    graph : networkx graph, array (n, n), scipy.sparse matrix (n, n) or pandas DataFrame (n, n)
+        The graph or its adjacency matrix; an entry that is not zero is an edge, whether a sparse matrix stores zeros
+        or not, and repeated entries of a sparse matrix are added up, as scipy does.  Directed graphs give asymmetric
+        costs.  Of the parallel edges of a networkx multigraph the one with the least `weight` counts.  A DataFrame
+        whose rows and columns have the same names in another order is put into the order of its rows.
     cost : {"shortest_path", "adjacency"}
         Cost between nodes: length of a shortest path, or the adjacency matrix itself.
     weight : str, bool or None
-        networkx edge attribute used as edge length (as entry, for "adjacency"); for a matrix, True uses its
-        entries.  None counts every edge as 1.
+        networkx edge attribute used as edge length (as entry, for "adjacency"); edges without it count 1.  For a
+        matrix, True uses its entries.  None counts every edge as 1.
     unreachable : float, optional
         Distance given to pairs that no path joins.  Without it such a graph is refused.
     weights : array (n,), optional
@@ -81,13 +83,17 @@ def _adjacency(graph: Any, weight: str | bool | None) -> sp.csr_array:
         if weight and graph.number_of_edges() and not nx.get_edge_attributes(graph, weight):
             raise InputError(f"weight: no edge has the attribute {weight!r}; leave it out to count every edge as 1")
         try:
-            return sp.csr_array(nx.to_scipy_sparse_array(graph, weight=weight or None, dtype=float))  # pyright: ignore
+            simple = _simple(graph, weight or None)
+            return sp.csr_array(nx.to_scipy_sparse_array(simple, weight=weight or None, dtype=float))  # pyright: ignore
         except (TypeError, ValueError) as error:
             raise InputError(f"weight: expected numbers in the edge attribute {weight!r} ({error})") from None
     if isinstance(weight, str):
         raise InputError(f"weight: the edge attribute {weight!r} needs a networkx graph; for a matrix pass True")
+    graph = _check.table(graph, "graph")
     if sp.issparse(graph):
-        matrix = sp.csr_array(graph, dtype=np.float64)
+        matrix = sp.csr_array(graph, dtype=np.float64, copy=True)
+        matrix.sum_duplicates()
+        matrix.eliminate_zeros()
     elif is_array(graph) or isinstance(graph, list | tuple):
         matrix = sp.csr_array(to_numpy(_check.cost_matrix(graph, "graph")[0]))
     else:
@@ -98,6 +104,22 @@ def _adjacency(graph: Any, weight: str | bool | None) -> sp.csr_array:
     if not weight:
         matrix.data = np.ones_like(matrix.data)
     return matrix
+
+
+def _simple(graph: Any, weight: str | None) -> Any:
+    """The graph with one edge, the shortest, for each set of parallel ones."""
+    import networkx as nx
+
+    if not graph.is_multigraph():
+        return graph
+    simple = nx.DiGraph() if graph.is_directed() else nx.Graph()
+    simple.add_nodes_from(graph)
+    name = weight or "weight"
+    for u, v, data in graph.edges(data=True):
+        length = data.get(weight, 1) if weight else 1
+        if not simple.has_edge(u, v) or length < simple.edges[u, v][name]:
+            simple.add_edge(u, v, **{name: length})
+    return simple
 
 
 def _shortest_paths(adjacency: sp.csr_array, unreachable: float | None) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
+from gwfast.csv_file import read_csv
 from gwfast.errors import InputError
 from gwfast.graph import Graph
 from gwfast.space import Dense, Space
@@ -23,26 +23,30 @@ BUILT_IN = {
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """What was read: a space, its name, a label for each point, and the graph where it was one."""
+    """What was read: a space, its name, a label for each point, the graph where it was one, and how a file was read."""
 
     space: Space
     name: str
     labels: list[str]
     graph: Any = None
+    said: str = ""
 
 
-def load(source: str, cost: str = "shortest_path", weight: str | None = None) -> Loaded:
-    """Read a space from a built-in name, an .npy matrix, a .csv edge list or a .graphml file.
+def load(source: str, cost: str = "shortest_path", weight: str | None = None, unweighted: bool = False) -> Loaded:
+    """Read a space from a built-in name, an .npy matrix, a .csv edge list or matrix, or a .graphml file.
 
     Parameters
     ----------
     source : str
         One of `BUILT_IN`, or a path.  A .csv edge list has two or three columns, source, target and
-        optionally a length; a first line of such names, or whose third column is no number, is a header.
+        optionally a length; a first line of such names, or whose third column is no number, is a header.  Square
+        tables of numbers are matrices, see `gwfast.csv_file`.
     cost : {"shortest_path", "adjacency"}
         Cost between the nodes of a graph.
     weight : str or None
-        Edge attribute used as length; None counts every edge as 1.  The third column of a .csv is "weight".
+        Edge attribute used as length; None counts every edge as 1, but takes the third column of a .csv, "weight".
+    unweighted : bool
+        Count every edge as 1, also those of a .csv with lengths.
 
     Returns
     -------
@@ -56,63 +60,46 @@ def load(source: str, cost: str = "shortest_path", weight: str | None = None) ->
     if source in BUILT_IN:
         return _from_graph(BUILT_IN[source](), source, cost, weight)
     path = Path(source)
-    readers = {".npy": _read_npy, ".csv": _read_csv, ".graphml": _read_graphml}
+    if unweighted and weight is not None:
+        raise InputError(f"--unweighted: found --weight {weight} as well; pass one of them")
+    readers = {".npy": _read_npy, ".csv": read_csv, ".graphml": _read_graphml}
     if path.suffix not in readers:
         known = f"a built-in name ({', '.join(BUILT_IN)}) or a file ending in {', '.join(readers)}"
         raise InputError(f"{source}: expected {known}")
     if not path.is_file():
         raise InputError(f"{source}: no such file; check the path")
-    content = readers[path.suffix](path)
+    content, said = readers[path.suffix](path)
     if isinstance(content, np.ndarray):
-        return Loaded(Dense(content, name=source), path.stem, [str(i) for i in range(len(content))])
-    return _from_graph(content, path.stem, cost, weight)
+        return Loaded(Dense(content, name=source), path.stem, [str(i) for i in range(len(content))], said=said)
+    if path.suffix == ".csv":
+        weight = None if unweighted or "lengths" not in said else "weight"
+    return _from_graph(content, path.stem, cost, weight, said)
 
 
-def _from_graph(graph: Any, name: str, cost: str, weight: str | None) -> Loaded:
+def _from_graph(graph: Any, name: str, cost: str, weight: str | None, said: str = "") -> Loaded:
     try:
         space = Graph(graph, cost, weight=weight)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
-    return Loaded(space, name, [str(v) for v in graph], graph)
+    return Loaded(space, name, [str(v) for v in graph], graph, said)
 
 
-def _read_npy(path: Path) -> np.ndarray:
+def _read_npy(path: Path) -> tuple[np.ndarray, str]:
     try:
-        matrix = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: expected a matrix written by numpy.save ({error})") from None
+        # mapped first: a header that claims more than the file holds is refused before any memory is taken
+        matrix = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (ValueError, OSError, EOFError, OverflowError, MemoryError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"{path}: expected a matrix written by numpy.save ({said})") from None
     if matrix.ndim != 2:
         raise InputError(f"{path}: expected a square matrix, found shape {matrix.shape}")
-    return matrix
+    return matrix, ""
 
 
-def _read_graphml(path: Path) -> Any:
+def _read_graphml(path: Path) -> tuple[Any, str]:
     try:
-        return nx.read_graphml(path)
+        graph = nx.read_graphml(path)
+        unused = sorted({name for *_, data in graph.edges(data=True) for name in data if name != "id"})
+        return graph, f"edges with the attributes {', '.join(unused)}: --weight takes one as length" if unused else ""
     except Exception as error:  # the parser raises many kinds; each means that the file is not GraphML
         raise InputError(f"{path}: expected GraphML ({error})") from None
-
-
-def _read_csv(path: Path) -> Any:
-    graph = nx.Graph()
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [row for row in csv.reader(file) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: expected a text file of edges ({error})") from None
-    for number, row in enumerate(lines, 1):
-        if len(row) not in (2, 3):
-            raise InputError(f"{path}, line {number}: expected source,target[,length], found {len(row)} columns")
-        ends = [cell.strip() for cell in row[:2]]
-        if number == 1 and [e.lower() for e in ends] in (["source", "target"], ["from", "to"], ["u", "v"]):
-            continue
-        try:
-            length = float(row[2]) if len(row) == 3 else 1.0
-        except ValueError:
-            if number == 1:
-                continue
-            raise InputError(f"{path}, line {number}: expected a number as length, found {row[2]!r}") from None
-        graph.add_edge(*ends, weight=length)
-    if len(graph) == 0:
-        raise InputError(f"{path}: found no edges")
-    return graph

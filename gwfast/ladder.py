@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from gwfast import clock
 from gwfast._array import item, to_numpy
 from gwfast.bounds.cone import cone_bound, cone_memory, cone_seconds
 from gwfast.bounds.entries import second_lower_bound
@@ -53,7 +53,7 @@ class Aim:
     gap : float
         Relative gap to stop at.
     deadline : float
-        time.perf_counter() to stop at.
+        clock.now() to stop at.
     memory : float
         Bytes that a rung may take.
     lower : float
@@ -77,7 +77,7 @@ class Aim:
     @property
     def left(self) -> float:
         """Seconds left."""
-        return self.deadline - time.perf_counter()
+        return self.deadline - clock.now()
 
     @property
     def reached(self) -> bool:
@@ -134,9 +134,9 @@ def climb(problem: Problem, effort: str, aim: Aim) -> Iterator[Rung]:
     for number, make in enumerate(_rungs(problem, effort, aim)):
         if number and (aim.reached or aim.left <= 0):
             return
-        begin = time.perf_counter()
+        begin = clock.now()
         for rung in make():
-            seconds = time.perf_counter() - begin
+            seconds = clock.now() - begin
             bounds = tuple(replace(b, seconds=seconds / max(1, len(rung.bounds))) for b in rung.bounds)
             aim.take(bounds)
             yield Rung(rung.name, bounds, rung.plan)
@@ -211,13 +211,13 @@ def _reformulation(problem: Problem, aim: Aim, share: float) -> Iterator[Rung]:
     if not worth_beginning(problem.shape[0] * problem.shape[1], seconds):
         aim.cut = True
         return
-    end = time.perf_counter() + seconds
+    end = clock.now() + seconds
     run = Reformulation(problem, aim.upper if math.isfinite(aim.upper) else None, seconds=seconds)
     length = 0.1
     try:
         while True:
             upper = aim.upper if math.isfinite(aim.upper) else None
-            stop = drive(run, upper, aim.gap, end, 1_000_000, pause=time.perf_counter() + length)
+            stop = drive(run, upper, aim.gap, end, 1_000_000, pause=clock.now() + length)
             aim.cut |= stop is Stop.TIME_LIMIT
             yield Rung("reformulation", (run.best,), run.plan())
             if stop is not None or aim.reached:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from gwfast import _check
+from gwfast import _check, clock
 from gwfast._array import item
 from gwfast.errors import InputError
 from gwfast.solve import exact_gw, lower_bound, sorted_gw
+from gwfast.workers import in_order, process_pool
 
 _SOLVERS: dict[str, Callable[..., Any]] = {"exact": exact_gw, "sorted": sorted_gw}
 
@@ -87,10 +87,13 @@ def pairwise_gw(
     ------
     InputError
         Fewer than two spaces, or one of them is not as `exact_gw` needs it.
+    WorkerError
+        A process of the executor died; our own pool is started anew first, and a line says so.
 
     Notes
     -----
-    N (N - 1) / 2 calls of the solver.  Interrupting it cancels the pairs that have not begun.
+    N (N - 1) / 2 calls of the solver, a few of them under way at a time: O(N^2) memory for the table alone.
+    Interrupting it cancels the pairs that have not begun.  Scripts need no main guard.
 
     Examples
     --------
@@ -108,32 +111,56 @@ def pairwise_gw(
         raise InputError(f"executor: expected a concurrent.futures.Executor, found {type(executor).__name__}")
     if len(spaces) < 2:
         raise InputError(f"spaces: expected at least two, found {len(spaces)}")
-    pairs = list(combinations(range(len(spaces)), 2))
-    value, lower = np.zeros((len(spaces), len(spaces))), np.zeros((len(spaces), len(spaces)))
-    own = executor is None
-    pool = executor or ProcessPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None)
+    count = len(spaces)
+    value, lower = np.zeros((count, count)), np.zeros((count, count))
+    own, pairs, total = executor is None, combinations(range(count), 2), count * (count - 1) // 2
     show = sys.stderr.isatty() if progress is None else progress
-    begin, futures = time.perf_counter(), []
-    try:
-        futures = [(i, j, pool.submit(_solve, method, spaces[i], spaces[j])) for i, j in pairs]
-        for done, (i, j, future) in enumerate(futures, 1):
-            try:
-                value[i, j], lower[i, j] = future.result()
-            except InputError as error:
-                raise InputError(f"spaces[{i}] as C1 and spaces[{j}] as C2: {error}") from None
-            if show:
-                _report(done, len(pairs), begin)
-    finally:
-        for *_, future in futures:
-            future.cancel()
+    begin = clock.now()
+
+    def start() -> Executor:
+        return executor or process_pool(_keep, method, spaces)
+
+    def submit(pool: Executor, pair: tuple[int, int]) -> Future[Any]:
         if own:
-            pool.shutdown(cancel_futures=True)
+            return pool.submit(_solve_kept, *pair)
+        return pool.submit(_solve, method, spaces[pair[0]], spaces[pair[1]])
+
+    answers = in_order(pairs, start, submit, own=own, name=_named)
+    with closing(answers):
+        for done, ((i, j), answer) in enumerate(answers, 1):
+            if isinstance(answer, str):
+                raise InputError(f"{_named((i, j))}: {answer}")
+            value[i, j], lower[i, j] = answer
+            if show:
+                _report(done, total, begin)
     return Pairwise(value + value.T, lower + lower.T)
 
 
-def _solve(method: str, first: Any, second: Any) -> tuple[float, float]:
-    result = _SOLVERS[method](first, second)
+_kept: tuple[str, list[Any]] = ("exact", [])
+
+
+def _keep(method: str, spaces: list[Any]) -> None:
+    """Keep the data set in a worker process, so that it travels there once."""
+    global _kept
+    _kept = (method, spaces)
+
+
+def _solve_kept(i: int, j: int) -> tuple[float, float] | str:
+    method, spaces = _kept
+    return _solve(method, spaces[i], spaces[j])
+
+
+def _solve(method: str, first: Any, second: Any) -> tuple[float, float] | str:
+    """Value and lower bound of a pair, or what is wrong with it."""
+    try:
+        result = _SOLVERS[method](first, second)
+    except InputError as error:
+        return str(error)
     return item(result.value), item(result.lower)
+
+
+def _named(pair: tuple[int, int]) -> str:
+    return f"spaces[{pair[0]}] as C1 and spaces[{pair[1]}] as C2"
 
 
 def _listed(spaces: Any) -> list[Any]:
@@ -143,7 +170,7 @@ def _listed(spaces: Any) -> list[Any]:
 
 
 def _report(done: int, total: int, begin: float) -> None:
-    left = (time.perf_counter() - begin) * (total - done) / done
+    left = (clock.now() - begin) * (total - done) / done
     end = "\n" if done == total else ""
     print(f"\r{done} of {total} pairs, about {left:.0f} s left ", end=end, file=sys.stderr, flush=True)
 

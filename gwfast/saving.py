@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import zipfile
@@ -123,7 +124,7 @@ def load_certificate(path: str | os.PathLike[str]) -> Certificate:
 
     Notes
     -----
-    Time and memory are those of the file's size.
+    Time and memory are those of the file's size: an archive whose parts would be larger is refused.
 
     Examples
     --------
@@ -137,6 +138,7 @@ def load_certificate(path: str | os.PathLike[str]) -> Certificate:
         raise InputError(f"{source}: no such file; check the path")
     with source.open("rb") as file:  # opened here: numpy leaves its own file open where the archive is broken
         try:
+            _check_sizes(file, source.stat().st_size)
             with np.load(file, allow_pickle=False) as archive:
                 return _read(archive)
         except _BROKEN as error:
@@ -148,6 +150,24 @@ def _file(path: Any) -> Path:
     if not isinstance(path, str | os.PathLike):
         raise InputError(f"path: expected a file name, found {path!r}")
     return Path(path)
+
+
+def _check_sizes(file: BinaryIO, size: int) -> None:
+    """Refuse an archive that would take more memory than the file; `save_certificate` compresses nothing."""
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > size:
+            raise ValueError(f"its parts claim more than the {size} bytes of the file")
+        for member in members:
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{member.filename} is compressed")
+            with archive.open(member) as part:
+                version = np.lib.format.read_magic(part)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(part)
+            if math.prod(shape) * dtype.itemsize > member.file_size:
+                raise ValueError(f"{member.filename} claims the shape {shape}")
+    file.seek(0)
 
 
 def _write(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gwfast import clock
 from gwfast._array import Array, from_numpy, item, namespace
 from gwfast.plan import Plan
 from gwfast.space import EPS
@@ -164,7 +165,8 @@ Basis = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def _full_simplex(M: np.ndarray, p: np.ndarray, q: np.ndarray) -> Basis:
-    from ot.lp.emd_wrap import emd_c  # here, because importing POT imports torch where it is installed
+    with clock.paused():  # here, because importing POT imports torch where it is installed
+        from ot.lp.emd_wrap import emd_c
 
     plan, _, u, v, _ = emd_c(p, q, M, _PIVOTS, 1)
     rows, cols = np.nonzero(plan)
@@ -173,7 +175,8 @@ def _full_simplex(M: np.ndarray, p: np.ndarray, q: np.ndarray) -> Basis:
 
 def _restricted_simplex(M: np.ndarray, p: np.ndarray, q: np.ndarray, v: np.ndarray) -> Basis:
     """Column generation from column potentials `v`: exact, a fraction of the time where they are good."""
-    from ot.lp.emd_wrap import emd_c_sparse
+    with clock.paused():
+        from ot.lp.emd_wrap import emd_c_sparse
 
     from gwfast._array.reduced_costs import smallest_reduced
 

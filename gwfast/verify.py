@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from gwfast import clock
 from gwfast.bounds.cone_dual import ConeDual
 from gwfast.bounds.entries import ENTRIES, second_lower_bound
 from gwfast.bounds.one_feature import ONE_FEATURE, one_feature_bound
@@ -93,9 +93,9 @@ def verify(
     named = dict.fromkeys(bound.theorem for bound in certificate.bounds)
     found: dict[str, Bound] = {}
     for proof in _proofs(problem, certificate, set(named)):
-        begin = time.perf_counter()
+        begin = clock.now()
         bounds = proof()
-        seconds = (time.perf_counter() - begin) / max(1, len(bounds))
+        seconds = (clock.now() - begin) / max(1, len(bounds))
         keep_best(found, (replace(bound, seconds=seconds) for bound in bounds))
     unverified = tuple(theorem for theorem in named if theorem not in found)
     fresh = Certificate(tuple(found.values()), unverified=unverified)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from gwfast._array.compiled import compiled
 from gwfast._array.workers_numba import Workers
 
 
@@ -63,7 +63,7 @@ def memory(n: int, m: int) -> int:
     return 4 * N * N + 72 * N * (n + m)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _row_cost(i, k, first, second, first_o, second_o, paired, linear, tau, cost):
     """Cost of row (i, k) and the price tau of mass, into cost (n m,)."""
     n, m = linear.shape
@@ -79,7 +79,7 @@ def _row_cost(i, k, first, second, first_o, second_o, paired, linear, tau, cost)
                 cost[o + l] += a * second_o[k, l]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _means(g, p, q, r, r2):
     """Means of a row g (n m,) over l into r (n,), over j into r2 (m,)."""
     n, m = len(p), len(q)
@@ -93,7 +93,7 @@ def _means(g, p, q, r, r2):
         r[j] = total
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _step(w, cost, pot, left, left2, rho):
     """Douglas-Rachford step of a row: w changes, pot becomes the next 2 y - w; returns the square change."""
     zero, two = np.float32(0), np.float32(2)
@@ -107,7 +107,7 @@ def _step(w, cost, pot, left, left2, rho):
     return change
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _sweep(low, high, W, first, second, first_o, second_o, paired, linear, tau, p, q, X, X2, F, F2, rho, R, R2, change):
     """One Douglas-Rachford step of rows `low` to `high` of the first index, and the means of the next 2 Y - W."""
     n, m = linear.shape
@@ -126,7 +126,7 @@ def _sweep(low, high, W, first, second, first_o, second_o, paired, linear, tau, 
             _means(pot, p, q, R[row], R2[row])
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _mass(low, high, W, first, second, first_o, second_o, paired, linear, tau, weights, sums):
     """Mass of Y and of its support, by the first index."""
     n, m = linear.shape
@@ -145,7 +145,7 @@ def _mass(low, high, W, first, second, first_o, second_o, paired, linear, tau, w
             sums[i, 1] += weights[row] * support
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _dual(low, high, W, first, second, first_o, second_o, paired, linear, tau, p, q, R, R2):
     """Conditional means of Y - W, the scaled dual, in float64."""
     n, m = linear.shape
@@ -160,7 +160,7 @@ def _dual(low, high, W, first, second, first_o, second_o, paired, linear, tau, p
             _means(u, p, q, R[row], R2[row])
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _fill(low, high, W, first, second, first_o, second_o, paired, linear, whole, whole2, features, density):
     """W = density x density - (whole cost - cost), the whole cost being squared differences plus features."""
     n, m = linear.shape
@@ -178,7 +178,7 @@ def _fill(low, high, W, first, second, first_o, second_o, paired, linear, whole,
                     W[row, j * m + l] = density[row] * density[j * m + l] - extra
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _restep(low, high, W, first, second, first_o, second_o, paired, linear, tau, ratio):
     """Change the step length: the dual Y - W is divided by `ratio`, the primal Y is kept."""
     n, m = linear.shape

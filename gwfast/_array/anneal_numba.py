@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from gwfast._array.compiled import compiled
 
 _LOG2E = np.float32(1.4426950408889634)
 _TINY, _HUGE = np.float32(1e-34), np.float32(1e8)
@@ -12,7 +13,7 @@ _TINY, _HUGE = np.float32(1e-34), np.float32(1e8)
 _FLOOR, _NOTHING = np.float32(-84.0), np.float32(1e-30)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def _exp_row(row, scale, power):
     """Replace a row of numbers <= 0 by their exponentials, and return the sum; relative error below 1e-6.
 
@@ -36,7 +37,7 @@ def _exp_row(row, scale, power):
     return total
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def _kernel(cost, g, epsilon, p, K, f, power):
     """Softmin kernel with row sums p, and the potential f that goes with it."""
     inverse = np.float32(1.0) / epsilon
@@ -54,7 +55,7 @@ def _kernel(cost, g, epsilon, p, K, f, power):
         f[i] = epsilon * (np.log(share) - top)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _scale(cost, p, q, g, epsilon, tol, most, K, f, power):
     """Sinkhorn scalings from the potential g; K becomes the plan, f and g its potentials."""
     n, m = cost.shape
@@ -91,7 +92,7 @@ def _scale(cost, p, q, g, epsilon, tol, most, K, f, power):
         return error
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _next_cost(C1, C2, C1t, C2t, symmetric, K, linear, alpha, cost):
     """Gradient at the plan K into `cost`; returns <K, C1 K C2'>."""
     n, m = cost.shape
@@ -108,7 +109,7 @@ def _next_cost(C1, C2, C1t, C2t, symmetric, K, linear, alpha, cost):
     return inner
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def anneal_dense(C1, C2, symmetric, p, q, linear, alpha, cost, temperatures, tol, most):
     """Mirror descent with falling temperatures; all arrays float32.
 
@@ -127,7 +128,7 @@ def anneal_dense(C1, C2, symmetric, p, q, linear, alpha, cost, temperatures, tol
     return K, f, g
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def entropic_dense(C1, C2, symmetric, p, q, linear, alpha, cost, falling, epsilon, size, tol, most, scalings):
     """Mirror descent at one temperature until objective and marginals settle; float32 arrays as in `anneal_dense`.
 

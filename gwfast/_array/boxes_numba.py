@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from gwfast._array.compiled import compiled
 from gwfast._array.transport_numba import assign, transport
 
 _EPS = float(np.finfo(np.float64).eps)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def box_bound(low, high, slopes, heights, count, curvature, enough):
     """Least over cuts t of heights_t + max over the box of curvature |M|^2 - slopes_t . M; stops below `enough`."""
     best = np.inf
@@ -27,7 +27,7 @@ def box_bound(low, high, slopes, heights, count, curvature, enough):
     return best
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def cut(X, Y, linear, p, q, uniform, curvature, slope, v, flow, moment):
     """Maximise <linear + X slope Y', T>, warm from the prices v, which it replaces.
 
@@ -83,7 +83,7 @@ def cut(X, Y, linear, p, q, uniform, curvature, slope, v, flow, moment):
     return -lower + 8 * (n + m + 2) * _EPS * size, value
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _push(keys, ids, count, key, box):
     """Add a box to the heap of largest bounds."""
     at = count
@@ -94,7 +94,7 @@ def _push(keys, ids, count, key, box):
     keys[at], ids[at] = key, box
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _pop(keys, ids, count):
     """Remove the top of a heap of `count` boxes."""
     key, box = keys[count - 1], ids[count - 1]
@@ -110,7 +110,7 @@ def _pop(keys, ids, count):
     keys[at], ids[at] = key, box
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def explore(
     X, Y, linear, p, q, uniform, curvature, constant, gap, floor, slopes, heights, prices, lows, highs, warm, keys, ids,
     free, counts, values, plan, budget,

@@ -8,14 +8,14 @@ and C stay nonnegative up to rounding.  A child inherits its parent's arrays.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from gwfast._array.compiled import compiled
 from gwfast._array.transport_numba import assign
 
 BIG = 1e4  # cost of a forbidden pair; the caller scales the objective to about one
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _solve(c, v, target, ints, dist, done):
     """Assignment of c (r, r) with prices v; returns its dual value and writes u into dist."""
     r = c.shape[0]
@@ -32,7 +32,7 @@ def _solve(c, v, target, ints, dist, done):
     return value
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def reduce_leaders(L, target, ints, dist, done, v):
     """Move the value of the assignment problem of L into the bound; `target` receives the assignment."""
     r = L.shape[0]
@@ -44,7 +44,7 @@ def reduce_leaders(L, target, ints, dist, done, v):
     return value
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _forbid(L, C, room):
     """Forbid pairs whose reduced cost alone exceeds the room left under the incumbent."""
     r = L.shape[0]
@@ -57,7 +57,7 @@ def _forbid(L, C, room):
                         C[j, l, i, k] = BIG
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _gather(L, C, i, c):
     """Costs of all inner problems of the rows (i, .) into c (r, r - 1, r - 1), their mirror images taken over.
 
@@ -79,7 +79,7 @@ def _gather(L, C, i, c):
         a += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _put_back(C, i, k, c, dist, v):
     """Store the reduced costs of an inner problem whose potentials are dist and v."""
     r = C.shape[0]
@@ -95,7 +95,7 @@ def _put_back(C, i, k, c, dist, v):
         a += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def ascend(L, C, lb, cutoff, rounds, target, ints, dist, done, v):
     """Raise lb by up to `rounds` rounds of dual ascent; stops when it reaches `cutoff` or hardly moves."""
     r = L.shape[0]
@@ -124,7 +124,7 @@ def ascend(L, C, lb, cutoff, rounds, target, ints, dist, done, v):
     return lb
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def reduce_rows(L, C, ints, dist, done, v):
     """Move the value of each inner assignment problem of C into L, without touching its mirror images."""
     r = L.shape[0]
@@ -149,7 +149,7 @@ def reduce_rows(L, C, ints, dist, done, v):
             _put_back(C, i, k, c, dist, v)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _child_leaders(L, C, i0, k0, L2):
     """Pair costs of the problem with the pair (i0, k0) fixed."""
     r = L2.shape[0]
@@ -160,7 +160,7 @@ def _child_leaders(L, C, i0, k0, L2):
             L2[a, b] = min(L[i, k] + C[i0, k0, i, k] + C[i, k, i0, k0], BIG)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _child_costs(C, i0, k0, C2):
     """Costs of pairs of pairs of the problem with the pair (i0, k0) fixed."""
     r = C2.shape[0]
@@ -176,7 +176,7 @@ def _child_costs(C, i0, k0, C2):
                     out[d] = source[d + 1]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def value_of(A, B, M, target):
     """Objective sum (A_ij - B_titj)^2 + sum M_iti of a permutation."""
     total = 0.0
@@ -189,7 +189,7 @@ def value_of(A, B, M, target):
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def search(
     A, B, M, leaders, store, offset, rows, cols, bounds, kids, kid_bounds, counts, at, best, state, tolerance, rounds,
     budget,
@@ -253,7 +253,7 @@ def search(
     return False
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def complete(n, r, depth, rows, cols, target, whole):
     """The permutation made of the pairs fixed above `depth` and the assignment at it."""
     for d in range(depth):
@@ -262,7 +262,7 @@ def complete(n, r, depth, rows, cols, target, whole):
         whole[rows[depth, a]] = cols[depth, target[a]]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def branch(L, lb, cutoff, depth, kids, kid_bounds, counts):
     """Children along the row or column with fewest pairs left, ties to the dearest, cheapest child first."""
     r = L.shape[0]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from gwfast._array.compiled import compiled
 from gwfast._array.transport_numba import assign, transport
 
 _EPS = float(np.finfo(np.float64).eps)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _row_cost(i, k, first, second, paired, A, B, cost, room):
     """Cost of row (i, k) into cost (n, m), each entry lowered by its own rounding error where `room`."""
     n, m = cost.shape
@@ -30,7 +30,7 @@ def _row_cost(i, k, first, second, paired, A, B, cost, room):
             cost[j, l] = c
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def improve_rows(low, high, first, second, paired, A, B, p, q, uniform, V):
     """Solve the inner transport problems of rows (i, .), low <= i < high, warm from V (n, m, m), which they replace."""
     n, m = len(p), len(q)
@@ -48,7 +48,7 @@ def improve_rows(low, high, first, second, paired, A, B, p, q, uniform, V):
                 transport(cost, p, q, V[i, k], flow, left, right, dist, pred, done, reached, stack)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _value(cost, p, q, v):
     """Dual value of a transport problem at the prices v (m,), rounded down."""
     n, m = cost.shape
@@ -65,7 +65,7 @@ def _value(cost, p, q, v):
     return total - 4 * (n + m + 8) * _EPS * size
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def evaluate_rows(low, high, first, second, paired, A, B, p, q, V, values):
     """Dual values of the inner problems at the prices V (n, m, m), rounded down, into values (n, m)."""
     n, m = len(p), len(q)
@@ -76,7 +76,7 @@ def evaluate_rows(low, high, first, second, paired, A, B, p, q, V, values):
             values[i, k] = _value(cost, p, q, V[i, k])
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def improve_dense_rows(low, high, costs, p, q, uniform, V):
     """Like `improve_rows` for costs given as an array (n m, n m)."""
     n, m = len(p), len(q)
@@ -93,7 +93,7 @@ def improve_dense_rows(low, high, costs, p, q, uniform, V):
                 transport(cost, p, q, V[i, k], flow, left, right, dist, pred, done, reached, stack)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def evaluate_dense_rows(low, high, costs, p, q, V, values):
     """Like `evaluate_rows` for costs given as an array (n m, n m)."""
     n, m = len(p), len(q)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from gwfast._array.compiled import compiled
 
-@numba.njit(cache=True, nogil=True)
+
+@compiled()
 def forest_masses(rows: np.ndarray, cols: np.ndarray, mass: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Masses (N,) that meet every marginal to an accuracy relative to its own weight.
 

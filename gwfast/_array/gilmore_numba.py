@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from gwfast._array.branch_numba import branch, complete, reduce_leaders, value_of
+from gwfast._array.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _sorted_rest(C, order, index, place, r, out, squares):
     """Off-diagonal entries of the remaining rows of C, sorted, into out (r, r); their sums of squares."""
     for a in range(r):
@@ -21,7 +21,7 @@ def _sorted_rest(C, order, index, place, r, out, squares):
                 t += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _node_costs(A, B, order_a, order_b, rows, cols, r, linear, L, work_a, work_b, squares_a, squares_b, place):
     """Least cost of each pair of a remaining row and column, given what is fixed."""
     place[:] = -1
@@ -40,7 +40,7 @@ def _node_costs(A, B, order_a, order_b, rows, cols, r, linear, L, work_a, work_b
             L[a, b] = linear[rows[a], cols[b]] + squares_a[a] + squares_b[b] - 2 * product
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def cheap_search(
     A, B, M, order_a, order_b, linear, fixed, rows, cols, bounds, kids, kid_bounds, counts, at, best, state, tolerance,
     budget,

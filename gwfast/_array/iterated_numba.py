@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from numba import njit
+from gwfast._array.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _change(A, B, M, t, a, b):
     """Change of sum (A_ij - B_titj)^2 + sum M_iti when the targets of a and b are exchanged; O(n)."""
     x, y = t[a], t[b]
@@ -17,7 +17,7 @@ def _change(A, B, M, t, a, b):
     return 2 * d + M[a, y] + M[b, x] - M[a, x] - M[b, y]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _descend(A, B, M, t, least):
     """Exchange while one lowers the objective by more than `least`; returns the total change."""
     n, total, improved = len(t), 0.0, True
@@ -33,7 +33,7 @@ def _descend(A, B, M, t, least):
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def iterated(A, B, M, target, kicks, least):
     """Improve `target` (n,) in place: descend, then for every row of kicks (k, 2 s) exchange s pairs and descend again.
 

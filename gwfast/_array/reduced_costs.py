@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from gwfast._array.compiled import compiled
 
-@numba.njit(cache=True, nogil=True)
+
+@compiled()
 def smallest_reduced(M: np.ndarray, u: np.ndarray, v: np.ndarray, k: int, below: float) -> np.ndarray:
     """Columns (n, k) of the up to `k` least reduced costs M_ij - u_i - v_j under `below` in each row, -1 for none.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from gwfast._array.compiled import compiled
 
-@numba.njit(cache=True, nogil=True)
+
+@compiled()
 def _half(x, p, y, q, step):
     """Sum of x y over the half of the mass at one end; `step` is 1 from the left end, -1 from the right."""
     a = 0 if step == 1 else len(x) - 1
@@ -32,7 +34,7 @@ def _half(x, p, y, q, step):
             left_b = q[b]
 
 
-@numba.njit(cache=True, nogil=True, parallel=True)
+@compiled(parallel=True)
 def merge_products(X: np.ndarray, P: np.ndarray, Y: np.ndarray, Q: np.ndarray) -> np.ndarray:
     """Sorted products of all pairs of rows, O(N M (n + m)).
 

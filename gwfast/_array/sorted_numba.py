@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from numba import njit
+from gwfast._array.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def rearranged(order, wx, y, wy, rows, cols, mass, out):
     """Add to out (n, n), for every atom (i, k) of a plan, row k of y moved along the coupling that sorts row i.
 

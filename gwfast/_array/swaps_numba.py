@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from gwfast._array.compiled import compiled
 
-@numba.njit(cache=True, nogil=True)
+
+@compiled()
 def exchange(
     C1: np.ndarray,
     C2: np.ndarray,

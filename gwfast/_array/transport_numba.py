@@ -6,13 +6,14 @@ Nothing here is trusted: whoever needs a proof takes the prices `v` and evaluate
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from gwfast._array.compiled import compiled
 
 _FAR = 1e300
 _WIDE = 96  # points from which two passes that vectorise are faster than one that looks at the columns not done
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _relax(row, v, reach, u, i, closed, dist, pred):
     """Shorten the paths to the columns not closed by the edges from row i."""
     for j in range(len(row)):
@@ -22,7 +23,7 @@ def _relax(row, v, reach, u, i, closed, dist, pred):
         pred[j] = i if shorter else pred[j]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _least(dist, closed):
     """Least distance of the columns not closed; a minimum has no rounding, so that its order does not matter."""
     low = 2 * _FAR
@@ -31,7 +32,7 @@ def _least(dist, closed):
     return low
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def assign(c, v, row_of, col_of, dist, pred, done, stack):
     """Solve the assignment problem of c (n, n), with prices v (n,) as start and result.
 
@@ -124,7 +125,7 @@ def assign(c, v, row_of, col_of, dist, pred, done, stack):
                 break
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def transport(c, p, q, v, flow, left, right, dist, pred, done, reached, origin):
     """Solve the transport problem of c (n, m) between p (n,) and q (m,), with prices v (m,) as start and result.
 

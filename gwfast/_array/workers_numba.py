@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+
+from gwfast import clock
 
 _THREADED = 1 << 19  # numbers in the state above which threads pay for their start
 _GRAIN = 1 << 20  # numbers in a block of a large state: some milliseconds, so that a deadline is seen in time
@@ -34,7 +35,7 @@ class Workers:
     Attributes
     ----------
     deadline : float
-        time.perf_counter() after which no block is begun any more.
+        clock.now() after which no block is begun any more.
     """
 
     def __init__(self, n: int, size: int, threads: int, grain: int = _GRAIN):
@@ -57,7 +58,7 @@ class Workers:
         """Call kernel(low, high, *args) for all blocks; OutOfTime, once all threads rest, where some were left out."""
 
         def block(edges: tuple[int, int]) -> bool:
-            if self.deadline < math.inf and time.perf_counter() > self.deadline:
+            if self.deadline < math.inf and clock.now() > self.deadline:
                 return False
             kernel(*edges, *args)
             return True

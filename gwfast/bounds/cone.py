@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import eigh
 
+from gwfast import clock
 from gwfast.bounds.cone_dual import CONE, ConeDual, Face, cone_bound_of, improved_cone, scaled_cost
 from gwfast.bounds.pace import Pace, seconds_of_sweep
 from gwfast.bounds.reformulation_run import Reformulation
@@ -105,7 +105,7 @@ class Cone:
 
     def run(self, steps: int, until: float = math.inf) -> int:
         """Do some steps, O(n^3 m^3) each, and return how many: so few that a certificate still ends by `until`."""
-        done, now = 0, time.perf_counter()
+        done, now = 0, clock.now()
         while done < steps and not self.trivial and self.pace.fits(until - now):
             Y = self._nonnegative()
             if self.steps and self.steps % _EVERY == 0 and self.length > _SHORTEST:
@@ -114,7 +114,7 @@ class Cone:
             self.W += np.float32(_RELAXATION) * (self.face.up(_semidefinite(G)) - Y)
             self.steps += 1
             done += 1
-            last, now = now, time.perf_counter()
+            last, now = now, clock.now()
             self.pace.swept(now - last)
         return done
 
@@ -122,7 +122,7 @@ class Cone:
         """Prove a bound from the current state and keep it if it is the best; O(n^3 m^3) in float64."""
         if self.trivial:
             return self.best
-        s, begin = self.scaled, time.perf_counter()
+        s, begin = self.scaled, clock.now()
         Y = self._nonnegative()
         Z = (Y - self.W).astype(np.float64) * self.unit
         Z = (Z + Z.T) / 2
@@ -136,7 +136,7 @@ class Cone:
         bound = cone_bound_of(s, dual)
         if bound.value > self.best.value:
             self.best, self.dual = bound, dual
-        self.pace.certified(time.perf_counter() - begin)
+        self.pace.certified(clock.now() - begin)
         return bound
 
 
@@ -200,7 +200,7 @@ def cone_bound(
     """
     if cone_memory(problem) > memory_limit:
         return None
-    begin = time.perf_counter()
+    begin = clock.now()
     end = begin + time_limit
     run = Reformulation(problem, upper)
     run.run(_SWEEPS, begin + time_limit / 2)
@@ -208,7 +208,7 @@ def cone_bound(
     cone = Cone(run)
     stop, group = Stop.OPTIMAL if run.trivial else None, 20
     while stop is None:
-        best, left = cone.best, end - time.perf_counter()
+        best, left = cone.best, end - clock.now()
         if upper is not None and upper - best.value <= max(gap * abs(upper), 2 * best.margin):
             stop = Stop.GAP_REACHED
         elif cone.steps >= steps:
@@ -220,4 +220,4 @@ def cone_bound(
             cone.certify()
             group = 50
     run.close()
-    return ConeResult(cone.best, cone.dual, cone.steps, time.perf_counter() - begin, stop)
+    return ConeResult(cone.best, cone.dual, cone.steps, clock.now() - begin, stop)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 
 import numpy as np
 
+from gwfast import clock
 from gwfast._array import from_numpy
 from gwfast.bounds.linear import minimum
 from gwfast.bounds.scaled import Scaled, scaled
@@ -129,7 +129,7 @@ def frank_wolfe(
         best = max(best, bound)
         value = constant + model.constant + curvature + float(np.sum(linear * T))
         gap = value - bound
-        if gap <= tolerance * abs(value) or time.perf_counter() >= deadline:
+        if gap <= tolerance * abs(value) or clock.now() >= deadline:
             break
         target = np.zeros_like(T)
         np.add.at(target, (step.rows, step.cols), step.mass)
@@ -169,7 +169,7 @@ def quadratic_bound(problem: Problem, iterations: int = 40, time_limit: float = 
     ----------
     Anstreicher and Brixius 2001, for permutations; docs/theory for couplings.
     """
-    deadline = time.perf_counter() + time_limit
+    deadline = clock.now() + time_limit
     s = scaled(problem)
     x, y = s.effects
     model = quadratic_model(s, x.rest, y.rest, s.symmetric)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from types import ModuleType
 
+from gwfast import clock
 from gwfast._array import admm_numba
 from gwfast._array.workers_numba import OutOfTime
 from gwfast.bounds.reformulation_dual import REFORMULATION, ReformulationDual
@@ -98,10 +98,10 @@ def reformulation_bound(
     """
     if memory(problem) > memory_limit:
         return None
-    begin = time.perf_counter()
+    begin = clock.now()
     run = Reformulation(problem, upper, backend=backend, seconds=time_limit)
     stop = drive(run, upper, gap, begin + time_limit, sweeps) or Stop.TIME_LIMIT
-    result = ReformulationResult(run.best, run.dual, run.plan(), run.sweeps, time.perf_counter() - begin, stop)
+    result = ReformulationResult(run.best, run.dual, run.plan(), run.sweeps, clock.now() - begin, stop)
     run.close()
     return result
 
@@ -116,7 +116,7 @@ def drive(
     nevertheless.  A pause changes nothing in what is computed: runs that no deadline cuts give the same numbers every
     time.
     """
-    allowed = deadline - time.perf_counter()
+    allowed = deadline - clock.now()
     run.deadline = deadline
     try:
         if allowed > 0:
@@ -134,7 +134,7 @@ def _turns(
     pace = run.pace
     while True:
         stop = _reached(run, upper, gap)
-        now = time.perf_counter()
+        now = clock.now()
         polish = _POLISH * pace.certificate
         worth_polishing = pace.certificate > 0 and allowed > 4 * polish
         until = deadline - (polish if worth_polishing else 0.0)

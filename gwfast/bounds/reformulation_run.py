@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from gwfast import clock
 from gwfast._array import admm_numba, from_numpy
 from gwfast.bounds.pace import Pace, seconds_of_sweep
 from gwfast.bounds.reformulation_dual import REFORMULATION, ReformulationDual, bound_of, improved, processors
@@ -64,7 +64,7 @@ class Reformulation:
     residual : float
         Root mean square change of the last sweep: 0 at convergence.
     deadline : float
-        time.perf_counter() after which sweeps and certificates that are under way raise OutOfTime.
+        clock.now() after which sweeps and certificates that are under way raise OutOfTime.
     pace : Pace
         What they have cost.
     """
@@ -107,12 +107,12 @@ class Reformulation:
         """Make the first state, O(n^2 m^2), where there is none; the first sweep does so otherwise."""
         if self.trivial or self.state is not None:
             return
-        s, unit, begin = self.scaled, self.step * self.norm, time.perf_counter()
+        s, unit, begin = self.scaled, self.step * self.norm, clock.now()
         self.workers.deadline = self.deadline
         root = math.sqrt(unit)
         whole = self.backend.make_costs(s.first / root, s.second / root, s.features / unit, s.p, s.q, s.symmetric)
         self.state = self.backend.start(self.costs, whole, self.workers, self.density)
-        self.pace.begun(time.perf_counter() - begin)
+        self.pace.begun(clock.now() - begin)
 
     def _costs(self) -> Any:
         s, unit = self.scaled, self.step * self.norm
@@ -126,10 +126,10 @@ class Reformulation:
             return 0
         self.begin()
         self.workers.deadline = self.deadline
-        done, now = 0, time.perf_counter()
+        done, now = 0, clock.now()
         while done < sweeps and self.pace.fits(until - now):
             self.backend.sweep(self.state, self.costs, self.relaxation, self.workers)
-            last, now = now, time.perf_counter()
+            last, now = now, clock.now()
             self.pace.swept(now - last)
             done += 1
         self.sweeps += done
@@ -159,13 +159,13 @@ class Reformulation:
         """
         if self.trivial:
             return self.best
-        begin = time.perf_counter()
+        begin = clock.now()
         dual = self.current_dual()
         if exact:
             dual = improved(self.scaled, dual)
         bound = self._keep(dual)
         if not exact:
-            self.pace.certified(time.perf_counter() - begin)
+            self.pace.certified(clock.now() - begin)
         return bound
 
     def polish(self, until: float = math.inf) -> Bound:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 
 import numpy as np
 
+from gwfast import clock
 from gwfast._array.row_products_numba import merge_products
 from gwfast._array.sorted_numba import rearranged
 from gwfast.bounds.linear import minimum
@@ -141,7 +141,7 @@ def _ascend(
         missing = aim - value
         if square <= 1e-24 * model.s.size or missing <= 1e-9 * model.s.size or not np.isfinite(square):
             break
-        if time.perf_counter() >= deadline:
+        if clock.now() >= deadline:
             break
         Z = Z + (length * missing / square) * direction
     return Split(best_Z, best)
@@ -195,14 +195,14 @@ def split_bounds(
     tuple of Bound
         Empty where a cost is not symmetric: the identity needs it.
     """
-    begin = time.perf_counter()
+    begin = clock.now()
     s = scaled(problem)
     if not s.symmetric:
         return ()
     aim = None if upper is None else upper / s.scale
     skew = _ascend(_Model(s, False), s.first, iterations, aim, begin + _SKEW_ENDS * time_limit)
     # where that was cut short, the other ascent starts from its end instead of the usual start, which is better late
-    hurry = time.perf_counter() >= begin + _SKEW_ENDS * time_limit
+    hurry = clock.now() >= begin + _SKEW_ENDS * time_limit
     start = skew.Z / 2 if hurry else s.first / 2
     free = _ascend(_Model(s, True), start, iterations, aim, begin + _FREE_ENDS * time_limit)
     finished = _finish(s, free.Z, finish, begin + time_limit)

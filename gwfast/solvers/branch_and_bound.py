@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gwfast import clock
 from gwfast._array import from_numpy
 from gwfast._array.branch_numba import reduce_rows, search, value_of
 from gwfast._array.gilmore_numba import cheap_search
@@ -117,13 +117,13 @@ def permutation_search(
     """
     if not is_uniform(problem.p, problem.q) or search_memory(problem) > memory_limit:
         return None
-    begin = time.perf_counter()
+    begin = clock.now()
     tree = _Tree(problem, start, sweeps, time_limit)
     most = max(1, min(processors(), int(min(memory_limit / search_memory(problem), 2**16))))
     stop = tree.run(gap, begin + time_limit, node_limit, most)
     plan = Plan.from_permutation(from_numpy(tree.target, problem.p), problem.p)
     bound, coupling = tree.bounds()
-    return PermutationResult(plan, bound, coupling, tree.nodes, time.perf_counter() - begin, stop)
+    return PermutationResult(plan, bound, coupling, tree.nodes, clock.now() - begin, stop)
 
 
 def good_permutation(s: Scaled, plans: list[np.ndarray], kicks: int = 100) -> np.ndarray:
@@ -146,7 +146,7 @@ class _Tree:
     """The searches of a tree; costs are divided by `unit` so that the incumbent is about one."""
 
     def __init__(self, problem: Problem, start: np.ndarray | None, sweeps: int | None, time_limit: float):
-        begin = time.perf_counter()
+        begin = clock.now()
         self.problem, self.s = problem, scaled(problem)
         s, n = self.s, problem.shape[0]
         plans = [np.asarray(quadratic_bound(problem, 15, time_limit / 10)[1].toarray())]
@@ -242,7 +242,7 @@ class _Tree:
         with ExitStack() as stack:
             pool = None
             while True:
-                begin, before = time.perf_counter(), self.nodes
+                begin, before = clock.now(), self.nodes
                 if begin + seconds >= deadline:
                     return Stop.TIME_LIMIT
                 left = node_limit - before
@@ -259,7 +259,7 @@ class _Tree:
                 else:
                     done = [self._search(active[0], share[0])]
                 done += [False] * (len(self.paths) - len(active))
-                last = (time.perf_counter() - begin) * len(active) / max(1, self.nodes - before)
+                last = (clock.now() - begin) * len(active) / max(1, self.nodes - before)
                 seconds = max(last, (seconds + last) / 2)  # deep nodes are cheap, and the next one may be none of them
                 if self._meet(done, most):
                     return Stop.OPTIMAL

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from gwfast import clock
 from gwfast._array import Array, item, namespace, to_numpy
 from gwfast.plan import Plan
 from gwfast.problem import Problem, linearised
@@ -101,7 +101,7 @@ def conditional_gradient(
     hint : Potentials, optional
         Where the first linear program may look.
     deadline : float
-        time.perf_counter() after which no linear program is begun.
+        clock.now() after which no linear program is begun.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def conditional_gradient(
     size = problem.alpha * problem.size
     stop, gap, iteration = Stop.ITERATIONS, float("nan"), 0
     while iteration < max_iter:
-        if time.perf_counter() >= deadline:
+        if clock.now() >= deadline:
             stop = Stop.TIME_LIMIT
             break
         iteration += 1

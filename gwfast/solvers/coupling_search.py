@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 import math
-import time
 from dataclasses import dataclass
 
 import numpy as np
 
+from gwfast import clock
 from gwfast._array import from_numpy, item
 from gwfast.bounds.cone import Cone
 from gwfast.bounds.cone_dual import outer_cone_cost
@@ -138,7 +138,7 @@ class CouplingSearch:
             self._bound(np.zeros(self.problem.shape), self.known, deadline)
         end = self.parts + parts
         while self.heap and self.heap[0][0] < self.goal:
-            if time.perf_counter() >= deadline:
+            if clock.now() >= deadline:
                 return Stop.TIME_LIMIT
             if self.parts >= end:
                 return None
@@ -147,7 +147,7 @@ class CouplingSearch:
             if not divided:
                 self.done = min(self.done, lower)
             for fixed in divided:
-                if time.perf_counter() >= deadline:  # what the other children hold is bounded by the part alone
+                if clock.now() >= deadline:  # what the other children hold is bounded by the part alone
                     heapq.heappush(self.heap, (lower, order, part))
                     return Stop.TIME_LIMIT
                 self._bound(fixed, lower, deadline)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gwfast import clock
 from gwfast._array import item, to_numpy
 from gwfast.plan import Plan
 from gwfast.problem import Problem, objective
@@ -40,7 +40,7 @@ class Descent:
     swaps : int
         Exchanges at most in the finish of permutations.
     deadline : float
-        time.perf_counter() after which nothing new is begun.
+        clock.now() after which nothing new is begun.
     """
 
     schedule: Schedule
@@ -81,7 +81,7 @@ def descend(problem: Problem, start: Plan, name: str, options: Descent, hint: Po
         )
         steps += solution.iterations
         solution = replace(solution, iterations=steps)
-        if time.perf_counter() > options.deadline:
+        if clock.now() > options.deadline:
             return replace(solution, stop=Stop.TIME_LIMIT)
         better = None if solution.plan is plan else two_exchange(problem, solution.plan, options.swaps)
         if better is None:
@@ -124,7 +124,7 @@ def best_descent(problem: Problem, options: Descent) -> Solution:
     best = descend(problem, start, "an annealed start", rough, hint)
     value = item(objective(problem, best.plan))
     for name, plan in _rivals(problem):
-        if time.perf_counter() > options.deadline:
+        if clock.now() > options.deadline:
             best = replace(best, stop=Stop.TIME_LIMIT)
             break
         if not small and item(objective(problem, plan)) >= value:
@@ -133,7 +133,7 @@ def best_descent(problem: Problem, options: Descent) -> Solution:
         reached = item(objective(problem, other.plan))
         if reached < value:
             best, value = other, reached
-    if rough is not options and time.perf_counter() <= options.deadline:
+    if rough is not options and clock.now() <= options.deadline:
         last = descend(problem, best.plan, best.start, options, hint)
         best = replace(last, iterations=best.iterations + last.iterations)
     return replace(best, stationarity=best.stationarity / factor)

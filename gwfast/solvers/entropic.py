@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gwfast import clock
 from gwfast._array import Array, is_torch, item, namespace
 from gwfast.plan import Plan
 from gwfast.problem import Problem, linearised
@@ -38,7 +38,7 @@ class Entropic:
     max_iter : int
         Outer steps at most.
     deadline : float
-        time.perf_counter() after which the run stops.
+        clock.now() after which the run stops.
     """
 
     epsilon: float
@@ -106,7 +106,7 @@ def entropic_descent(problem: Problem, options: Entropic) -> Solution:
         if change <= options.tol and scaled.error <= options.tol:
             stop = Stop.MARGINALS
             break
-        if time.perf_counter() > options.deadline:
+        if clock.now() > options.deadline:
             stop = Stop.TIME_LIMIT
             break
     rounded = Plan(problem.shape, matrix=round_to_marginals(plan, p, q))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 
 import numpy as np
 
+from gwfast import clock
 from gwfast._array import from_numpy, to_numpy
 from gwfast._array.boxes_numba import box_bound, cut, explore
 from gwfast.bounds.scaled import Scaled, scaled
@@ -148,7 +148,7 @@ class _Search:
     def climb(self, moment: np.ndarray, deadline: float, steps: int = 30) -> None:
         """Local search: linearise at the moment, solve, repeat while the value grows and there is time."""
         for _ in range(steps):
-            if time.perf_counter() >= deadline:
+            if clock.now() >= deadline:
                 break
             before = self.values[0]
             moment = self.cut(2 * self.form.curvature * moment, int(self.counts[2]) - 1)
@@ -163,7 +163,7 @@ class _Search:
         spread_y = np.sqrt(self.s.q @ self.form.Y**2)
         ends = [self.cut(np.zeros(self.size), 0)]
         for _ in range(count):
-            if time.perf_counter() >= deadline:
+            if clock.now() >= deadline:
                 break
             frame = np.linalg.qr(rng.normal(size=(max(d, e), max(d, e))))[0][:d, :e]
             before = self.values[0]
@@ -193,7 +193,7 @@ class _Search:
         """Search in slices until the gap is reached or the time is up."""
         form, s, budget = self.form, self.s, 8
         while True:
-            begin, used = time.perf_counter(), budget
+            begin, used = clock.now(), budget
             if begin >= deadline:
                 return Stop.TIME_LIMIT
             status = explore(
@@ -223,7 +223,7 @@ class _Search:
             )
             if status:
                 return (Stop.GAP_REACHED, Stop.ITERATIONS, Stop.STALLED)[status - 1]
-            now = time.perf_counter()
+            now = clock.now()
             if now - begin < 0.05:
                 budget *= 2
             while budget > 1 and (now - begin) * budget > 1.5 * used * (deadline - now):
@@ -269,7 +269,7 @@ def low_dimension_search(
     ----------
     Ryner, Kronqvist, Karlsson 2023, for cuts on polytopes instead of boxes.
     """
-    begin = time.perf_counter()
+    begin = clock.now()
     deadline = begin + time_limit
     s = scaled(problem)
     form = moment_form(problem, s)
@@ -287,4 +287,4 @@ def low_dimension_search(
     # the moments are sums like those of the costs, with a few more steps
     bound = s.lower(form.constant - 2 * search.top(), LOW_DIMENSION, 8 * s.margin)
     cuts, boxes = int(search.counts[2]), int(search.counts[3])
-    return LowDimensionResult(Plan(problem.shape, *atoms), bound, cuts, boxes, time.perf_counter() - begin, stop)
+    return LowDimensionResult(Plan(problem.shape, *atoms), bound, cuts, boxes, clock.now() - begin, stop)

@@ -16,6 +16,7 @@ def entropic(C1, C2, *args, **kwargs):
     return gwfast.entropic_gw(C1, C2, *args, epsilon=0.05 * scale, max_iter=50, **kwargs)
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:entropic_gw stopped:gwfast.ConvergenceWarning")
 SOLVERS = {"sorted": gwfast.sorted_gw, "exact": gwfast.exact_gw, "entropic": entropic}
 ROUNDING = 1e-11
 

@@ -28,6 +28,7 @@ def differences(f, x, step=1e-6):
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("weighted", [True, False])
 @pytest.mark.parametrize("door", [gwfast.sorted_gw, gwfast.exact_gw, gwfast.entropic_gw])
+@pytest.mark.filterwarnings("ignore:entropic_gw stopped:gwfast.ConvergenceWarning")
 def test_value_has_the_gradient_at_the_fixed_plan(door, symmetric, weighted):
     C1, C2, p = tensors(np.random.default_rng(0), symmetric, weighted)
     plan = door(C1, C2, p).plan.toarray()

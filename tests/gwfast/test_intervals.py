@@ -57,6 +57,7 @@ LIGHT = [[1.0, 1e-30], [1.0, 1e-30, 1e-26], [1.0, 1e-60, 1e-90, 1e-300]]
 @pytest.mark.parametrize("p", LIGHT)
 @pytest.mark.parametrize("q", [[1.0], [0.5, 0.5], [1.0, 1e-40], [1e-25, 1.0, 1e-50]])
 @pytest.mark.parametrize("solver", [gwfast.sorted_gw, gwfast.exact_gw, gwfast.entropic_gw])
+@pytest.mark.filterwarnings("ignore:entropic_gw stopped:gwfast.ConvergenceWarning")
 def test_light_points_keep_their_mass(solver, p, q):
     # everything but the first points costs: a plan that forgets the light ones costs nothing
     C1 = np.ones((len(p), len(p))) - np.eye(len(p))

@@ -68,6 +68,7 @@ def test_small_problems_are_solved():
 
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")  # POT's PPA takes the log of empty entries
 @pytest.mark.parametrize("solver", ["PGD", "PPA"])
+@pytest.mark.filterwarnings("ignore:entropic_gw stopped:gwfast.ConvergenceWarning")
 def test_entropic_agrees_with_pot(solver):
     ours, theirs = [], []
     for C1, C2, p, q in pairs(12 if solver == "PGD" else 4, 14, 11):
@@ -94,8 +95,14 @@ def test_entropic_fixed_point():
 
 def test_entropic_says_when_it_did_not_converge():
     C1, C2, p, q = next(pairs(1, 10, 12))
-    result = gwfast.entropic_gw(C1, C2, p, q, epsilon=1e-3, max_iter=1, tol=1e-12)
+    with pytest.warns(
+        gwfast.ConvergenceWarning, match="entropic_gw stopped at max_iter=1 .*raise epsilon or max_iter"
+    ) as said:
+        result = gwfast.entropic_gw(C1, C2, p, q, epsilon=1e-3, max_iter=1, tol=1e-12)
     assert result.stop is gwfast.Stop.ITERATIONS
+    assert len(said) == 1
+    assert "\n" not in str(said[0].message)
+    assert said[0].filename == __file__
 
 
 def test_time_limit_is_reported():

@@ -61,7 +61,7 @@ def solve(name, C1, C2, p, q, M, alpha):
     return gwfast.exact_gw(C1, C2, p, q, M=M, alpha=share, effort="rows" if name == "rows" else "sort")
 
 
-@pytest.mark.filterwarnings("ignore:entropic_gw stopped")
+@pytest.mark.filterwarnings("ignore:entropic_gw stopped:gwfast.ConvergenceWarning")
 @pytest.mark.parametrize("seed", range(8))
 def test_the_exact_cost_of_the_plan_lies_in_the_interval(seed):
     rng = np.random.default_rng(seed)

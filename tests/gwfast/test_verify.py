@@ -1,5 +1,6 @@
 """Certificates kept in files and proved again: nothing lost, nothing believed, nothing false."""
 
+import io
 import json
 import math
 import os
@@ -381,3 +382,30 @@ def test_headers_that_do_not_fit(name, tmp_path):
     arrays["header"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
     np.savez(path, **arrays)
     refused(path, match)
+
+
+def test_an_archive_that_would_fill_the_memory(tmp_path):
+    C = cost(np.random.default_rng(0), 4, "cloud")
+    gwfast.save_certificate(tmp_path / "good.npz", gwfast.lower_bound(C, 2 * C, effort="dual"))
+    with zipfile.ZipFile(tmp_path / "good.npz") as archive:
+        parts = {info.filename: archive.read(info) for info in archive.infolist()}
+    zeros = io.BytesIO()
+    np.lib.format.write_array(zeros, np.zeros(10**6))
+    claim = np.lib.format.magic(1, 0) + (118).to_bytes(2, "little")
+    claim += b"{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000,), }".ljust(117) + b"\n"
+    for name, replaced, message in (
+        ("bomb", {"array0.npy": zeros.getvalue()}, "array0.npy is compressed|claim more than"),
+        ("header", {"header.npy": zeros.getvalue()}, "header.npy is compressed|claim more than"),
+        ("other", {"unused.npy": zeros.getvalue()}, "is compressed|claim more than"),
+    ):
+        with zipfile.ZipFile(tmp_path / f"{name}.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+            for part, content in (parts | replaced).items():
+                archive.writestr(part, content)
+        assert (tmp_path / f"{name}.npz").stat().st_size < 100_000
+        with pytest.raises(gwfast.InputError, match=message):
+            gwfast.load_certificate(tmp_path / f"{name}.npz")
+    with zipfile.ZipFile(tmp_path / "claim.npz", "w") as archive:
+        for part, content in (parts | {"array0.npy": claim}).items():
+            archive.writestr(part, content)
+    with pytest.raises(gwfast.InputError, match=r"array0.npy claims the shape"):
+        gwfast.load_certificate(tmp_path / "claim.npz")

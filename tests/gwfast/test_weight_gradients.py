@@ -42,9 +42,9 @@ def test_weights_that_ask_for_a_gradient_are_refused(door, weights):
 def test_weights_of_a_space_that_ask_for_a_gradient_are_refused(make):
     points = torch.eye(4, dtype=torch.float64)
     weights = torch.full((4,), 0.25, dtype=torch.float64, requires_grad=True)
-    with pytest.raises(gwfast.InputError, match="C1.weights: .* gradient"):
+    with pytest.raises(gwfast.InputError, match=r"C1.weights: .* gradient"):
         gwfast.sorted_gw(make(points, weights=weights), torch.eye(4))
-    with pytest.raises(gwfast.InputError, match="C2.weights: .* gradient"):
+    with pytest.raises(gwfast.InputError, match=r"C2.weights: .* gradient"):
         gwfast.sorted_gw(torch.eye(4), make(points, weights=torch.softmax(weights, 0)))
 
 
@@ -63,7 +63,7 @@ def test_alpha_of_any_kind(alpha):
 @pytest.mark.parametrize("alpha", [np.array([0.5]), torch.tensor([0.5]), np.array(True), torch.tensor(float("nan"))])
 def test_alpha_that_is_no_number(alpha):
     C1, C2, p, q = arguments()
-    with pytest.raises(gwfast.InputError, match="^alpha: expected"):
+    with pytest.raises(gwfast.InputError, match=r"^alpha: expected"):
         gwfast.sorted_gw(C1, C2, p, q, M=torch.ones(5, 4), alpha=alpha)
 
 

@@ -1,0 +1,21 @@
+"""The validity suite checks every theorem that the ladder may use."""
+
+import numpy as np
+from test_docs import LABELS
+
+from benchmarks import validity
+from gwfast.plan_value import PLAN
+from gwfast.solvers.branch_and_bound import PERMUTATIONS
+
+
+def test_every_theorem_is_checked():
+    rng = np.random.default_rng(0)
+    found = set()
+    for _ in range(60):
+        _, problem = validity.draw(rng)
+        upper = validity.least(problem, rng)
+        bounds = validity.bounds(problem, upper)
+        assert all(float(bound.value) <= upper for bound in bounds)
+        found |= {bound.theorem for bound in bounds}
+    # an upper bound, and one over permutations alone
+    assert found == set(LABELS) - {PLAN, PERMUTATIONS}

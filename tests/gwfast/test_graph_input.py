@@ -1,0 +1,145 @@
+"""Graphs as people have them: parallel edges, stored zeros, tables, .csv files of edges or of a matrix."""
+
+import json
+
+import networkx as nx
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import gwfast
+from gwfast.__main__ import main
+from gwfast.io import load
+
+
+@pytest.mark.parametrize("kind", [nx.MultiGraph, nx.MultiDiGraph])
+def test_of_parallel_edges_the_shortest_counts(kind):
+    graph = kind()
+    for length in (5.0, 2.0, 3.0):
+        graph.add_edge("a", "b", length=length)
+        graph.add_edge("b", "a", length=length + 1)
+    graph.add_edge("b", "c", length=1.0)
+    graph.add_edge("c", "a", length=7.0)
+    cost = gwfast.Graph(graph, weight="length").cost
+    assert cost[0, 1] == 2
+    assert cost[1, 0] == (3 if graph.is_directed() else 2)
+    assert gwfast.Graph(graph).cost[0, 1] == 1
+    assert gwfast.Graph(graph, "adjacency").cost[0, 1] == 1
+    assert gwfast.Graph(graph, "adjacency", weight="length").cost[0, 1] == 2
+
+
+def test_parallel_edges_without_the_attribute_count_1():
+    graph = nx.MultiGraph([(0, 1), (0, 1)])
+    graph.add_edge(0, 1, length=4.0)
+    assert gwfast.Graph(graph, weight="length").cost[0, 1] == 1
+
+
+@pytest.mark.parametrize("make", [sp.csr_array, sp.coo_array, sp.csc_array, sp.csr_matrix, sp.coo_matrix])
+def test_stored_zeros_are_no_edges(make):
+    values, rows, cols = [1.0, 1.0, 0.0, 0.0, 1.0, 1.0], [0, 1, 0, 2, 1, 2], [1, 0, 2, 0, 2, 1]
+    matrix = make(sp.coo_array((values, (rows, cols)), shape=(3, 3)))
+    before = matrix.copy()
+    for weight in (None, True):
+        assert gwfast.Graph(matrix, weight=weight).cost[0, 2] == 2
+        np.testing.assert_array_equal(gwfast.Graph(matrix, "adjacency", weight=weight).cost, matrix.toarray())
+    assert matrix.nnz == before.nnz  # the caller's matrix is as it was
+
+
+def test_repeated_entries_of_a_sparse_matrix_are_one_entry():
+    # scipy adds them up; two that cancel are no edge
+    matrix = sp.coo_array(([1.5, 1.5, 1.0, -1.0, 1.0, 3.0], ([0, 0, 0, 0, 2, 1], [1, 1, 2, 2, 1, 0])), shape=(3, 3))
+    dense = matrix.toarray()
+    np.testing.assert_array_equal(gwfast.Graph(matrix, "adjacency", weight=True).cost, dense)
+    np.testing.assert_array_equal(gwfast.Graph(matrix, "adjacency").cost, (dense != 0).astype(float))
+
+
+def test_data_frames():
+    pandas = pytest.importorskip("pandas", reason="pandas comes with the extra llm")
+    matrix = np.array([[0.0, 2.0, 0.0], [2.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    frame = pandas.DataFrame(matrix, index=list("abc"), columns=list("abc"))
+    np.testing.assert_array_equal(gwfast.Graph(frame, weight=True).cost, gwfast.Graph(matrix, weight=True).cost)
+    shuffled = frame[["c", "a", "b"]]
+    np.testing.assert_array_equal(gwfast.Graph(shuffled, weight=True).cost, gwfast.Graph(matrix, weight=True).cost)
+    np.testing.assert_array_equal(gwfast.Dense(shuffled).cost, matrix)
+    assert gwfast.exact_gw(shuffled, matrix).value == 0
+    assert gwfast.Graph(pandas.DataFrame(matrix.astype(int))).cost[0, 2] == 2
+    for bad, message in (
+        (pandas.DataFrame({"source": ["a"], "target": ["b"]}), "graph: expected a square table.*from_pandas_edgelist"),
+        (frame.astype(object).map(str).replace("2.0", "x"), "graph: expected an array of numbers"),
+        (frame.where(frame > 0), "graph: 5 of 9 entries are NaN"),
+    ):
+        with pytest.raises(gwfast.InputError, match=message):
+            gwfast.Graph(bad)
+
+
+MATRICES = {
+    "zero diagonal": "0,1,2\n1,0,1\n2,1,0\n",
+    "not symmetric": "0,1,2\n3,0,1\n1,2,0\n",
+    "ones on the diagonal": "1,.5,.2\n.5,1,.1\n.2,.1,1\n",
+    "two points": "0,1\n1,0\n",
+    "four points": "5,1,2,3\n1,6,1,2\n2,1,7,1\n3,2,1,8\n",
+    "one point": "0\n",
+    "names on both sides": ",a,b,c\na,0,1,2\nb,1,0,1\nc,2,1,0\n",
+    "spreadsheet": "\ufeff0, 1, 2\r\n1, 0, 1\r\n2, 1, 0\r\n",
+}
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_csv_files_that_are_matrices(tmp_path, name):
+    (tmp_path / "m.csv").write_text(MATRICES[name], encoding="utf-8")
+    loaded = load(str(tmp_path / "m.csv"))
+    assert loaded.graph is None
+    assert loaded.said == f"a {loaded.space.n} x {loaded.space.n} matrix"
+    if name in ("zero diagonal", "four points", "two points"):
+        expected = [[float(cell) for cell in line.split(",")] for line in MATRICES[name].split()]
+        np.testing.assert_array_equal(loaded.space.dense(), expected)
+
+
+EDGES = {
+    "0,1,1\n1,2,1\n0,2,5\n": (3, 2.0),
+    "0,1\n1,2\n": (2, 2.0),
+    "a,b,2\nb,c,3\n": (2, 5.0),
+    "a,b,2\na,b,1\nb,a,4\nb,c,3\n": (2, 4.0),
+    "source,target,weight\n0,1,0\n1,2,2\n": (2, 2.0),
+}
+
+
+@pytest.mark.parametrize("text", EDGES)
+def test_csv_files_that_are_edges(tmp_path, text):
+    (tmp_path / "e.csv").write_text(text)
+    count, far = EDGES[text]
+    loaded = load(str(tmp_path / "e.csv"))
+    assert loaded.graph.number_of_edges() == count
+    assert loaded.said.startswith(f"{count} edges")
+    assert loaded.space.dense().max() == far
+    assert load(str(tmp_path / "e.csv"), unweighted=True).space.dense().max() == (1 if "0,2" in text else 2)
+
+
+def test_how_a_file_was_read_is_said(capsys, tmp_path):
+    (tmp_path / "a.csv").write_text("a,b,2\na,b,1\nb,c,3\n")
+    (tmp_path / "b.csv").write_text("0,1,2\n1,0,1\n2,1,0\n")
+    graph = nx.path_graph(3)
+    nx.set_edge_attributes(graph, 2.0, "far")
+    nx.write_graphml(graph, tmp_path / "c.graphml")
+    assert main([str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]) == 0
+    said = capsys.readouterr().out
+    assert "a: 2 edges, the third column as lengths; of 1 repeated edges the shortest counts" in said
+    assert "b: a 3 x 3 matrix" in said
+    assert main([str(tmp_path / "c.graphml"), str(tmp_path / "b.csv"), "--json"]) == 0
+    assert "--weight" in json.loads(capsys.readouterr().out)["read"]["c"]
+    assert main([str(tmp_path / "a.csv"), str(tmp_path / "b.csv"), "--unweighted", "--weight", "weight"]) == 2
+    assert "--unweighted: found --weight weight as well" in capsys.readouterr().err
+
+
+def test_an_npy_header_that_claims_terabytes(tmp_path, capsys):
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000), }"
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    claim = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"\0" * 64
+    (tmp_path / "huge.npy").write_bytes(claim)
+    (tmp_path / "overflow.npy").write_bytes(claim.replace(b"(1000000, 1000000)", b"(2**62, 8**40000 )"))
+    (tmp_path / "negative.npy").write_bytes(claim.replace(b"(1000000, 1000000)", b"(-100000, 1000000)"))
+    for name in ("huge.npy", "overflow.npy", "negative.npy"):
+        assert main([str(tmp_path / name), "karate"]) == 2
+        err = capsys.readouterr().err
+        assert "expected a matrix written by numpy.save" in err
+        assert err.count("\n") == 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import sys
-import tempfile
 from pathlib import Path
 
 from gwfast.errors import GWFastError, InputError
@@ -102,8 +102,7 @@ def _draw(target: Path, result: Result, first: Loaded, second: Loaded) -> None:
 
     matplotlib.use("Agg")
     # drawn beside the target and moved, so that a failure leaves no half-written picture
-    handle, temporary = tempfile.mkstemp(suffix=target.suffix, dir=target.parent)
-    os.close(handle)
+    temporary = str(target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}"))
     try:
         plot_matching(
             result,

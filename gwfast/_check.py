@@ -11,7 +11,7 @@ import numpy as np
 from gwfast._array import Array, from_numpy, is_array, is_torch, item, library_and_device, namespace, to_float64
 from gwfast.errors import InputError
 
-_LARGEST, _SMALLEST = 1e150, 1e-150  # the squares stay inside float64; `make_request` brings costs near 1
+_LARGEST, _SMALLEST = 1e152, 1e-152  # the squares stay inside float64; `make_request` brings costs near 1
 
 
 def numeric(x: Any, name: str, like: Array = None) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gwfast import clock
 from gwfast._array import item, to_numpy
@@ -137,9 +138,15 @@ def climb(problem: Problem, effort: str, aim: Aim) -> Iterator[Rung]:
         begin = clock.now()
         for rung in make():
             seconds = clock.now() - begin
-            bounds = tuple(replace(b, seconds=seconds / max(1, len(rung.bounds))) for b in rung.bounds)
+            share = seconds / max(1, len(rung.bounds))
+            bounds = tuple(replace(b, seconds=share, value=_proved(b)) for b in rung.bounds)
             aim.take(bounds)
             yield Rung(rung.name, bounds, rung.plan)
+
+
+def _proved(bound: Bound) -> Any:
+    """The value of a bound; minus infinity where extreme weights or costs left no number."""
+    return bound.value if item(bound.value) == item(bound.value) else -math.inf
 
 
 def _rungs(problem: Problem, effort: str, aim: Aim) -> Iterator[Callable[[], Iterator[Rung]]]:

@@ -7,12 +7,15 @@ import warnings
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from gwfast import _check, clock
 from gwfast._array import item
 from gwfast.anytime import Progress, prove
 from gwfast.certify import lower_bounds, marginal_error, repaired
 from gwfast.errors import ConvergenceWarning
 from gwfast.ladder import EFFORTS, MEMORY, SECONDS, Aim, one_feature_forms
+from gwfast.memory import check_room
 from gwfast.plan_value import plan_value
 from gwfast.request import Request, make_request
 from gwfast.result import Bound, Certificate, Result, Stop
@@ -22,7 +25,10 @@ from gwfast.solvers.entropic import Entropic, entropic_descent
 from gwfast.solvers.solution import Solution
 from gwfast.solvers.sorting import best_sorted
 
+_LAST_PASSES = 6e-8  # seconds an entry of both costs, for the cheap bounds and the value of the plan
 
+
+@np.errstate(all="ignore")
 def sorted_gw(C1: Any, C2: Any, p: Any = None, q: Any = None, *, M: Any = None, alpha: Any = None) -> Result:
     r"""Gromov-Wasserstein by sorting: the best of a few sorted plans, and every bound that sorting proves.
 
@@ -75,6 +81,7 @@ def sorted_gw(C1: Any, C2: Any, p: Any = None, q: Any = None, *, M: Any = None, 
     return _finish(request, solution, "sort", Aim(), "sorted_gw", begin)
 
 
+@np.errstate(all="ignore")
 def exact_gw(
     C1: Any,
     C2: Any,
@@ -152,13 +159,16 @@ def exact_gw(
     aim = _aim(effort, time_limit, memory_limit, gap)
     request = make_request(C1, C2, p, q, M, alpha)
     schedule = schedule_for(*request.problem.shape)
-    options = Descent(schedule, _check.positive(tol, "tol"), _check.count(max_iter, "max_iter"), deadline=aim.deadline)
+    check_room("exact_gw", request.problem, effort)
+    end = aim.deadline - _LAST_PASSES * sum(n * n for n in request.problem.shape)
+    options = Descent(schedule, _check.positive(tol, "tol"), _check.count(max_iter, "max_iter"), deadline=end)
     if rtol is None and effort in ("sort", "rows"):
         return _finish(request, best_descent(request.problem, options), effort, aim, "exact_gw", begin)
     solution, bounds = prove(request.problem, effort, aim, options, Progress(verbose, begin, request.unit))
     return _assemble(request, solution, bounds, "exact_gw", begin)
 
 
+@np.errstate(all="ignore")
 def entropic_gw(
     C1: Any,
     C2: Any,
@@ -238,17 +248,19 @@ def entropic_gw(
     )
     request = make_request(C1, C2, p, q, M, alpha)
     options = replace(options, epsilon=options.epsilon / request.unit)
+    check_room(
+        "entropic_gw", request.problem, max(solver_bytes(request.problem), bounds_bytes(request.problem, effort))
+    )
     solution = entropic_descent(request.problem, options)
     if solution.stop is Stop.ITERATIONS:
-        warnings.warn(
-            f"entropic_gw stopped at max_iter={options.max_iter} before its tolerance was met, so its value depends on "
-            "where it stopped; raise epsilon or max_iter",
-            ConvergenceWarning,
-            stacklevel=2,
+        told = (
+            f"entropic_gw stopped at max_iter={options.max_iter} before its tolerance was met, so its value depends on"
         )
+        warnings.warn(f"{told} where it stopped; raise epsilon or max_iter", ConvergenceWarning, stacklevel=3)
     return _finish(request, solution, effort, aim, "entropic_gw", begin)
 
 
+@np.errstate(all="ignore")
 def lower_bound(
     C1: Any,
     C2: Any,
@@ -299,12 +311,14 @@ def lower_bound(
     aim = _aim(effort, time_limit, memory_limit, 0.0)
     request = make_request(C1, C2, p, q, M, alpha)
     problem = request.problem
+    check_room("lower_bound", problem, effort)
     if effort in ("dual", "prove"):
         plan = best_descent(problem, Descent(schedule_for(*problem.shape), deadline=aim.deadline)).plan
         aim.hold(plan, plan_value(problem, plan).bound)
     return request.certificate(Certificate(lower_bounds(request.taped or problem, effort, aim)))
 
 
+@np.errstate(all="ignore")
 def certify(
     C1: Any,
     C2: Any,
@@ -356,6 +370,7 @@ def certify(
     _check.choice(effort, EFFORTS, "effort")
     request = make_request(C1, C2, p, q, M, alpha)
     problem = request.problem
+    check_room("certify", problem, effort)
     given, error = repaired(problem, request.given(plan))
     upper = request.tape(plan_value(problem, given), given).bound
     aim = _aim(effort, time_limit, memory_limit, 0.0)

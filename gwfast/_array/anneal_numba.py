@@ -110,22 +110,18 @@ def _next_cost(C1, C2, C1t, C2t, symmetric, K, linear, alpha, cost):
 
 
 @compiled(error_model="numpy")
-def anneal_dense(C1, C2, symmetric, p, q, linear, alpha, cost, temperatures, tol, most):
+def anneal_dense(C1, C2, symmetric, p, q, linear, alpha, cost, temperatures, tol, most, K, f, g, begun):
     """Mirror descent with falling temperatures; all arrays float32.
 
-    `C1` (n, n), `C2` (m, m); `linear` is (1 - alpha) M; `cost` (n, m) the first gradient, overwritten.
-    Returns the last plan (n, m) and its potentials (n,), (m,).
+    `C1` (n, n), `C2` (m, m); `linear` is (1 - alpha) M; `cost` (n, m) the first gradient, overwritten.  The plan `K`
+    (n, m) and its potentials `f` (n,), `g` (m,) are written; a run that was `begun` goes on from them.
     """
-    n, m = cost.shape
-    K = np.empty((n, m), np.float32)
-    f, g = np.zeros(n, np.float32), np.zeros(m, np.float32)
-    power = np.empty(m, np.float32)
+    power = np.empty(cost.shape[1], np.float32)
     C1t, C2t = np.ascontiguousarray(C1.T), np.ascontiguousarray(C2.T)
     for step in range(len(temperatures)):
-        _scale(cost, p, q, g, temperatures[step], tol, most, K, f, power)
-        if step + 1 < len(temperatures):
+        if begun or step:
             _next_cost(C1, C2, C1t, C2t, symmetric, K, linear, alpha, cost)
-    return K, f, g
+        _scale(cost, p, q, g, temperatures[step], tol, most, K, f, power)
 
 
 @compiled(error_model="numpy")

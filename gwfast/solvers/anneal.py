@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from gwfast import clock
 from gwfast._array import Array, is_torch, item, namespace
 from gwfast.problem import Problem, linearised
 from gwfast.solvers.products import Products
 from gwfast.solvers.sinkhorn import project
+
+_LOOK = 0.05  # seconds of steps between two looks at the clock
 
 
 @dataclass(frozen=True)
@@ -56,27 +61,74 @@ def loss_scale(problem: Problem) -> float:
     return scale if scale > 0 else 1.0  # every plan is worth the same
 
 
-def anneal(products: Products, schedule: Schedule) -> Annealed:
+def anneal(products: Products, schedule: Schedule, deadline: float = math.inf) -> Annealed:
     """Mirror descent with a falling temperature from the product coupling.
 
-    O(steps * (product + scalings * n m)).
+    O(steps * (product + scalings * n m)).  Where not all steps fit before `deadline`, fewer of them reach the last
+    temperature; the first is always taken.
     """
+    scale = loss_scale(products.problem)
+    left = [t * scale for t in schedule.temperatures()]
+    host = products.single and not products.factored and not is_torch(products.problem.p)
+    run = _host_run(products, schedule.scalings) if host else _array_run(products, schedule.scalings)
+    begin, done, count = clock.now(), 0, 1 if deadline < math.inf else len(left)
+    while True:
+        found = run(left[:count])
+        done += count
+        pace = max((clock.now() - begin) / done, 1e-9)
+        left = _fitting(left[count:], int((deadline - clock.now()) / pace) if deadline < math.inf else done)
+        if not left:
+            return found
+        count = min(len(left), max(1, int(_LOOK / pace)))
+
+
+def _fitting(temperatures: list[float], most: int) -> list[float]:
+    """At most so many of the temperatures, evenly spread, the last one among them."""
+    size = len(temperatures)
+    if most >= size:
+        return temperatures
+    return [temperatures[size - 1 - round(k * size / most)] for k in range(most)][::-1]
+
+
+Run = Callable[[list[float]], Annealed]
+
+
+def _array_run(products: Products, scalings: int) -> Run:
+    """Steps at some temperatures, each call from where the last one ended."""
     problem = products.problem
-    scale = loss_scale(problem)
-    temperatures = [t * scale for t in schedule.temperatures()]
-    if products.single and not products.factored and not is_torch(problem.p):
-        return _anneal_host(products, temperatures, schedule.scalings)
     xp = namespace(problem.p)
     dtype = xp.float32 if products.single else xp.float64
     p, q = xp.astype(problem.p, dtype), xp.astype(problem.q, dtype)
-    cost = xp.astype(first_gradient(problem), dtype)
-    g = xp.zeros_like(q)
-    for k, epsilon in enumerate(temperatures):
-        scaled = project(cost, p, q, g, epsilon, 1e-4, schedule.scalings)
-        g = scaled.g
-        if k + 1 < len(temperatures):
-            cost = xp.astype(products.gradient(scaled.plan), dtype)
-    return Annealed(scaled.plan, scaled.f, scaled.g, temperatures[-1])
+    last: list[Annealed] = []
+
+    def run(temperatures: list[float]) -> Annealed:
+        for epsilon in temperatures:
+            cost = products.gradient(last[0].plan) if last else first_gradient(problem)
+            g = last[0].g if last else xp.zeros_like(q)
+            scaled = project(xp.astype(cost, dtype), p, q, g, epsilon, 1e-4, scalings)
+            last[:] = [Annealed(scaled.plan, scaled.f, scaled.g, epsilon)]
+        return last[0]
+
+    return run
+
+
+def _host_run(products: Products, scalings: int) -> Run:
+    """The same by the compiled kernel."""
+    with clock.paused():
+        from gwfast._array.anneal_numba import anneal_dense
+
+    arguments = single_arguments(products)
+    n, m = products.problem.shape
+    K, f, g = np.empty((n, m), np.float32), np.zeros(n, np.float32), np.zeros(m, np.float32)
+    begun = [False]
+
+    def run(temperatures: list[float]) -> Annealed:
+        falling = np.array(temperatures, dtype=np.float32)
+        anneal_dense(*arguments, falling, np.float32(1e-4), scalings, K, f, g, begun[0])
+        begun[0] = True
+        return Annealed(K, f, g, temperatures[-1])
+
+    return run
 
 
 def first_gradient(problem: Problem) -> Array:
@@ -103,11 +155,3 @@ def single_arguments(products: Products) -> tuple[Any, Any, bool, Any, Any, Any,
         np.float32(problem.alpha),
         cost,
     )
-
-
-def _anneal_host(products: Products, temperatures: list[float], scalings: int) -> Annealed:
-    from gwfast._array.anneal_numba import anneal_dense
-
-    falling = np.array(temperatures, dtype=np.float32)
-    plan, f, g = anneal_dense(*single_arguments(products), falling, np.float32(1e-4), scalings)
-    return Annealed(plan, f, g, temperatures[-1])

@@ -16,7 +16,7 @@ from gwfast.result import Stop
 from gwfast.solvers.products import Products
 from gwfast.solvers.sinkhorn import project
 from gwfast.solvers.solution import Solution
-from gwfast.transport import LinearSolution, solve_linear
+from gwfast.transport import PROGRAM, LinearSolution, solve_linear
 
 _SMOOTH = 20_000  # entries from which a few Sinkhorn scalings before each linear program pay
 
@@ -51,7 +51,7 @@ def _state(products: Products, plan: Plan) -> _State:
     return _State(plan, image, back)
 
 
-def _vertex(problem: Problem, cost: Array, hint: Potentials | None) -> LinearSolution:
+def _vertex(problem: Problem, cost: Array, hint: Potentials | None, deadline: float) -> LinearSolution:
     p, q = to_numpy(problem.p), to_numpy(problem.q)
     near = None
     if hint is not None and cost.shape[0] * cost.shape[1] >= _SMOOTH:
@@ -67,7 +67,7 @@ def _vertex(problem: Problem, cost: Array, hint: Potentials | None) -> LinearSol
             20,
         )
         near = (to_numpy(scaled.f), to_numpy(scaled.g))
-    return solve_linear(to_numpy(cost).astype(np.float64, copy=False), p, q, near)
+    return solve_linear(to_numpy(cost).astype(np.float64, copy=False), p, q, near, deadline)
 
 
 def _blend(old: Plan, new: Plan, step: float) -> Plan:
@@ -110,16 +110,24 @@ def conditional_gradient(
         plan follows by linearity.
     """
     problem = products.problem
+    begin = clock.now()
+    if begin + PROGRAM * start.shape[0] * start.shape[1] > deadline:
+        return Solution(start, Stop.TIME_LIMIT, name)
     state = _state(products, start)
+    longest = clock.now() - begin
     size = problem.alpha * problem.size
     stop, gap, iteration = Stop.ITERATIONS, float("nan"), 0
     while iteration < max_iter:
-        if clock.now() >= deadline:
+        now = clock.now()
+        if now + longest >= deadline:
             stop = Stop.TIME_LIMIT
             break
         iteration += 1
         cost = linearised(problem, state.image, state.back)
-        found = _vertex(problem, cost, hint)
+        found = _vertex(problem, cost, hint, deadline)
+        if clock.now() >= deadline:  # the vertex may not be the best one, and proves no stationarity
+            stop, gap = Stop.TIME_LIMIT, float("nan")
+            break
         vertex = found.plan(problem.p)
         gap = item(_inner(cost, state.plan)) - item(_inner(cost, vertex))
         structure = size - 2 * problem.alpha * item(_inner(state.image, state.plan))
@@ -148,7 +156,8 @@ def conditional_gradient(
             state = _State(_blend(state.plan, vertex, step), image, back)
         if stop is Stop.STALLED:
             break
-    return Solution(_sparse(problem, state.plan), stop, name, iteration, max(gap, 0.0))
+        longest = max(longest, clock.now() - now)
+    return Solution(_sparse(problem, state.plan), stop, name, iteration, gap if gap != gap else max(gap, 0.0))
 
 
 def _sparse(problem: Problem, plan: Plan) -> Plan:
@@ -160,11 +169,11 @@ def _sparse(problem: Problem, plan: Plan) -> Plan:
     return Plan(plan.shape, rows, cols, mass) if mass.shape[0] <= few else plan
 
 
-def first_vertex(products: Products, plan: Array, hint: Potentials) -> Plan:
-    """Vertex of least linear cost at a dense coupling (n, m); one linear program."""
+def first_vertex(products: Products, plan: Array, hint: Potentials, deadline: float = math.inf) -> Plan:
+    """Vertex of least linear cost at a dense coupling (n, m); one linear program, cut short at `deadline`."""
     problem = products.problem
     xp = namespace(problem.p)
     cost = xp.astype(products.gradient(plan), xp.float64)
     p, q = to_numpy(problem.p), to_numpy(problem.q)
     g = to_numpy(hint.g)
-    return solve_linear(to_numpy(cost), p, q, (g, g)).plan(problem.p)
+    return solve_linear(to_numpy(cost), p, q, (g, g), deadline).plan(problem.p)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -18,10 +19,11 @@ from gwfast.solvers.local_search import two_exchange
 from gwfast.solvers.products import Products
 from gwfast.solvers.solution import Solution
 from gwfast.solvers.sorting import best_sorted
-from gwfast.transport import solve_linear
+from gwfast.transport import PROGRAM, solve_linear
 
 _SMALL = 2_500  # entries up to which many starts cost little
 _RANDOM = 6
+_ANNEAL, _VERTEX = 0.4, 0.7  # shares of a limited time after which the annealed run, and its vertex, end
 _SINGLE = 90_000  # entries from which plans are looked for in float32 first
 
 
@@ -67,8 +69,10 @@ def descend(problem: Problem, start: Plan, name: str, options: Descent, hint: Po
             deadline=options.deadline,
         )
         plan, steps = rough.plan, rough.iterations
+        if clock.now() > options.deadline:
+            return replace(rough, stop=Stop.TIME_LIMIT)
     exact = Products(problem, single=False)
-    plan = two_exchange(problem, plan, options.swaps) or plan
+    plan = two_exchange(problem, plan, options.swaps, options.deadline) or plan
     while True:
         solution = conditional_gradient(
             exact,
@@ -83,18 +87,23 @@ def descend(problem: Problem, start: Plan, name: str, options: Descent, hint: Po
         solution = replace(solution, iterations=steps)
         if clock.now() > options.deadline:
             return replace(solution, stop=Stop.TIME_LIMIT)
-        better = None if solution.plan is plan else two_exchange(problem, solution.plan, options.swaps)
+        better = (
+            None if solution.plan is plan else two_exchange(problem, solution.plan, options.swaps, options.deadline)
+        )
         if better is None:
             return solution
         plan = better
 
 
-def annealed_start(problem: Problem, schedule: Schedule) -> tuple[Plan, Potentials]:
+def annealed_start(problem: Problem, schedule: Schedule, deadline: float = math.inf) -> tuple[Plan, Potentials]:
     """Vertex that the annealed run points to, and where the next linear programs should look."""
     products = Products(problem, single=True)
-    run = anneal(products, schedule)
+    left = deadline - clock.now()
+    run = anneal(products, schedule, deadline - (1 - _ANNEAL) * left)
     hint = Potentials(run.g, run.epsilon)
-    return first_vertex(products, run.plan, hint), hint
+    if clock.now() + PROGRAM * problem.shape[0] * problem.shape[1] > deadline:
+        return best_sorted(problem).plan, hint  # a linear program cannot be stopped: none is begun that would end late
+    return first_vertex(products, run.plan, hint, deadline - (1 - _VERTEX) * left), hint
 
 
 def _rivals(problem: Problem) -> Iterator[tuple[str, Plan]]:
@@ -118,7 +127,7 @@ def best_descent(problem: Problem, options: Descent) -> Solution:
     The sorted plan is only followed where it begins below what the annealed start reached; small problems try all.
     """
     problem, factor = problem.normalised()
-    start, hint = annealed_start(problem, options.schedule)
+    start, hint = annealed_start(problem, options.schedule, options.deadline)
     small = problem.shape[0] * problem.shape[1] <= _SMALL
     rough = replace(options, tol=max(options.tol, 1e-6)) if small else options
     best = descend(problem, start, "an annealed start", rough, hint)
@@ -126,6 +135,10 @@ def best_descent(problem: Problem, options: Descent) -> Solution:
     for name, plan in _rivals(problem):
         if clock.now() > options.deadline:
             best = replace(best, stop=Stop.TIME_LIMIT)
+            if (
+                item(objective(problem, plan)) < value
+            ):  # the sorted plan: where time was short, it may be the better one
+                best = replace(best, plan=plan, start=name, stationarity=math.nan)
             break
         if not small and item(objective(problem, plan)) >= value:
             continue

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from gwfast import clock
 from gwfast._array import from_numpy, to_numpy
 from gwfast.plan import Plan
 from gwfast.problem import Problem
 from gwfast.solvers.products import Products
-from gwfast.transport import is_uniform
+from gwfast.transport import PROGRAM, is_uniform
+
+_SWAP = 3e-9  # seconds an entry of the cost for a sweep and a swap, on a slow machine
 
 
-def two_exchange(problem: Problem, plan: Plan, most: int) -> Plan | None:
+def two_exchange(problem: Problem, plan: Plan, most: int, deadline: float = math.inf) -> Plan | None:
     """Improve a permutation by swapping pairs of targets, each swap the best one for its point.
 
     Parameters
@@ -21,6 +26,8 @@ def two_exchange(problem: Problem, plan: Plan, most: int) -> Plan | None:
     plan : Plan
     most : int
         Swaps at most.
+    deadline : float
+        clock.now() before which the swaps are expected to end; fewer are done, or none.
 
     Returns
     -------
@@ -29,7 +36,14 @@ def two_exchange(problem: Problem, plan: Plan, most: int) -> Plan | None:
     """
     if plan.is_dense or not is_uniform(problem.p, problem.q) or plan.mass.shape[0] != problem.x.n:
         return None
-    from gwfast._array.swaps_numba import exchange
+    n = problem.shape[0]
+    if deadline < math.inf:
+        left = deadline - clock.now() - PROGRAM * n * n  # the products take about as long as a linear program
+        most = min(most, int(left / (_SWAP * n * n)))
+        if most <= 0:
+            return None
+    with clock.paused():
+        from gwfast._array.swaps_numba import exchange
 
     host = problem.hosted()
     here = Plan(plan.shape, to_numpy(plan.rows), to_numpy(plan.cols), to_numpy(plan.mass))

@@ -101,7 +101,7 @@ def test_factors_whose_costs_are_out_of_range(size):
         lambda: gwfast.Gram(X),
         lambda: gwfast.Gram(sp.csr_array(X)),
     ):
-        with pytest.raises(gwfast.InputError, match=r"outside \[1e-75, 1e\+75\]"):
+        with pytest.raises(gwfast.InputError, match=r"outside \[1e-76, 1e\+76\]"):
             make()
 
 

@@ -1,0 +1,59 @@
+"""What memory a call takes, said or refused before it starts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from gwfast.errors import InputError
+from gwfast.problem import Problem
+
+_SAID = 2 * 2**30  # bytes from which a line says what a call takes
+
+
+def solver_bytes(problem: Problem) -> int:
+    """Bytes that the search for a plan takes beyond the spaces: single and double copies, plans, gradients."""
+    n, m = problem.shape
+    factored = problem.x.factored and problem.y.factored
+    costs = 0 if factored else 16 * (n * n + m * m)
+    return costs + 60 * n * m
+
+
+def bounds_bytes(problem: Problem, effort: str) -> int:
+    """Bytes that the bounds of an effort take: every entry sorted with its weight, rows against rows."""
+    if effort == "sort":
+        return 0
+    n, m = problem.shape
+    return 72 * (n * n + m * m) + 48 * n * m
+
+
+def available() -> int | None:
+    """Bytes that this process may still take, as the system tells; None where it does not."""
+    found = []
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        found.append(1024 * int(lines["MemAvailable"].split()[0]))
+    except (OSError, KeyError, ValueError):
+        pass
+    try:  # the limit of a container
+        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        found.append(limit - used)
+    except (OSError, ValueError):
+        pass
+    return min(found, default=None)
+
+
+def check_room(call: str, problem: Problem, effort: str) -> None:
+    """Refuse a call that would not fit into memory; say what takes much of it."""
+    n, m = problem.shape
+    needed = bounds_bytes(problem, effort)
+    if call.endswith("_gw"):
+        needed = max(needed, solver_bytes(problem))
+    what = f"{call} on {n} x {m} points takes about {needed / 1e9:.1f} GB of memory"
+    room = available()
+    if room is not None and needed > room:
+        raise InputError(
+            f"C1, C2: {what}, {room / 1e9:.1f} GB are available; pass fewer points, or use sorted_gw, which takes O(n)"
+        )
+    if needed >= _SAID:
+        print(f"gwfast: {what}", file=sys.stderr, flush=True)

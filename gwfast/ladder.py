@@ -30,6 +30,9 @@ from gwfast.transport import is_uniform
 EFFORTS = ("sort", "rows", "spectral", "dual", "prove")
 SECONDS = {"sort": math.inf, "rows": math.inf, "spectral": math.inf, "dual": 10.0, "prove": 60.0}
 MEMORY = 4 * 2**30
+LAST_PASSES = 6e-8  # seconds an entry of both costs, for the cheap bounds and the value of a plan, on a slow machine
+# seconds of the rungs that cannot be stopped: an entry sorted, a step of row products, of an eigendecomposition
+_ENTRY, _ROW_STEP, _WEIGHTED_STEP, _EIGEN_STEP = 2e-7, 3e-10, 1.5e-9, 3e-10
 
 _SPLIT, _TREE = 40_000, 40  # sizes nm and n up to which a rung is worth its time
 _CONE, _LARGE_CONE, _PATIENT = 1_000, 2_500, 40.0  # sizes nm of the cone, the larger one with this many seconds left
@@ -132,9 +135,12 @@ def climb(problem: Problem, effort: str, aim: Aim) -> Iterator[Rung]:
     The first is always climbed.  Each bound says in `seconds` what it cost.  `aim.lower` and `aim.margin` are kept up
     to date.
     """
-    for number, make in enumerate(_rungs(problem, effort, aim)):
+    for number, (make, least) in enumerate(_rungs(problem, effort, aim)):
         if number and (aim.reached or aim.left <= 0):
             return
+        if number and least > aim.left:
+            aim.cut = True
+            continue
         begin = clock.now()
         for rung in make():
             seconds = clock.now() - begin
@@ -149,31 +155,33 @@ def _proved(bound: Bound) -> Any:
     return bound.value if item(bound.value) == item(bound.value) else -math.inf
 
 
-def _rungs(problem: Problem, effort: str, aim: Aim) -> Iterator[Callable[[], Iterator[Rung]]]:
+def _rungs(problem: Problem, effort: str, aim: Aim) -> Iterator[tuple[Callable[[], Iterator[Rung]], float]]:
+    """What climbs each rung, and the seconds that it takes where it cannot be stopped."""
     level = EFFORTS.index(effort)
-    yield lambda: _sorting(problem)
+    yield lambda: _sorting(problem), 0.0
     if level == 0:
         return
     problem = problem.detached()
     n, m = problem.shape
-    yield lambda: iter([Rung("entries", (second_lower_bound(problem),))])
-    yield lambda: _rows(problem)
+    yield lambda: iter([Rung("entries", (second_lower_bound(problem),))]), _ENTRY * (n * n + m * m)
+    step = _ROW_STEP if is_uniform(problem.p, problem.q) else _WEIGHTED_STEP
+    yield lambda: _rows(problem), step * n * m * (n + m)
     if level >= 2:
-        yield lambda: iter([Rung("spectral", eigenvalue_bounds(problem))])
+        yield lambda: iter([Rung("spectral", eigenvalue_bounds(problem))]), _EIGEN_STEP * (n**3 + m**3)
     if level >= 3:
-        yield lambda: _quadratic(problem, _QUADRATIC_SHARE * aim.left)
+        yield lambda: _quadratic(problem, _QUADRATIC_SHARE * aim.left), _EIGEN_STEP * (n**3 + m**3)
         if n * m <= _SPLIT:
             upper = aim.upper if math.isfinite(aim.upper) else None
             share = _SPLIT_SHARE if worth_beginning(n * m, (1 - _SPLIT_SHARE) * aim.left) else 1.0
-            yield lambda: iter([Rung("split", split_bounds(problem, upper, time_limit=share * aim.left))])
+            yield lambda: iter([Rung("split", split_bounds(problem, upper, time_limit=share * aim.left))]), 0.0
         later = _later(problem, aim) if level >= 4 else ()
         # what comes after the reformulation gets the rest of the time; small problems stop it early by themselves
         large = n * m > _CONE and _cone in later
         share = _SHARE_BEFORE_LARGE_CONE if large else 0.5 if later else 1.0
-        yield lambda: _reformulation(problem, aim, share)
+        yield lambda: _reformulation(problem, aim, share), 0.0
         for number, rung in enumerate(later, start=1):
             part = 1.0 if number == len(later) else 0.5
-            yield lambda rung=rung, part=part: rung(problem, aim, part)
+            yield lambda rung=rung, part=part: rung(problem, aim, part), 0.0
 
 
 def _later(problem: Problem, aim: Aim) -> tuple[Callable[[Problem, Aim, float], Iterator[Rung]], ...]:

@@ -14,7 +14,7 @@ from gwfast._array import item
 from gwfast.anytime import Progress, prove
 from gwfast.certify import lower_bounds, marginal_error, repaired
 from gwfast.errors import ConvergenceWarning
-from gwfast.ladder import EFFORTS, MEMORY, SECONDS, Aim, one_feature_forms
+from gwfast.ladder import EFFORTS, LAST_PASSES, MEMORY, SECONDS, Aim, one_feature_forms
 from gwfast.memory import check_room
 from gwfast.plan_value import plan_value
 from gwfast.request import Request, make_request
@@ -24,8 +24,6 @@ from gwfast.solvers.descent import Descent, best_descent
 from gwfast.solvers.entropic import Entropic, entropic_descent
 from gwfast.solvers.solution import Solution
 from gwfast.solvers.sorting import best_sorted
-
-_LAST_PASSES = 6e-8  # seconds an entry of both costs, for the cheap bounds and the value of the plan
 
 
 @np.errstate(all="ignore")
@@ -160,7 +158,7 @@ def exact_gw(
     request = make_request(C1, C2, p, q, M, alpha)
     schedule = schedule_for(*request.problem.shape)
     check_room("exact_gw", request.problem, effort)
-    end = aim.deadline - _LAST_PASSES * sum(n * n for n in request.problem.shape)
+    end = aim.deadline - LAST_PASSES * sum(n * n for n in request.problem.shape)
     options = Descent(schedule, _check.positive(tol, "tol"), _check.count(max_iter, "max_iter"), deadline=end)
     if rtol is None and effort in ("sort", "rows"):
         return _finish(request, best_descent(request.problem, options), effort, aim, "exact_gw", begin)
@@ -248,15 +246,11 @@ def entropic_gw(
     )
     request = make_request(C1, C2, p, q, M, alpha)
     options = replace(options, epsilon=options.epsilon / request.unit)
-    check_room(
-        "entropic_gw", request.problem, max(solver_bytes(request.problem), bounds_bytes(request.problem, effort))
-    )
+    check_room("entropic_gw", request.problem, effort)
     solution = entropic_descent(request.problem, options)
     if solution.stop is Stop.ITERATIONS:
-        told = (
-            f"entropic_gw stopped at max_iter={options.max_iter} before its tolerance was met, so its value depends on"
-        )
-        warnings.warn(f"{told} where it stopped; raise epsilon or max_iter", ConvergenceWarning, stacklevel=3)
+        told = f"entropic_gw stopped at max_iter={options.max_iter} before its tolerance was met, so its value depends"
+        warnings.warn(f"{told} on where it stopped; raise epsilon or max_iter", ConvergenceWarning, stacklevel=3)
     return _finish(request, solution, effort, aim, "entropic_gw", begin)
 
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, TrainerCallback, TrainerState, set_seed
+from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.integrations.integration_utils import TensorBoardCallback
-from transformers.trainer import TRAINER_STATE_NAME
 
 from gwfast_llm import interruption
 from gwfast_llm.arguments import chunk_of, computes_in_bfloat16, training_arguments, with_adapters
@@ -254,9 +253,7 @@ def _fuse(config: FuseConfig, progress: Progress | None, checkpoints: Path, resu
 def _train(trainer: FusionTrainer, config: FuseConfig, checkpoints: Path, last: Path | None, keeps: bool) -> None:
     """Run the steps, from the last checkpoint where there is one; trouble becomes one line."""
     if last is not None and step_of(last) >= config.train.steps:
-        # all steps are done already; the trainer would do one more before it looks at their number
-        trainer._load_from_checkpoint(str(last))
-        trainer.state = TrainerState.load_from_json(str(last / TRAINER_STATE_NAME))
+        trainer.take_over(last)
         return
     size = spell_bytes(3 * bytes_of(trainer.model)[1])  # weights and two moments
     full = f"the disk of {checkpoints.parent} is full; a checkpoint takes about {size}: make room"

@@ -13,7 +13,8 @@ from accelerate.data_loader import SeedableRandomSampler
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.utils.data import Dataset, Sampler
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 
 from gwfast_llm import interruption
 from gwfast_llm.checkpoints import Border, SaveClock
@@ -260,10 +261,22 @@ class FusionTrainer(Trainer):
     def _load_optimizer_and_scheduler(self, checkpoint):
         """Load what the optimiser was, and what had been summed since the last logged step."""
         super()._load_optimizer_and_scheduler(checkpoint)
-        path = Path(checkpoint or "") / f"sums_{self.args.process_index}.pt"
-        if checkpoint and path.is_file():  # written by as many processes, or there is none for this one
+        if checkpoint:
+            self._load_sums(Path(checkpoint))
+
+    def _load_sums(self, checkpoint: Path) -> None:
+        path = checkpoint / f"sums_{self.args.process_index}.pt"
+        if path.is_file():  # written by as many processes, or there is none for this one
             sums = torch.load(path, map_location=self.args.device, weights_only=True)
             self._seen, self._seen_steps, self._evaluate_first = sums["seen"], sums["steps"], sums["evaluate"]
+
+    def take_over(self, checkpoint: Path) -> None:
+        """Become what a run was after its last step; the trainer would do one more before it looks at their number."""
+        self._load_from_checkpoint(str(checkpoint))
+        self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        self._load_sums(checkpoint)
+        if self._evaluate_first:
+            self.evaluate()
 
     def _counts(self, batch: Batch) -> Tensor:
         counts = batch_counts(batch, self._names)

@@ -36,16 +36,11 @@ def cache_folder() -> Path:
 
 
 def _make(folder: Path) -> None:
-    if folder.is_symlink() and not folder.exists():
-        raise FusionError(f"the folder for built models, {folder}, is a link to nothing; {FIX}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise FusionError(f"the folder for built models, {folder}, is a file; {FIX}") from None
     except OSError as problem:
-        raise FusionError(
-            f"the folder for built models, {folder}, cannot be made ({problem.strerror}); {FIX}"
-        ) from None
+        why = "a file or a link to nothing is in its way" if isinstance(problem, FileExistsError) else problem.strerror
+        raise FusionError(f"the folder for built models, {folder}, cannot be made ({why}); {FIX}") from None
 
 
 def built_once(target: Path, build: Callable[[Path], None]) -> Path:

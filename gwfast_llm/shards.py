@@ -81,8 +81,6 @@ def write_shards(
         "examples": len(keys),
         "examples_a_shard": SHARD,
     }
-    if folder.is_symlink() and not folder.exists():
-        raise FusionError(f"{folder} is a link to nothing; give another folder")
     sound = _sound(folder, head)
     if len(sound) == shards_wanted(head) and sound:
         progress(len(keys), len(keys))
@@ -142,7 +140,7 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except FileExistsError:
-        raise FusionError(f"{folder} is a file; give a folder") from None
+        raise FusionError(f"{folder} is not to be made: a file or a link to nothing is in its way") from None
     except (OSError, SafetensorError) as problem:
         if is_out_of_disk(problem) or not isinstance(problem, OSError):
             why = "is full" if is_out_of_disk(problem) else f"cannot be written to ({problem})"

@@ -39,6 +39,14 @@ def _run(options: Any, config: FuseConfig | None) -> int:
         return _fuse(config, options) if config is not None else _embedded(options)
 
 
+def _runs(options: Any) -> Path:
+    """Folder of all runs."""
+    try:
+        return Path(options.runs).expanduser()
+    except RuntimeError:
+        raise FusionError(f"--runs {options.runs}: there is no such home folder; write the path in full") from None
+
+
 @contextmanager
 def _unfinished(work: Path) -> Iterator[None]:
     """Whatever ends the block early, say what is on the disk, and leave no folder that holds nothing."""
@@ -67,7 +75,7 @@ def _embedded(options: Any) -> int:
     if options.seeds < 0:
         raise FusionError(f"--seeds is {options.seeds}; expected 1 or more")
     given = {"size": options.size, "seeds": options.seeds or SIZES[options.size].seeds}
-    with rundir.claimed(Path(options.runs), options.name, "tiny", options.resume, options.overwrite) as target:
+    with rundir.claimed(_runs(options), options.name, "tiny", options.resume, options.overwrite) as target:
         work = rundir.open_unfinished(target, given, options.resume, options.overwrite)
         with _unfinished(work):
             require_room(work, ROOM, 0, "models, caches and checkpoints")
@@ -117,7 +125,7 @@ def _fuse(config: FuseConfig, options: Any) -> int:
     with ExitStack() as stack:
         if state.is_main_process:
             try:
-                claim = rundir.claimed(Path(options.runs), options.name, "fuse", options.resume, options.overwrite)
+                claim = rundir.claimed(_runs(options), options.name, "fuse", options.resume, options.overwrite)
                 target = stack.enter_context(claim)
                 work = rundir.open_unfinished(target, config.as_dict(), options.resume, options.overwrite)
                 stack.enter_context(_unfinished(work))
@@ -188,9 +196,7 @@ def _report(target: Path, complaints: list[str], stopped: str) -> int:
     """Make pictures and page of a run, each of which may fail alone."""
     from gwfast_llm import report
 
-    later = InterruptedFusion(
-        f"the model is whole, in {target}; python -m gwfast_llm.report {target} makes pictures and page"
-    )
+    later = InterruptedFusion(f"the model is whole, in {target}; {report.again(target)} makes pictures and page")
     if stopped:
         raise later
     try:

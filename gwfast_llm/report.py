@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import math
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -105,11 +106,16 @@ def draw(folder: Path) -> list[str]:
     return complaints
 
 
+def again(folder: Path) -> str:
+    """The command that makes pictures and page."""
+    return f"python -m gwfast_llm.report {shlex.quote(str(folder))}"
+
+
 def _complaint(folder: Path, what: str, problem: Exception) -> str:
     first = (str(problem).strip().splitlines() or [""])[0][:200]
     return (
         f"{what} could not be made ({type(problem).__name__}: {first}); the model is not touched by that: "
-        f"python -m gwfast_llm.report {folder} makes pictures and page again"
+        f"{again(folder)} makes pictures and page again"
     )
 
 

@@ -63,7 +63,9 @@ def claimed(runs: Path, name: str, prefix: str, resume: bool, overwrite: bool) -
     with ExitStack() as stack:
         for target in [runs / name] if name else _numbered(runs, prefix, resume):
             try:
-                stack.enter_context(held(_beside(target, "lock"), f"run folder {target}", "give another --name"))
+                stack.enter_context(
+                    held(_beside(target, "lock"), f"run folder {target}", "give another --name or --runs")
+                )
             except Held:
                 if name:
                     raise
@@ -169,10 +171,13 @@ def _recover(target: Path) -> None:
     if not old.exists() and not old.is_symlink():
         return
     _check_ours(old)
-    if target.exists():
-        _remove(old)
-    else:
-        old.rename(target)
+    try:
+        if target.exists():
+            _remove(old)
+        else:
+            old.rename(target)
+    except OSError as problem:
+        raise FusionError(f"{old}, left by a killed run, cannot be moved ({problem.strerror}); move it away") from None
 
 
 def _remove(folder: Path) -> None:
@@ -198,7 +203,9 @@ def kept_in(work: Path) -> str:
     results = len(list(work.glob("results/*.json")))
     begun = {mark.parents[1] for mark in work.glob(f"checkpoints/*/*/{WHOLE}")}
     found = [f"the results of {results} fusions"] if results else []
-    return " and ".join(found + ([f"checkpoints of {len(begun)} more"] if begun else []))
+    found += [f"checkpoints of {len(begun)} more"] if begun else []
+    models = [path for path in work.glob("models/*") if not path.name.startswith(".")]
+    return " and ".join(found or [f"{len(models)} trained models"] * bool(models))
 
 
 def open_unfinished(target: Path, config: dict[str, Any], resume: bool, overwrite: bool) -> Path:
@@ -288,9 +295,14 @@ def finish(work: Path, target: Path, overwrite: bool) -> None:
     except FusionError as problem:
         raise FusionError(f"the run is whole, in {work}, but cannot be put in its place: {problem}") from None
     old = _beside(target, "old")
-    if target.exists():
-        target.rename(old)
-    work.rename(target)
+    try:
+        if target.exists():
+            target.rename(old)
+        work.rename(target)
+    except OSError as problem:
+        raise FusionError(
+            f"the run is whole, in {work}, but cannot be put in its place ({problem.strerror}); move it there"
+        ) from None
     if old.exists():
         _remove(old)
 

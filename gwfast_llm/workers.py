@@ -115,9 +115,9 @@ class Workers:
         Raises
         ------
         FusionError
-            When a job raised one.
+            When a job raised one, or a worker was killed.
         RuntimeError
-            When a job failed otherwise, with its traceback, or a worker was killed.
+            When a job failed otherwise, with its traceback.
         """
         for job in jobs:
             self._jobs.put((job.name, job.function, job.arguments))
@@ -129,8 +129,9 @@ class Workers:
             except queue.Empty:
                 dead = [p.exitcode for p in self._processes if not p.is_alive()]
                 if dead:
-                    raise RuntimeError(
-                        f"a worker process ended with code {dead[0]}; out of memory is the usual reason"
+                    raise FusionError(
+                        f"a worker process ended with code {dead[0]}, most often because memory ran out; end what else "
+                        "uses it"
                     ) from None
                 continue
             if kind == "progress":

@@ -255,7 +255,8 @@ class FusionTrainer(Trainer):
     def _save_rng_state(self, output_dir):
         """Write the generators' states, and what has been summed since the last logged step."""
         super()._save_rng_state(output_dir)
-        sums = {"seen": self._seen, "steps": self._seen_steps, "evaluate": self._evaluating}
+        seen = None if self._seen is None else self._seen.cpu()
+        sums = {"seen": seen, "steps": self._seen_steps, "evaluate": self._evaluating}
         torch.save(sums, Path(output_dir) / f"sums_{self.args.process_index}.pt")
 
     def _load_optimizer_and_scheduler(self, checkpoint):
@@ -267,8 +268,9 @@ class FusionTrainer(Trainer):
     def _load_sums(self, checkpoint: Path) -> None:
         path = checkpoint / f"sums_{self.args.process_index}.pt"
         if path.is_file():  # written by as many processes, or there is none for this one
-            sums = torch.load(path, map_location=self.args.device, weights_only=True)
-            self._seen, self._seen_steps, self._evaluate_first = sums["seen"], sums["steps"], sums["evaluate"]
+            sums = torch.load(path, weights_only=True)
+            self._seen = None if sums["seen"] is None else sums["seen"].to(self.args.device)
+            self._seen_steps, self._evaluate_first = sums["steps"], sums["evaluate"]
 
     def take_over(self, checkpoint: Path) -> None:
         """Become what a run was after its last step; the trainer would do one more before it looks at their number."""

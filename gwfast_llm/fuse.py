@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -152,7 +153,7 @@ def _write(config: FuseConfig, fused: Any, work: Path) -> list[str]:
     from gwfast_llm import report
     from gwfast_llm.cache import spell_bytes
     from gwfast_llm.gather import write_model
-    from gwfast_llm.rundir import MODEL
+    from gwfast_llm.rundir import MODEL, kept_in
     from gwfast_llm.trouble import out_of_disk
 
     def write() -> None:
@@ -166,11 +167,25 @@ def _write(config: FuseConfig, fused: Any, work: Path) -> list[str]:
     try:
         with out_of_disk(full):
             complaints += write_model(fused.model, fused.tokenizer, work / MODEL)
-    except OSError as problem:
-        raise FusionError(f"the model cannot be written to {work} ({problem.strerror or problem})") from None
+    except (OSError, FusionError) as problem:
+        why = str(problem) if isinstance(problem, FusionError) else f"the model cannot be written to {work} ({problem})"
+        raise FusionError(why if kept_in(work) else f"{why}; {_rescued(fused)}") from None
     if fused.notes:
         print("\n".join(fused.notes))
     return complaints
+
+
+def _rescued(fused: Any) -> str:
+    """Write a model that no checkpoint holds into the folder for temporary files; where it is now."""
+    from gwfast_llm.gather import write_model
+
+    rescue = Path(tempfile.mkdtemp(prefix="gwfast-"))
+    try:
+        write_model(fused.model, fused.tokenizer, rescue / "model")
+    except Exception:
+        shutil.rmtree(rescue, ignore_errors=True)
+        return "nothing of the run is kept"
+    return f"the trained model is in {rescue / 'model'} instead"
 
 
 def _tried(what: str, write: Callable[[], None]) -> list[str]:

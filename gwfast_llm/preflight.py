@@ -20,6 +20,7 @@ from gwfast_llm.records import read_object, write_object
 from gwfast_llm.setup import PreparedRun
 
 INPUTS = "inputs.json"
+BESIDE = 2**25  # bytes of tokenizer, records, pictures and page, at most
 
 
 def check_loggers(names: Sequence[str]) -> None:
@@ -53,7 +54,7 @@ def one_device(arguments: TrainingArguments) -> str:
 
 
 def bytes_of(model: Any) -> tuple[int, int]:
-    """Bytes of a model as it is saved, and of its weights that are trained, which are in float32."""
+    """Bytes of a model as it is saved, with what is saved beside it, and of its trained weights, in float32."""
     saved = getattr(model.config, "dtype", None) or torch.float32
 
     def count(weight: Any) -> int:
@@ -63,7 +64,7 @@ def bytes_of(model: Any) -> tuple[int, int]:
     whole = sum(
         count(p) * (2 * saved.itemsize if p.dtype == torch.uint8 else p.element_size()) for p in model.parameters()
     )
-    return whole, sum(4 * count(p) for p in model.parameters() if p.requires_grad)
+    return whole + BESIDE, sum(4 * count(p) for p in model.parameters() if p.requires_grad)
 
 
 def check_room(folder: Path, weights: int, trained: int, config: FuseConfig) -> str:
@@ -89,7 +90,10 @@ def check_room(folder: Path, weights: int, trained: int, config: FuseConfig) -> 
     """
     saves = bool(config.train.save_every)
     needed = weights + (3 * (KEPT + 1) * trained if saves else 0)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise FusionError(f"cannot write to {folder} ({problem.strerror}); give another --runs") from None
     there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())  # of a run that goes on
     fix = ", or use --train.save_every 0" if saves else ""
     require_room(folder, needed, there, f"the model{' and its checkpoints' * saves}", fix)
@@ -153,5 +157,10 @@ def same_inputs(folder: Path, inputs: dict[str, str], resume: bool, writes: bool
                 "with --overwrite or another --name"
             )
     elif writes:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_object(record, inputs)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_object(record, inputs)
+        except OSError as problem:
+            raise FusionError(
+                f"cannot write to {folder} ({problem.strerror}); make room, or give another --runs"
+            ) from None

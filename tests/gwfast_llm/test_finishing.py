@@ -138,6 +138,25 @@ def test_a_model_that_cannot_be_written_is_one_line_and_keeps_the_checkpoint(fus
     assert fuse_here("--resume", steps=2, save_every=1)[0] == 0
 
 
+def test_a_model_that_no_checkpoint_holds_goes_elsewhere(fuse_here, tmp_path, monkeypatch):
+    real, calls = gather.write_model, []
+
+    def once(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*arguments)
+
+    monkeypatch.setattr(gather, "write_model", once)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    code, said = fuse_here(steps=2)
+    assert code == 2
+    (rescued,) = tmp_path.glob("gwfast-*/model")
+    assert f"the trained model is in {rescued} instead" in said
+    assert AutoModelForCausalLM.from_pretrained(rescued).config.hidden_size == 16
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
 class Killed(BaseException):
     """Stands for a kill."""
 

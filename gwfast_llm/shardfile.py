@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,37 +63,36 @@ class ShardFile:
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise Changed(f"{path} is no file of these tensors") from None
 
-    def rows(self, name: str) -> int:
-        """Number of rows of a tensor."""
-        return self._entries[name].shape[0]
-
-    def read(self, name: str, start: int = 0, stop: int | None = None) -> Tensor:
-        """Rows of a tensor, all of them by default.
+    def read(self, names: Sequence[str], start: int = 0, stop: int | None = None) -> list[Tensor]:
+        """The same rows of some tensors, all of them by default.
 
         Raises
         ------
         Changed
             When the file was cut short, replaced or removed since it was opened.
         """
+        try:
+            with self._path.open("rb", buffering=0) as file:
+                self._check(file.fileno())
+                return [self._rows(file, name, start, stop) for name in names]
+        except OSError as problem:
+            raise Changed(f"{self._path} cannot be read any more ({problem.strerror})") from None
+
+    def _rows(self, file: Any, name: str, start: int, stop: int | None) -> Tensor:
         entry = self._entries[name]
         stop = entry.shape[0] if stop is None else stop
         if not 0 <= start <= stop <= entry.shape[0]:
             raise Changed(f"{self._path} has no rows {start} to {stop} of {name}")
-        if start == stop or not entry.row:
-            return torch.empty(stop - start, *entry.shape[1:], dtype=entry.dtype)
-        found = bytearray((stop - start) * entry.row)
-        view, done = memoryview(found), 0
-        try:
-            with self._path.open("rb", buffering=0) as file:
-                self._check(file.fileno())
-                file.seek(self._begin + entry.begin + start * entry.row)
-                while done < len(found) and (count := file.readinto(view[done:])):
-                    done += count
-        except OSError as problem:
-            raise Changed(f"{self._path} cannot be read any more ({problem.strerror})") from None
-        if done < len(found):
+        found = torch.empty(stop - start, *entry.shape[1:], dtype=entry.dtype)
+        if not found.numel():
+            return found
+        view, done = found.view(torch.uint8).numpy().reshape(-1).data, 0
+        file.seek(self._begin + entry.begin + start * entry.row)
+        while done < len(view) and (count := file.readinto(view[done:])):
+            done += count
+        if done < len(view):
             raise Changed(f"{self._path} was cut short while it was in use")
-        return torch.frombuffer(found, dtype=entry.dtype).reshape(-1, *entry.shape[1:])
+        return found
 
     def _check(self, file: int) -> None:
         stamp = _stamp(file)

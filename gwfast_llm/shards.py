@@ -193,7 +193,7 @@ class Shards:
 
             with self._told():
                 file = ShardFile(path, (*tensors, "first", "keys"), same)
-                keys, first = file.read("keys"), file.read("first")
+                keys, first = file.read(["keys", "first"])
                 if len(first) != len(keys) + 1 or bool((first.diff() < 0).any()) or int(first[0]) != 0:
                     raise Changed(f"{path} is no file of examples")
             self._files.append(file)
@@ -225,17 +225,17 @@ class Shards:
         shard, k = self._where[key]
         start, stop = self._firsts[shard][k : k + 2].tolist()
         with self._told():
-            return [self._files[shard].read(name, start, stop) for name in names]
+            return self._files[shard].read(names, start, stop)
 
     def borders(self, key: int, name: str) -> Tensor:
         """One row more than `rows` gives, of a tensor that says where each of them begins."""
         shard, k = self._where[key]
         start, stop = self._firsts[shard][k : k + 2].tolist()
         with self._told():
-            return self._files[shard].read(name, start, stop + 1)
+            return self._files[shard].read([name], start, stop + 1)[0]
 
     def slices(self, key: int, names: Sequence[str], start: int, stop: int) -> list[Tensor]:
         """Rows from `start` to `stop` of tensors of the shard that holds an example."""
         shard, _ = self._where[key]
         with self._told():
-            return [self._files[shard].read(name, start, stop) for name in names]
+            return self._files[shard].read(names, start, stop)

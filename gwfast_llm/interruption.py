@@ -24,7 +24,7 @@ class _Wish:
 
 
 def asked() -> str:
-    """Name of the signal that asks for an end, empty where there was none."""
+    """Name of the signal that asks for an end, within a `deferred` block; empty where there was none."""
     return _Wish.asked
 
 
@@ -56,11 +56,11 @@ def deferred(saying: str) -> Iterator[None]:
         with contextlib.suppress(OSError):  # the terminal may be what has gone; print is not safe in a handler
             os.write(2, f"\n{_Wish.asked}: {saying}; a second one stops at once\n".encode())
 
-    _Wish.asked = ""
     before = _set(note)
     try:
         yield
     finally:
+        _Wish.asked = ""
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -75,7 +75,6 @@ def as_keyboard() -> Iterator[None]:
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    _Wish.asked = ""
     before = _set(stop)
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from gwfast_llm.cli import config_parser, guard, parse
 from gwfast_llm.config import FuseConfig
-from gwfast_llm.errors import FusionError
+from gwfast_llm.errors import FusionError, InterruptedFusion
+from gwfast_llm.interruption import lasting_streams
 
 if TYPE_CHECKING:
     from gwfast_llm.setup import PreparedRun
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parser = config_parser("cache", DESCRIPTION)
     parser.add_argument("--dtype", type=str, default="float16", help="log-probabilities: float16, bfloat16, float32")
-    return guard(lambda: _run(*parse(parser, arguments)))
+    return guard(lambda: _cache(*parse(parser, arguments)))
 
 
 def spell_bytes(size: float) -> str:
@@ -60,12 +62,12 @@ def check_disks(stores: Sequence[tuple[Path, int]]) -> None:
     FusionError
         Naming the disk, what is needed there and what is free.
     """
-    from gwfast_llm.shards import missing_bytes
+    from gwfast_llm.manifest import missing_bytes
 
     disks: dict[int, tuple[Path, int]] = {}
     for folder, size in stores:
         parent = folder.absolute()
-        while not parent.exists():
+        while not os.path.exists(parent):  # False also where one may not look
             parent = parent.parent
         disk = parent.stat().st_dev
         where, needed = disks.get(disk, (parent, 0))
@@ -77,6 +79,11 @@ def check_disks(stores: Sequence[tuple[Path, int]]) -> None:
                 f"{spell_bytes(needed)} are needed, {spell_bytes(free)} are free at {where}; lower "
                 "objective.source_top_k or give folders on another disk"
             )
+
+
+def _cache(options: Any, config: FuseConfig | None) -> int:
+    with lasting_streams():
+        return _run(options, config)
 
 
 def _run(options: Any, config: FuseConfig | None) -> int:
@@ -114,8 +121,11 @@ def _run(options: Any, config: FuseConfig | None) -> int:
             made = {**asdict(identity_of(source, tokenizer)), "keep": keep, "dtype": options.dtype}
             plans.append((target_folder(config, number, run, made).path, size))
     check_disks(plans)
-    for number in range(len(config.sources)):
-        _fill(config, number, run, options.dtype)
+    try:
+        for number in range(len(config.sources)):
+            _fill(config, number, run, options.dtype)
+    except KeyboardInterrupt:
+        raise InterruptedFusion("the shards finished so far are kept: the same command goes on with them") from None
     return 0
 
 

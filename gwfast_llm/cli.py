@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from gwfast_llm.config import (
     TrainConfig,
 )
 from gwfast_llm.errors import FusionError
+from gwfast_llm.interruption import as_keyboard
 
 MISTAKE, INTERRUPTED = 2, 130
 
@@ -112,21 +112,19 @@ def parse(parser: ArgumentParser, arguments: Sequence[str] | None) -> tuple[Any,
 
 
 def guard(work: Callable[[], int]) -> int:
-    """Run a command's work; a user's mistake becomes one line and exit code 2, Ctrl-C or a plain kill one and 130."""
-    main_thread = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, _interrupt) if main_thread else None
+    """Run a command's work; a user's mistake becomes one line and exit code 2, a signal that stops it one and 130."""
     try:
-        return work()
+        with as_keyboard():
+            return work()
     except FusionError as mistake:
         _end_bars()
         print(f"error: {mistake}", file=sys.stderr)
         return MISTAKE
-    except KeyboardInterrupt:
-        print("\nstopped; no run folder was written (built models, caches and checkpoints are kept)", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        _end_bars()
+        if int(os.environ.get("RANK", "0")) == 0:
+            print(f"\nstopped; {stop}".removesuffix("; "), file=sys.stderr)
         return INTERRUPTED
-    finally:
-        if main_thread:
-            signal.signal(signal.SIGTERM, before)
 
 
 def _end_bars() -> None:
@@ -134,8 +132,3 @@ def _end_bars() -> None:
     for module in (sys.modules.get("tqdm"), sys.modules.get("tqdm.auto")):
         for bar in list(getattr(getattr(module, "tqdm", None), "_instances", ())):
             bar.close()
-
-
-def _interrupt(number: int, frame: object) -> None:
-    """Make a plain kill clean up as Ctrl-C does."""
-    raise KeyboardInterrupt

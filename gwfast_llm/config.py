@@ -224,7 +224,9 @@ class TrainConfig:
     eval_every : int
         Steps between evaluations of the objective on held-out examples; 0 switches it off.
     save_every : int
-        Steps between checkpoints from which --resume goes on; a multiple of log_every, 0 for none.
+        Steps between checkpoints from which --resume goes on.  -1 (the default) writes one after every ten minutes
+        (ten times what writing takes, where that is longer) and after the last step of runs of more than a minute;
+        0 writes none but the one of Ctrl-C, a plain kill or a closed terminal.
     diagnose : int
         Training examples on which every part's gradient is compared with the held-out cross-entropy's before the
         first step; 0 switches it off.  Needs data.validation.
@@ -254,7 +256,7 @@ class TrainConfig:
     log_every: int = 10
     interval_every: int = 0
     eval_every: int = 0
-    save_every: int = 0
+    save_every: int = -1
     diagnose: int = 32
     chunk: int = -1
     packing: bool = False
@@ -272,15 +274,13 @@ class TrainConfig:
             "seed",
             "interval_every",
             "eval_every",
-            "save_every",
             "diagnose",
         ):
             value = getattr(self, name)
             _require(value >= 0, f"train.{name} is {value}; expected 0 or more")
         _require(
-            self.save_every % self.log_every == 0,
-            f"train.save_every is {self.save_every}, not a multiple of train.log_every {self.log_every}; "
-            "otherwise a resumed run could not log the same numbers",
+            self.save_every >= -1,
+            f"train.save_every is {self.save_every}; expected 1 or more, 0 for none, -1 to save by time",
         )
         _require(self.chunk >= -1, f"train.chunk is {self.chunk}; expected 1 or more, 0 for whole logits, -1 to choose")
         _require(self.lr > 0, f"train.lr is {self.lr}; expected a positive number")

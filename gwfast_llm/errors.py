@@ -8,5 +8,5 @@ class FusionError(ValueError):
     """
 
 
-class InterruptedFusion(RuntimeError):
-    """A job was stopped from outside (Ctrl-C); nothing half-written is left behind."""
+class InterruptedFusion(KeyboardInterrupt):
+    """A job was stopped from outside (Ctrl-C, a plain kill, a closed terminal); says what is on the disk."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from gwfast_llm.config import ModelConfig
 from gwfast_llm.data import Encoded, Example
+from gwfast_llm.records import read_object
 
 EDGE = 2**20  # bytes hashed at either end of a weight file
 
@@ -45,7 +46,7 @@ def model_fingerprint(config: ModelConfig) -> str:
 
         folder = Path(snapshot_download(config.model, local_files_only=True))
     # the record of who wrote the file and where it lay is not the model
-    settings = json.loads((folder / "config.json").read_text())
+    settings = read_object(folder / "config.json", "copy or download the model again")
     for name in ("_name_or_path", "transformers_version"):
         settings.pop(name, None)
     pieces = [json.dumps(settings, sort_keys=True).encode(), config.dtype.encode()]

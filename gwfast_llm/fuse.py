@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import time
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from gwfast_llm import interruption
 from gwfast_llm.cli import config_parser, guard, parse
 from gwfast_llm.config import FuseConfig
+from gwfast_llm.errors import FusionError, InterruptedFusion
 
 DESCRIPTION = """Fuse source models of any tokenizer into a pivot by logit distillation.
 
@@ -27,126 +30,87 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=0, help="embedded default: repetitions (0: the size's own)")
     parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
     parser.add_argument("--name", type=str, default="", help="name of the run folder (a number by default)")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing run folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing run of that name")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of an unfinished run")
     return guard(lambda: _run(*parse(parser, arguments)))
 
 
 def _run(options: Any, config: FuseConfig | None) -> int:
-    from gwfast_llm import rundir
-    from gwfast_llm.errors import FusionError
+    with interruption.lasting_streams():
+        return _fuse(config, options) if config is not None else _embedded(options)
 
-    if config is not None:
-        return _fuse(config, options)
-    if options.resume:
-        raise FusionError("--resume belongs to a fusion of your own models; built models are found again anyway")
-    target = rundir.choose(Path(options.runs), options.name, "tiny", options.overwrite)
-    from gwfast_llm.tiny.default import SIZES
+
+def _runs(options: Any) -> Path:
+    """Folder of all runs."""
+    try:
+        return Path(options.runs).expanduser()
+    except RuntimeError:
+        raise FusionError(f"--runs {options.runs}: there is no such home folder; write the path in full") from None
+
+
+@contextmanager
+def _unfinished(work: Path) -> Iterator[None]:
+    """Whatever ends the block early, say what is on the disk, and leave no folder that holds nothing."""
+    from gwfast_llm import rundir
+
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if not work.exists():
+            raise  # the run is in its place
+        raise InterruptedFusion(f"{stop}: {rundir.drop_if_empty(work)}".removeprefix(": ")) from None
+    except FusionError as mistake:
+        kept = rundir.kept_in(work)
+        raise FusionError(f"{mistake}; {rundir.drop_if_empty(work)}" if kept else str(mistake)) from None
+    finally:
+        rundir.drop_if_empty(work)
+
+
+def _embedded(options: Any) -> int:
+    from gwfast_llm import rundir
+    from gwfast_llm.preflight import require_room
+    from gwfast_llm.tiny.default import ROOM, SIZES, run_default
 
     if options.size not in SIZES:
         raise FusionError(f"--size is {options.size!r}; expected one of {', '.join(SIZES)}")
     if options.seeds < 0:
         raise FusionError(f"--seeds is {options.seeds}; expected 1 or more")
-    return _embedded(options.size, options.seeds or None, target)
+    given = {"size": options.size, "seeds": options.seeds or SIZES[options.size].seeds}
+    with rundir.claimed(_runs(options), options.name, "tiny", options.resume, options.overwrite) as target:
+        work = rundir.open_unfinished(target, given, options.resume, options.overwrite)
+        with _unfinished(work):
+            require_room(work, ROOM, 0, "models, caches and checkpoints")
+            whole, complaints = (work / rundir.MODEL).is_dir(), []
+            run = None if whole else run_default(options.size, work, given["seeds"])
+            with interruption.deferred("the run is put in its place first"):
+                if run is not None:
+                    complaints = _keep(run, work, target)
+                _publish(work, target, options.overwrite)
+                stopped = interruption.asked()
+            return _report(target, complaints, stopped)
 
 
-def _embedded(size: str, seeds: int | None, target: Path) -> int:
+def _keep(run: Any, work: Path, target: Path) -> list[str]:
+    """Write the records of an embedded run, and make the winner's model its result; what could not be written."""
     from gwfast_llm import report, rundir
-    from gwfast_llm.tiny.default import FUSED_TEXTS, run_default
-    from gwfast_llm.tiny.tasks import EXACT_TASKS
+    from gwfast_llm.records import write_text
+    from gwfast_llm.scores import score_records, table, verdict
+    from gwfast_llm.tiny.default import EXACT_TASKS, FUSED_TEXTS
 
-    started = time.monotonic()
-    with rundir.building(target) as folder:
-        run = run_default(size, folder, seeds)
-        judged = report.verdict(run.contenders, FUSED_TEXTS, EXACT_TASKS)
-        text = report.table(run.contenders, FUSED_TEXTS, EXACT_TASKS)
-        shutil.copytree(run.models[judged.winner.name], folder / "model")
-        shutil.rmtree(folder / "models")
-        trained = [c.name for c in run.contenders if c.trained]
-        report.plot_losses(folder / "losses.png", run.metrics, trained)
-        report.plot_interval(folder / "interval.png", run.metrics, trained)
-        report.plot_scores(folder / "scores.png", run.contenders)
-        report.write_metrics(folder / "metrics.jsonl", [*run.metrics, *report.score_records(run.contenders)])
-        # paths of the temporary folder become paths of the final one
-        config = json.dumps(run.config, indent=2).replace(str(folder), str(target))
-        (folder / "config.json").write_text(config + "\n", encoding="utf-8")
-        minutes = (time.monotonic() - started) / 60
-        page = embedded_page(run.contenders, judged, text, run.config, run.metrics, minutes)
-        (folder / "report.md").write_text(page, encoding="utf-8")
-    print(f"\n{text}\n")
-    print("\n".join(line.replace("**", "") for line in judged.text))
-    print(f"\nmodel {target / 'model'}\nreport {target / 'report.md'}\n{minutes:.1f} minutes")
-    return 0
+    judged = verdict(run.contenders, FUSED_TEXTS, EXACT_TASKS)
 
+    def write() -> None:
+        # paths of the folder at work become paths of the final one
+        config = json.dumps(run.config, indent=2).replace(str(work), str(target))
+        write_text(work / rundir.CONFIG, config + "\n")
+        record = report.comparison_record(run.contenders, run.config, run.minutes)
+        report.write_records(work, record, [*run.metrics, *score_records(run.contenders)])
 
-def embedded_page(
-    contenders: Sequence[Any],
-    judged: Any,
-    table: str,
-    config: dict[str, Any],
-    metrics: Sequence[dict[str, Any]],
-    minutes: float,
-) -> str:
-    """Markdown page of an embedded run."""
-    what = "\n".join(f"* {c.name}: {c.what}" for c in contenders)
-    verdict = "\n\n".join(judged.text)
-    diagnosis = diagnosis_table(metrics)
-    return f"""# Fusion of small models: size {config["size"]}, {config["seeds"]} seed(s)
-
-{verdict}
-
-{table}
-
-Mean ± standard deviation over seeds. Texts (M, N, O): nats a word above the true log-probability on held-out text,
-0 is perfect. Exact match (A arithmetic, B boolean, D brackets, S sorting, L liars): share of held-out answers that
-greedy decoding gets right as a whole. No held-out problem is among the fusion examples. O is the pivot's own dialect,
-which no source knows and which is not among the fusion examples: it shows what training forgets.
-
-{what}
-
-Fusion examples: {config["examples"]} of each of 7 tasks; {config["steps"]} steps (sft_short a quarter);
-every example learns from the source with the lower loss on its answer. `model/` is the winner's pivot of the first
-seed, in Hugging Face format.
-
-![losses](losses.png)
-
-![certified interval](interval.png)
-
-Both ends are proved: the true Gromov-Wasserstein distance between the pivot's co-activation graph and the sources'
-(carried into the pivot's vocabulary, held-out text, uniform weights) lies between the dashed and the solid line, in
-units of the energy of the sources' graph. It is a diagnostic: a smaller distance does not by itself mean a better
-fusion.
-
-![scores](scores.png)
-
-{diagnosis}
-
-{minutes:.1f} minutes in all.
-"""
-
-
-def diagnosis_table(metrics: Sequence[dict[str, Any]]) -> str:
-    """Markdown table of the diagnosis, averaged over seeds; empty where nothing was measured."""
-    from statistics import fmean
-
-    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in metrics:
-        if "cosine" in row and row["objective"] != "sft_short":
-            rows.setdefault((row["objective"], row["part"]), []).append(row)
-    if not rows:
-        return ""
-    lines = [
-        "Before the first step: cosine between the gradient of each part and that of the cross-entropy on held-out",
-        "examples (a negative one points against it), the same where the source is unsure, and the length of the",
-        "gradient over the cross-entropy's.",
-        "",
-        "| objective | part | cosine | where unsure | length |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for (objective, part), own in rows.items():
-        cells = [fmean(r[name] for r in own) for name in ("cosine", "cosine_text", "size")]
-        lines.append(f"| {objective} | {part} | {cells[0]:+.2f} | {cells[1]:+.2f} | {cells[2]:.2g} |")
-    return "\n".join(lines)
+    complaints = _tried("the records of the run", write)
+    run.models[judged.winner.name].rename(work / rundir.MODEL)
+    print(f"\n{table(run.contenders, FUSED_TEXTS, EXACT_TASKS)}\n")
+    print("\n".join(line.replace("**", "") for line in judged.text) + "\n")
+    return complaints
 
 
 def _fuse(config: FuseConfig, options: Any) -> int:
@@ -155,101 +119,110 @@ def _fuse(config: FuseConfig, options: Any) -> int:
     from accelerate.utils import broadcast_object_list
 
     from gwfast_llm import rundir
-    from gwfast_llm.cache import spell_bytes
-    from gwfast_llm.callbacks import last_checkpoint
-    from gwfast_llm.errors import FusionError
     from gwfast_llm.train import fuse
-    from gwfast_llm.trouble import out_of_disk
 
     state = PartialState(cpu=not torch.cuda.is_available())
     chosen: list[Any] = [None, None]
-    if state.is_main_process:
-        try:
-            target = rundir.choose(Path(options.runs), options.name, "fuse", options.overwrite)
-            work = rundir.open_unfinished(target, config.as_dict(), options.resume, options.overwrite)
-            chosen = [(target, work), None]
-        except FusionError as mistake:
-            chosen = [None, str(mistake)]
-    if state.num_processes > 1:
-        broadcast_object_list(chosen)
-    if chosen[1]:
-        raise FusionError(chosen[1])
-    target, work = chosen[0]
-    checkpoints = work / "checkpoints"
-    try:
-        fused = fuse(config, checkpoints=checkpoints, resume=options.resume)
-    except BaseException:
-        if state.is_main_process and last_checkpoint(checkpoints) is None:
-            shutil.rmtree(work, ignore_errors=True)  # nothing to go on from
-        raise
-    if not state.is_main_process:
-        return 0
+    with ExitStack() as stack:
+        if state.is_main_process:
+            try:
+                claim = rundir.claimed(_runs(options), options.name, "fuse", options.resume, options.overwrite)
+                target = stack.enter_context(claim)
+                work = rundir.open_unfinished(target, config.as_dict(), options.resume, options.overwrite)
+                stack.enter_context(_unfinished(work))
+                chosen = [(target, work, (work / rundir.MODEL).is_dir()), None]
+            except FusionError as mistake:
+                chosen = [None, str(mistake)]
+        if state.num_processes > 1:
+            broadcast_object_list(chosen)
+        if chosen[1]:
+            raise FusionError(chosen[1])
+        target, work, trained = chosen[0]
+        fused = None if trained else fuse(config, checkpoints=work / "checkpoints", resume=options.resume)
+        if not state.is_main_process:
+            return 0
+        with interruption.deferred("the trained model is written first"):
+            complaints = _write(config, fused, work) if fused else []
+            _publish(work, target, options.overwrite)
+            stopped = interruption.asked()
+        return _report(target, complaints, stopped)
+
+
+def _write(config: FuseConfig, fused: Any, work: Path) -> list[str]:
+    """Write records and model of a fusion into its folder; what is not there as it should be."""
+    from gwfast_llm import report
+    from gwfast_llm.cache import spell_bytes
+    from gwfast_llm.gather import write_model
+    from gwfast_llm.rundir import MODEL, kept_in
+    from gwfast_llm.trouble import out_of_disk
+
+    def write() -> None:
+        name = config.objective.preset
+        metrics = [{"objective": name, "seed": config.train.seed, **row} for row in fused.metrics]
+        report.write_records(work, report.fusion_record(config, fused.seconds, fused.notes), metrics)
+
+    complaints = _tried("the records of the run", write)
     size = spell_bytes(sum(p.numel() * p.element_size() for p in fused.model.parameters()))
-    kept = last_checkpoint(checkpoints) is not None
-    advice = "go on with --resume" if kept else "or give --runs on another disk, and start anew"
+    full = f"the disk of {work.parent} is full: the model needs {size}; make room, or give --runs on another disk"
     try:
-        with out_of_disk(f"the disk of {work.parent} is full: the model needs {size}; make room, {advice}"):
-            _write(config, fused, work)
-    except BaseException:
-        shutil.rmtree(work / "model" if kept else work, ignore_errors=True)
-        raise
-    rundir.finish(work, target)
-    shutil.rmtree(target / "checkpoints", ignore_errors=True)
-    print("\n".join(fused.notes))
-    print(f"model {target / 'model'}\nreport {target / 'report.md'}\n{fused.seconds:.0f} s")
-    return 0
+        with out_of_disk(full):
+            complaints += write_model(fused.model, fused.tokenizer, work / MODEL)
+    except (OSError, FusionError) as problem:
+        why = str(problem) if isinstance(problem, FusionError) else f"the model cannot be written to {work} ({problem})"
+        raise FusionError(why if kept_in(work) else f"{why}; {_rescued(fused)}") from None
+    if fused.notes:
+        print("\n".join(fused.notes))
+    return complaints
 
 
-def _write(config: FuseConfig, fused: Any, work: Path) -> None:
-    """Write model, records, plots and page of a fusion into its folder."""
+def _rescued(fused: Any) -> str:
+    """Write a model that no checkpoint holds into the folder for temporary files; where it is now."""
+    from gwfast_llm.gather import write_model
+
+    rescue = Path(tempfile.mkdtemp(prefix="gwfast-"))
+    try:
+        write_model(fused.model, fused.tokenizer, rescue / "model")
+    except Exception:
+        shutil.rmtree(rescue, ignore_errors=True)
+        return "nothing of the run is kept"
+    return f"the trained model is in {rescue / 'model'} instead"
+
+
+def _tried(what: str, write: Callable[[], None]) -> list[str]:
+    """Write something without which the model is still worth keeping; what went wrong."""
+    try:
+        write()
+    except Exception as problem:
+        return [f"{what} could not be written ({type(problem).__name__}: {problem}); there will be no report"]
+    return []
+
+
+def _publish(work: Path, target: Path, overwrite: bool) -> None:
+    """Put a run with a whole model in its place, without what was needed to get there."""
+    from gwfast_llm import rundir
+
+    for part in ("checkpoints", "models", "results", "cache"):
+        shutil.rmtree(work / part, ignore_errors=True)
+    rundir.finish(work, target, overwrite)
+    print(f"model {target / rundir.MODEL}")
+
+
+def _report(target: Path, complaints: list[str], stopped: str) -> int:
+    """Make pictures and page of a run, each of which may fail alone."""
     from gwfast_llm import report
 
-    fused.model.save_pretrained(work / "model")
-    fused.tokenizer.save_pretrained(work / "model")
-    name = config.objective.preset
-    metrics = [{"objective": name, "seed": config.train.seed, **row} for row in fused.metrics]
-    report.write_metrics(work / "metrics.jsonl", metrics)
-    report.plot_losses(work / "losses.png", metrics, [name])
-    if any("gw_upper" in row for row in metrics):
-        report.plot_interval(work / "interval.png", metrics, [name])
-    (work / "report.md").write_text(fusion_page(config, fused, metrics), encoding="utf-8")
-
-
-def fusion_page(config: FuseConfig, fused: Any, metrics: Sequence[dict[str, Any]]) -> str:
-    """Markdown page of a fusion of the user's own models."""
-    sources = "\n".join(f"* source {s.label}: `{s.model}`, weight {s.weight:g}" for s in config.sources)
-    parts = ", ".join(f"{weight:g} {name}" for name, weight in config.objective.weights.items() if weight)
-    losses = [row for row in metrics if "loss" in row]
-    diagnosis = diagnosis_table(metrics)
-    held_out = [row for row in metrics if "eval_loss" in row]
-    intervals = [row for row in metrics if "gw_upper" in row]
-    lines = [f"loss {losses[0]['loss']:.4f} at step {losses[0]['step']}, {losses[-1]['loss']:.4f} at the end"]
-    if held_out:
-        lines.append(f"held-out objective {held_out[0]['eval_loss']:.4f}, {held_out[-1]['eval_loss']:.4f} at the end")
-    if intervals:
-        first, last = intervals[0], intervals[-1]
-        lines.append(
-            f"certified GW interval [{first['gw_lower']:.4f}, {first['gw_upper']:.4f}] at the start, "
-            f"[{last['gw_lower']:.4f}, {last['gw_upper']:.4f}] at the end\n\n![interval](interval.png)"
-        )
-    notes = "\n".join(f"* {note}" for note in fused.notes) or "* every example was used whole"
-    result = "\n\n".join(lines)
-    return f"""# Fusion into `{config.pivot.model}`
-
-{sources}
-
-Objective {parts} ({config.objective.preset}), {config.train.steps} steps, {fused.seconds:.0f} s.
-
-{result}
-
-![losses](losses.png)
-
-{diagnosis}
-
-Data:
-
-{notes}
-"""
+    later = InterruptedFusion(f"the model is whole, in {target}; {report.again(target)} makes pictures and page")
+    if stopped:
+        raise later
+    try:
+        complaints += report.draw(target)
+    except KeyboardInterrupt:
+        raise later from None
+    for complaint in complaints:
+        print(f"warning: {complaint}", file=sys.stderr)
+    if (target / report.PAGE).is_file():
+        print(f"report {target / report.PAGE}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class IntervalMeter:
         if not all(torch.isfinite(probs).all() for probs in found):
             raise FusionError(
                 "the pivot's logits are no longer finite where the GW interval is measured; lower train.lr or the "
-                "weights of the objective; checkpoints written before are kept"
+                "weights of the objective"
             )
         return certified_interval(torch.cat(found).numpy().astype(np.float64), self._target)
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainingArguments
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 
 from gwfast_llm.cache import spell_bytes
+from gwfast_llm.checkpoints import KEPT
 from gwfast_llm.config import FuseConfig
 from gwfast_llm.errors import FusionError
 from gwfast_llm.fingerprint import examples_fingerprint, model_fingerprint, tokenizer_fingerprint
+from gwfast_llm.records import read_object, write_object
 from gwfast_llm.setup import PreparedRun
 
 INPUTS = "inputs.json"
+BESIDE = 2**25  # bytes of tokenizer, records, pictures and page, at most
 
 
 def check_loggers(names: Sequence[str]) -> None:
@@ -51,6 +53,20 @@ def one_device(arguments: TrainingArguments) -> str:
     return f"1 of {seen} GPUs is used; accelerate launch -m gwfast_llm.fuse uses them all"
 
 
+def bytes_of(model: Any) -> tuple[int, int]:
+    """Bytes of a model as it is saved, with what is saved beside it, and of its trained weights, in float32."""
+    saved = getattr(model.config, "dtype", None) or torch.float32
+
+    def count(weight: Any) -> int:
+        return getattr(weight, "ds_numel", weight.numel())  # DeepSpeed leaves no numbers in the weight itself
+
+    # two weights in 4 bits share a byte, and are saved in the type in which they came
+    whole = sum(
+        count(p) * (2 * saved.itemsize if p.dtype == torch.uint8 else p.element_size()) for p in model.parameters()
+    )
+    return whole + BESIDE, sum(4 * count(p) for p in model.parameters() if p.requires_grad)
+
+
 def check_room(folder: Path, weights: int, trained: int, config: FuseConfig) -> str:
     """Room that a run needs on the disk, in words.
 
@@ -73,17 +89,30 @@ def check_room(folder: Path, weights: int, trained: int, config: FuseConfig) -> 
     A checkpoint holds the trained weights and their two moments; two are kept while a third is written.
     """
     saves = bool(config.train.save_every)
-    needed = weights + (3 * 3 * trained if saves else 0)
-    folder.mkdir(parents=True, exist_ok=True)
+    needed = weights + (3 * (KEPT + 1) * trained if saves else 0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise FusionError(f"cannot write to {folder} ({problem.strerror}); give another --runs") from None
     there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())  # of a run that goes on
+    fix = ", or use --train.save_every 0" if saves else ""
+    require_room(folder, needed, there, f"the model{' and its checkpoints' * saves}", fix)
+    return spell_bytes(needed)
+
+
+def require_room(folder: Path, needed: int, there: int, what: str, fix: str = "") -> None:
+    """Refuse a run that needs more than what is free on the disk of a folder and what is there already.
+
+    Raises
+    ------
+    FusionError
+    """
     free = shutil.disk_usage(folder).free + there
     if needed > free:
         raise FusionError(
-            f"the run needs about {spell_bytes(needed)} for the model{' and its checkpoints' * saves}, "
-            f"{spell_bytes(free)} are free at {folder.absolute()}; make room, give --runs on another disk, or use "
-            "--train.save_every 0"
+            f"the run needs about {spell_bytes(needed)} for {what}, {spell_bytes(free)} are free at "
+            f"{folder.absolute()}; make room, give --runs on another disk{fix}"
         )
-    return spell_bytes(needed)
 
 
 def inputs_of(config: FuseConfig, run: PreparedRun, sources: Sequence[Any]) -> dict[str, str]:
@@ -109,7 +138,7 @@ def same_inputs(folder: Path, inputs: dict[str, str], resume: bool, writes: bool
     inputs : dict
         From `inputs_of`.
     resume : bool
-        Whether the run goes on.
+        Whether the run goes on from a checkpoint.
     writes : bool
         Whether this process writes.
 
@@ -119,8 +148,8 @@ def same_inputs(folder: Path, inputs: dict[str, str], resume: bool, writes: bool
         When something is not what the run was started with, naming what.
     """
     record = folder / INPUTS
-    if resume and record.is_file():
-        before = json.loads(record.read_text(encoding="utf-8"))
+    if resume:
+        before = read_object(record, "whether the inputs are the same cannot be told: start anew with --overwrite")
         changed = [name for name, value in inputs.items() if before.get(name) != value]
         if changed:
             raise FusionError(
@@ -128,7 +157,10 @@ def same_inputs(folder: Path, inputs: dict[str, str], resume: bool, writes: bool
                 "with --overwrite or another --name"
             )
     elif writes:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = record.with_suffix(".partial")
-        partial.write_text(json.dumps(inputs, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, record)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_object(record, inputs)
+        except OSError as problem:
+            raise FusionError(
+                f"cannot write to {folder} ({problem.strerror}); make room, or give another --runs"
+            ) from None

@@ -1,244 +1,184 @@
-"""The report of a run: a table, a verdict in words, and plots; all from records, nothing is computed twice."""
+"""``python -m gwfast_llm.report``: make the pictures and the page of a finished run, from what it has on the disk."""
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import shlex
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import fmean, pstdev
 from typing import Any
 
-TEXT = "excess"
-EXACT = "exact"
+from gwfast_llm.cli import guard
+from gwfast_llm.config import FuseConfig
+from gwfast_llm.errors import FusionError
+from gwfast_llm.records import read_object, write_object, write_text, write_whole
+from gwfast_llm.scores import Contender, Score, table, verdict
+
+DESCRIPTION = """Make the pictures and the page of a finished run again, from its run.json and metrics.jsonl.
+
+Every run does so by itself once its model is saved; this is for where that failed."""
+
+RECORD = "run.json"
+METRICS = "metrics.jsonl"
+PAGE = "report.md"
+FAILED = 1
+AGAIN = "copy the file from where it is whole"
+
+Part = tuple[str, Callable[[Path], None]]
 
 
-@dataclass(frozen=True)
-class Score:
-    """Score of one task; see `gwfast_llm.evaluate.TaskScore`."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser("python -m gwfast_llm.report", description=DESCRIPTION)
+    parser.add_argument("run", type=Path, help="folder of a run")
+    options = parser.parse_args(arguments)
 
-    task: str
-    kind: str
-    value: float
+    def work() -> int:
+        if not (options.run / RECORD).is_file():
+            raise FusionError(
+                f"{options.run} holds no {RECORD}; give the folder of a finished run, for instance runs/x"
+            )
+        complaints = draw(options.run)
+        print("\n".join(complaints) if complaints else f"report {options.run / PAGE}")
+        return FAILED if complaints else 0
 
-
-@dataclass(frozen=True)
-class Contender:
-    """A model in the comparison.
-
-    Attributes
-    ----------
-    name, what : str
-        Short name and one line of description.
-    runs : list of list of Score
-        Scores of every seed.
-    trained : bool
-        Whether it is the pivot after training (and could win).
-    fused : bool
-        Whether it learnt from the sources' logits.
-    seconds : float
-        Mean training time; NaN where nothing was trained.
-    """
-
-    name: str
-    what: str
-    runs: list[list[Score]]
-    trained: bool
-    fused: bool = False
-    seconds: float = float("nan")
-
-    def means(self, kind: str, tasks: str) -> list[float]:
-        """Mean over the tasks, one value a seed."""
-        return [fmean(s.value for s in run if s.kind == kind and s.task in tasks) for run in self.runs]
+    return guard(work)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the comparison says.
-
-    Attributes
-    ----------
-    winner : Contender
-        Trained pivot with the lowest text excess.
-    text : list of str
-        Sentences for people.
-    holds : bool
-        Whether the best fused pivot beats the pivot before and the better of the SFT runs on text, at an exact match
-        no lower than theirs.
-    """
-
-    winner: Contender
-    text: list[str]
-    holds: bool
+def fusion_record(config: FuseConfig, seconds: float, notes: Sequence[str]) -> dict[str, Any]:
+    """What the page of a fusion says beside its metrics."""
+    return {
+        "kind": "fusion",
+        "pivot": config.pivot.model,
+        "sources": [{"label": s.label, "model": s.model, "weight": s.weight} for s in config.sources],
+        "preset": config.objective.preset,
+        "weights": {name: weight for name, weight in config.objective.weights.items() if weight},
+        "steps": config.train.steps,
+        "seconds": seconds,
+        "notes": list(notes),
+    }
 
 
-def verdict(contenders: Sequence[Contender], texts: str, exacts: str) -> Verdict:
-    """Judge a comparison: text excess first, exact match second.
+def comparison_record(contenders: Sequence[Contender], config: dict[str, Any], minutes: float) -> dict[str, Any]:
+    """What the page of an embedded run says beside its metrics, which hold the scores."""
+    said = [
+        {**dataclasses.asdict(c), "runs": None, "seconds": None if math.isnan(c.seconds) else c.seconds}
+        for c in contenders
+    ]
+    shown = {name: config[name] for name in ("size", "seeds", "examples", "steps")}
+    return {"kind": "comparison", **shown, "minutes": minutes, "contenders": said}
+
+
+def write_records(folder: Path, record: dict[str, Any], metrics: Sequence[dict[str, Any]]) -> None:
+    """Write what pictures and page are made from."""
+    write_text(folder / METRICS, "".join(json.dumps(row) + "\n" for row in metrics))
+    write_object(folder / RECORD, record)
+
+
+def draw(folder: Path) -> list[str]:
+    """Make pictures and page of a run; what fails is told and does not keep the others from being made.
 
     Parameters
     ----------
-    contenders : sequence of Contender
-        The first is the pivot before training.
-    texts, exacts : str
-        Letters of the tasks that count for text and for exact match.
+    folder : Path
+        A finished run.
 
     Returns
     -------
-    Verdict
+    list of str
+        One line for everything that could not be made: what, why, and how to make it again.
     """
+    complaints = []
+    try:
+        record, metrics = read_object(folder / RECORD, AGAIN), _read_metrics(folder / METRICS)
+        parts = _comparison(folder, record, metrics) if record.get("contenders") else _fusion(folder, record, metrics)
+    except Exception as problem:
+        return [_complaint(folder, "pictures and page", problem)]
+    for name, make in parts:
+        try:
+            write_whole(folder / name, make)
+        except Exception as problem:
+            complaints.append(_complaint(folder, name, problem))
+    return complaints
 
-    def text(c: Contender) -> float:
-        return fmean(c.means(TEXT, texts))
 
-    def exact(c: Contender) -> float:
-        return fmean(c.means(EXACT, exacts))
+def again(folder: Path) -> str:
+    """The command that makes pictures and page."""
+    return f"python -m gwfast_llm.report {shlex.quote(str(folder))}"
 
-    before = contenders[0]
-    trained = [c for c in contenders if c.trained]
-    fused = min((c for c in trained if c.fused), key=text)
-    plain = min((c for c in trained if not c.fused), key=text)
-    winner = min(trained, key=text)
-    holds = text(fused) < min(text(before), text(plain)) and exact(fused) >= max(exact(before), exact(plain))
-    lines = [
-        f"The objective with the lowest text excess is **{winner.name}** ({text(winner):.3f} nats a word above the "
-        f"true entropy, exact match {exact(winner):.3f}).",
-        f"Best fused pivot: {fused.name}, excess {text(fused):.3f}, exact match {exact(fused):.3f}. "
-        f"Pivot before: {text(before):.3f}, {exact(before):.3f}. "
-        f"Better plain SFT on text: {plain.name}, {text(plain):.3f}, {exact(plain):.3f}.",
-        "It beats both on text, at no lower exact match."
-        if holds
-        else "It does **not** beat both on text at no lower exact match.",
-    ]
-    strongest = max((c for c in trained if not c.fused), key=exact)
-    gap, spread = exact(fused) - exact(strongest), pstdev(strongest.means(EXACT, exacts))
-    lines.append(
-        f"On exact match alone, {fused.name} is {abs(gap):.3f} {'above' if gap >= 0 else 'below'} {strongest.name} "
-        f"(spread of {strongest.name} over seeds {spread:.3f}): distillation is not known to raise exact match here; "
-        "what it buys is learning the tasks without ruining the text."
+
+def _complaint(folder: Path, what: str, problem: Exception) -> str:
+    first = (str(problem).strip().splitlines() or [""])[0][:200]
+    return (
+        f"{what} could not be made ({type(problem).__name__}: {first}); the model is not touched by that: "
+        f"{again(folder)} makes pictures and page again"
     )
-    lost = [c.name for c in trained if c.fused and text(c) >= text(plain)]
-    if lost:
-        lines.append(f"Did not help on text against {plain.name}: {', '.join(lost)}.")
-    return Verdict(winner, lines, holds)
 
 
-def table(contenders: Sequence[Contender], texts: str, exacts: str) -> str:
-    """Markdown table: mean and standard deviation over seeds, then every task."""
-    tasks = [s.task for s in contenders[0].runs[0]]
-    head = ["", "excess " + ",".join(texts), "exact match " + ",".join(exacts), *tasks, "train s"]
-    rows = []
-    for c in contenders:
-        per_task = [fmean(s.value for run in c.runs for s in run if s.task == t) for t in tasks]
-        cells = [_spread(c.means(TEXT, texts)), _spread(c.means(EXACT, exacts))]
-        cells += [f"{v:.2f}" for v in per_task]
-        rows.append([c.name, *cells, "" if math.isnan(c.seconds) else f"{c.seconds:.0f}"])
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def _read_metrics(path: Path) -> list[dict[str, Any]]:
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError, RecursionError) as problem:
+        raise FusionError(f"{path} is missing or damaged ({type(problem).__name__}); {AGAIN}") from None
+    if not all(isinstance(row, dict) for row in rows):
+        raise FusionError(f"{path} is damaged: a line is no JSON object; {AGAIN}")
+    return rows
 
 
-def _spread(values: Sequence[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.3f}"
-    return f"{fmean(values):.3f} ± {pstdev(values):.3f}"
+def _fusion(folder: Path, record: dict[str, Any], metrics: list[dict[str, Any]]) -> list[Part]:
+    from gwfast_llm import pages, plots
+
+    names = [record["preset"]]
+    pictures: list[Part] = [("losses.png", lambda path: plots.plot_losses(path, metrics, names))]
+    if any("gw_upper" in row for row in metrics):
+        pictures.append(("interval.png", lambda path: plots.plot_interval(path, metrics, names)))
+
+    def page(path: Path) -> None:
+        there = [name for name, _ in pictures if (folder / name).is_file()]
+        path.write_text(pages.fusion_page(record, metrics, there), encoding="utf-8")
+
+    return [*pictures, (PAGE, page)]
 
 
-def plot_losses(path: Path, metrics: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
-    """Cross-entropy on the fusion examples along training, one line an objective (first seed)."""
-    import matplotlib
+def _comparison(folder: Path, record: dict[str, Any], metrics: list[dict[str, Any]]) -> list[Part]:
+    from gwfast_llm import pages, plots
+    from gwfast_llm.tiny.default import FUSED_TEXTS
+    from gwfast_llm.tiny.tasks import EXACT_TASKS
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    contenders = contenders_of(record, metrics)
+    trained = [c.name for c in contenders if c.trained]
 
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4))
-    for name in names:
-        rows = [m for m in _first_seed(metrics, name) if "loss" in m]
-        axes[0].plot([m["step"] for m in rows], [m["sft"] for m in rows], label=name)
-        parts = sorted({key for m in rows for key in m} & {"path", "uld", "gld"})
-        for part in parts:
-            values = [m[part] / max(rows[0][part], 1e-12) for m in rows]
-            axes[1].plot([m["step"] for m in rows], values, label=f"{name}: {part}")
-    axes[0].set(title="cross-entropy on the fusion examples", xlabel="step", ylabel="nats a token")
-    axes[1].set(title="distillation parts, first value = 1", xlabel="step")
-    for axis in axes:
-        axis.legend(fontsize=8)
-        axis.grid(alpha=0.3)
-    _save(figure, path)
+    def page(path: Path) -> None:
+        judged = verdict(contenders, FUSED_TEXTS, EXACT_TASKS)
+        own = table(contenders, FUSED_TEXTS, EXACT_TASKS)
+        text = pages.embedded_page(contenders, judged, own, record, metrics, record["minutes"])
+        path.write_text(text, encoding="utf-8")
 
-
-def plot_interval(path: Path, metrics: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
-    """Lower and upper end of the certified GW interval along training (first seed)."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(7, 4.2))
-    for k, name in enumerate(names):
-        rows = [m for m in _first_seed(metrics, name) if "gw_upper" in m]
-        steps = [m["step"] for m in rows]
-        low, high = [m["gw_lower"] for m in rows], [m["gw_upper"] for m in rows]
-        axis.plot(steps, high, color=f"C{k}", label=name)
-        axis.plot(steps, low, color=f"C{k}", linestyle="--")
-        axis.fill_between(steps, low, high, color=f"C{k}", alpha=0.08)
-    axis.set(
-        title="GW between the pivot's and the sources' co-activation graphs",
-        xlabel="step",
-        ylabel="share of the sources' graph energy",
-        ylim=(0, None),
-    )
-    axis.legend(title="solid: upper end, dashed: lower end", fontsize=8, title_fontsize=8)
-    axis.grid(alpha=0.3)
-    _save(figure, path)
-
-
-def plot_scores(path: Path, contenders: Sequence[Contender]) -> None:
-    """Bars of every task, one group a task, one bar a contender."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(12, 4.2), width_ratios=(3, 5))
-    for axis, kind, title in (
-        (axes[0], TEXT, "text: excess nats a word (0 is perfect)"),
-        (axes[1], EXACT, "exact match (1 is perfect)"),
-    ):
-        tasks = [s.task for s in contenders[0].runs[0] if s.kind == kind]
-        width = 0.85 / len(contenders)
-        for k, c in enumerate(contenders):
-            means = [fmean(s.value for run in c.runs for s in run if s.task == t) for t in tasks]
-            axis.bar([i + k * width for i in range(len(tasks))], means, width, label=c.name)
-        axis.set_xticks([i + 0.4 for i in range(len(tasks))], tasks)
-        axis.set_title(title)
-        axis.grid(alpha=0.3, axis="y")
-    axes[1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    _save(figure, path)
-
-
-def _first_seed(metrics: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    own = [m for m in metrics if m["objective"] == name]
-    return [m for m in own if m["seed"] == own[0]["seed"]]
-
-
-def _save(figure: Any, path: Path) -> None:
-    import matplotlib.pyplot as plt
-
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
-def write_metrics(path: Path, metrics: Sequence[dict[str, Any]]) -> None:
-    """Write records as JSON lines."""
-    path.write_text("".join(json.dumps(row) + "\n" for row in metrics), encoding="utf-8")
-
-
-def score_records(contenders: Sequence[Contender]) -> list[dict[str, Any]]:
-    """Scores as records, one a contender, run and task."""
     return [
-        {"contender": c.name, "run": k, "task": s.task, "kind": s.kind, "score": s.value}
-        for c in contenders
-        for k, run in enumerate(c.runs)
-        for s in run
+        ("losses.png", lambda path: plots.plot_losses(path, metrics, trained)),
+        ("interval.png", lambda path: plots.plot_interval(path, metrics, trained)),
+        ("scores.png", lambda path: plots.plot_scores(path, contenders)),
+        (PAGE, page),
     ]
+
+
+def contenders_of(record: dict[str, Any], metrics: Sequence[dict[str, Any]]) -> list[Contender]:
+    """The contenders of an embedded run, with their scores."""
+    found = []
+    for said in record["contenders"]:
+        own = [row for row in metrics if "score" in row and row["contender"] == said["name"]]
+        runs = [
+            [Score(row["task"], row["kind"], row["score"]) for row in own if row["run"] == k]
+            for k in sorted({row["run"] for row in own})
+        ]
+        seconds = math.nan if said["seconds"] is None else said["seconds"]
+        found.append(Contender(said["name"], said["what"], runs, said["trained"], said["fused"], seconds))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

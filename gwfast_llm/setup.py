@@ -15,8 +15,8 @@ from gwfast_llm.data import Encoded, Example, prepare
 from gwfast_llm.files import read_examples
 from gwfast_llm.fingerprint import model_fingerprint, template_fingerprint, tokenizer_fingerprint
 from gwfast_llm.loading import load_model, load_tokenizer, memory_message
+from gwfast_llm.manifest import MANIFEST
 from gwfast_llm.path import PathMap
-from gwfast_llm.shards import MANIFEST
 from gwfast_llm.signal import OnlineSource, Remembered, Source
 from gwfast_llm.store import Identity, StoredSource, write_store
 from gwfast_llm.targets import StoredTargets, TargetFolder

@@ -6,25 +6,37 @@ in the same way, so that a kill at any moment leaves a folder that is whole up t
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import json
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from gwfast_llm.errors import FusionError
 from gwfast_llm.fingerprint import data_fingerprint
+from gwfast_llm.locks import held
+from gwfast_llm.manifest import (
+    FORMAT,
+    MANIFEST,
+    is_sound,
+    read_manifest,
+    shard_name,
+    shards_wanted,
+    write_manifest,
+)
+from gwfast_llm.records import digest, write_whole
+from gwfast_llm.shardfile import Changed, ShardFile
 from gwfast_llm.signal import BLOCK
+from gwfast_llm.trouble import is_out_of_disk
 
-FORMAT = 1
-MANIFEST = "manifest.json"
+LOCK = ".writing.lock"
 SHARD = 16 * BLOCK  # examples a shard
+STRAY = re.compile(r"\.?(shard-\d+\.safetensors|manifest\.json)\.partial(\.\w+)?")  # half-written by a killed process
 AGAIN = "run python -m gwfast_llm.cache with the same configuration"
 
 Make = Callable[[range], dict[str, Tensor]]
@@ -42,7 +54,7 @@ def write_shards(
     Parameters
     ----------
     folder : Path
-        Made where it does not exist.
+        Made where it does not exist; may be a link to a folder.  Only this call writes there until it ends.
     head : dict
         What the tensors depend on; kept in the manifest and compared with what is there.
     keys : sequence of int
@@ -60,7 +72,7 @@ def write_shards(
     Raises
     ------
     FusionError
-        When the folder holds something else, naming what; when the disk is full.
+        When the folder holds something else, naming what; when another process writes there; when the disk is full.
     """
     head = {
         "format": FORMAT,
@@ -69,47 +81,73 @@ def write_shards(
         "examples": len(keys),
         "examples_a_shard": SHARD,
     }
-    shards: dict[str, Any] = {}
-    try:
+    sound = _sound(folder, head)
+    if len(sound) == shards_wanted(head) and sound:
+        progress(len(keys), len(keys))
+        return 0  # also where the folder cannot be written to
+    with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / MANIFEST).is_file():
-            manifest = read_manifest(folder)
-            changed = [name for name, value in head.items() if manifest.get(name) != value]
-            if changed:
-                raise FusionError(
-                    f"{folder} holds a store of something else ({', '.join(changed)} differ); "
-                    "give another folder, or delete it"
-                )
-            shards = manifest["shards"]
-        for stray in folder.glob("*.partial"):
-            stray.unlink()
+    with held(folder / LOCK, f"the store {folder}", "give another folder"):
+        shards = _known(folder, head)
+        _tidy(folder)
         computed = 0
-        for start in range(0, len(keys), SHARD):
-            name = f"shard-{start // SHARD:05d}.safetensors"
-            stop = min(start + SHARD, len(keys))
-            if name in shards and _sound(folder / name, shards[name]):
+        for number, start in enumerate(range(0, len(keys), SHARD)):
+            name, stop = shard_name(number), min(start + SHARD, len(keys))
+            if name in shards and (shards[name] == sound.get(name) or is_sound(folder / name, shards[name])):
                 progress(stop, len(keys))
                 continue
             tensors = make(range(start, stop))
-            partial = folder / f"{name}.partial"
-            save_file(tensors, partial)
-            os.replace(partial, folder / name)
-            shards[name] = {"sha256": _digest(folder / name), "bytes": (folder / name).stat().st_size}
-            _write_manifest(folder, {**head, "shards": shards})
+            with _writing(folder):
+                write_whole(folder / name, lambda partial, made=tensors: save_file(made, partial))
+                shards[name] = {"sha256": digest(folder / name), "bytes": (folder / name).stat().st_size}
+                write_manifest(folder, {**head, "shards": shards})
             computed += 1
-        if not (folder / MANIFEST).is_file():
-            _write_manifest(folder, {**head, "shards": shards})
-    except OSError as problem:
-        if problem.errno == errno.ENOSPC or "No space left" in str(problem):
+        if not keys:
+            with _writing(folder):
+                write_manifest(folder, {**head, "shards": shards})
+    return computed
+
+
+def _known(folder: Path, head: dict[str, Any]) -> dict[str, Any]:
+    """Records of the shards that an earlier call has finished."""
+    if not (folder / MANIFEST).is_file():
+        return {}
+    manifest = read_manifest(folder)
+    changed = [name for name, value in head.items() if manifest.get(name) != value]
+    if changed:
+        raise FusionError(
+            f"{folder} holds a store of something else ({', '.join(changed)} differ); give another folder, or delete it"
+        )
+    return manifest["shards"]
+
+
+def _sound(folder: Path, head: dict[str, Any]) -> dict[str, Any]:
+    """Records of the shards that are as they were written."""
+    return {name: record for name, record in _known(folder, head).items() if is_sound(folder / name, record)}
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a kill left half-written."""
+    with _writing(folder):
+        for stray in folder.iterdir():
+            if STRAY.fullmatch(stray.name):
+                stray.unlink()
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turn what goes wrong with the disk in the block into one line."""
+    try:
+        yield
+    except FileExistsError:
+        raise FusionError(f"{folder} is not to be made: a file or a link to nothing is in its way") from None
+    except (OSError, SafetensorError) as problem:
+        if is_out_of_disk(problem) or not isinstance(problem, OSError):
+            why = "is full" if is_out_of_disk(problem) else f"cannot be written to ({problem})"
             raise FusionError(
-                f"the disk of {folder} is full; finished shards are kept: make room and run the same command again"
+                f"the disk of {folder} {why}; finished shards are kept: make room and run the same command again"
             ) from None
         raise FusionError(f"cannot write to {folder} ({problem.strerror}); give another folder") from None
-    except SafetensorError as problem:
-        raise FusionError(
-            f"cannot write to {folder} ({problem}); finished shards are kept: make room and run the same command again"
-        ) from None
-    return computed
 
 
 class Shards:
@@ -123,6 +161,8 @@ class Shards:
         Written by `write_shards`.
     manifest : dict
         Its manifest.
+    tensors : tuple of str
+        What every shard holds, beside ``first`` and ``keys``.
 
     Raises
     ------
@@ -130,75 +170,72 @@ class Shards:
         When it is unfinished or damaged.
     """
 
-    def __init__(self, name: str, folder: Path, manifest: dict[str, Any]):
-        wanted = -(-manifest["examples"] // manifest["examples_a_shard"])
+    def __init__(self, name: str, folder: Path, manifest: dict[str, Any], tensors: tuple[str, ...]):
+        wanted = shards_wanted(manifest)
         if len(manifest["shards"]) < wanted:
             raise FusionError(
                 f"{name}: the cache at {folder} is unfinished ({len(manifest['shards'])} of {wanted} shards); "
                 f"{AGAIN} to go on"
             )
-        self._tensors: dict[str, dict[str, Tensor]] = {}
-        self._where: dict[int, tuple[str, int]] = {}
+        self._name = name
+        self._files: list[ShardFile] = []
+        self._firsts: list[Tensor] = []
+        self._where: dict[int, tuple[int, int]] = {}
         # one process a machine reads all of it once; the others look at names and sizes
         reads = int(os.environ.get("LOCAL_RANK", "0")) == 0
-        for shard, record in manifest["shards"].items():
+        for number, (shard, record) in enumerate(manifest["shards"].items()):
             path = folder / shard
-            if not _sound(path, record, reads):
-                raise FusionError(f"{name}: {path} is damaged or missing; {AGAIN}, it rebuilds only this shard")
-            tensors = load_file(path)  # mapped, read when used
-            self._tensors[shard] = tensors
-            self._where.update({key: (shard, k) for k, key in enumerate(tensors["keys"].tolist())})
+            if not is_sound(path, record, reads):
+                raise self._damaged(f"{path} is damaged or missing")
+
+            def same(path: Path = path, record: dict[str, Any] = record) -> bool:
+                return is_sound(path, record)
+
+            with self._told():
+                file = ShardFile(path, (*tensors, "first", "keys"), same)
+                keys, first = file.read(["keys", "first"])
+                if len(first) != len(keys) + 1 or bool((first.diff() < 0).any()) or int(first[0]) != 0:
+                    raise Changed(f"{path} is no file of examples")
+            self._files.append(file)
+            self._firsts.append(first)
+            self._where.update({key: (number, k) for k, key in enumerate(keys.tolist())})
+
+    def _damaged(self, what: str) -> FusionError:
+        return FusionError(f"{self._name}: {what}; {AGAIN}, it rebuilds only this shard")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except Changed as problem:
+            raise self._damaged(str(problem)) from None
 
     def __contains__(self, key: int) -> bool:
         """Whether an example of this key is there."""
         return key in self._where
 
-    def find(self, key: int) -> tuple[dict[str, Tensor], int]:
-        """Tensors of the shard that holds an example, and its number there."""
+    def rows(self, key: int, names: Sequence[str]) -> list[Tensor]:
+        """Rows of an example, of tensors that ``first`` counts.
+
+        Raises
+        ------
+        FusionError
+            When the file was changed since it was opened.
+        """
         shard, k = self._where[key]
-        return self._tensors[shard], k
+        start, stop = self._firsts[shard][k : k + 2].tolist()
+        with self._told():
+            return self._files[shard].read(names, start, stop)
 
+    def borders(self, key: int, name: str) -> Tensor:
+        """One row more than `rows` gives, of a tensor that says where each of them begins."""
+        shard, k = self._where[key]
+        start, stop = self._firsts[shard][k : k + 2].tolist()
+        with self._told():
+            return self._files[shard].read([name], start, stop + 1)[0]
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read the manifest of a folder that has one.
-
-    Raises
-    ------
-    FusionError
-        When it is damaged or of another format.
-    """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except json.JSONDecodeError:
-        raise FusionError(f"{folder / MANIFEST} is damaged; delete the folder and cache again") from None
-    if manifest.get("format") != FORMAT:
-        raise FusionError(f"{folder} has store format {manifest.get('format')}, this version reads {FORMAT}")
-    return manifest
-
-
-def missing_bytes(folder: Path, size: int) -> int:
-    """Bytes that a folder of this final size, or at most this size, still takes; 0 where it is whole."""
-    if not (folder / MANIFEST).is_file():
-        return size
-    manifest = read_manifest(folder)
-    sound = [r["bytes"] for name, r in manifest["shards"].items() if _sound(folder / name, r, reads=False)]
-    whole = len(sound) == -(-manifest["examples"] // manifest["examples_a_shard"])
-    return 0 if whole else max(0, size - sum(sound))
-
-
-def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    partial = folder / f"{MANIFEST}.partial"
-    partial.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, folder / MANIFEST)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sound(path: Path, record: dict[str, Any], reads: bool = True) -> bool:
-    """Whether a shard is as it was written; only by its size where it is not to be read."""
-    if not path.is_file() or path.stat().st_size != record["bytes"]:
-        return False
-    return not reads or _digest(path) == record["sha256"]
+    def slices(self, key: int, names: Sequence[str], start: int, stop: int) -> list[Tensor]:
+        """Rows from `start` to `stop` of tensors of the shard that holds an example."""
+        shard, _ = self._where[key]
+        with self._told():
+            return self._files[shard].read(names, start, stop)

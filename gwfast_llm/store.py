@@ -13,9 +13,11 @@ from gwfast_llm.data import Encoded
 from gwfast_llm.errors import FusionError
 from gwfast_llm.fingerprint import row_key
 from gwfast_llm.logits import TopK
-from gwfast_llm.shards import AGAIN, MANIFEST, Shards, read_manifest, write_shards
+from gwfast_llm.manifest import ADVICE, MANIFEST, read_manifest
+from gwfast_llm.shards import AGAIN, Shards, write_shards
 from gwfast_llm.signal import BLOCK, Signal, Source
 
+READ = ("log_probs", "ids", "logsumexp", "gold")
 TYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -150,13 +152,15 @@ class StoredSource:
                 f"source {name}: the cache at {folder} was made with another {' and another '.join(changed)}; {AGAIN} "
                 "and another folder"
             )
+        if not manifest.get("keep") or manifest.get("dtype") not in TYPES:
+            raise FusionError(f"source {name}: {folder / MANIFEST} is damaged: no keep or no dtype; {ADVICE}")
         if keep > manifest["keep"]:
             raise FusionError(
                 f"source {name}: the cache at {folder} keeps {manifest['keep']} logits a token, "
                 f"objective.source_top_k is {keep}; lower it or cache again"
             )
         self._keep = keep or manifest["keep"]
-        self._shards = Shards(f"source {name}", folder, manifest)
+        self._shards = Shards(f"source {name}", folder, manifest, READ)
         self._keys = [row_key(row) for row in rows]
         lacking = [i for i, key in enumerate(self._keys) if key not in self._shards]
         if lacking:
@@ -170,10 +174,7 @@ class StoredSource:
         """Signals of these examples, read from disk."""
         found = []
         for i in indices:
-            tensors, k = self._shards.find(self._keys[i])
-            start, stop = tensors["first"][k : k + 2].tolist()
-            logsumexp = tensors["logsumexp"][start:stop]
-            values = tensors["log_probs"][start:stop, : self._keep].float() + logsumexp[:, None]
-            kept = TopK(values, tensors["ids"][start:stop, : self._keep].long(), logsumexp)
-            found.append(Signal(kept, tensors["gold"][start:stop]))
+            log_probs, ids, logsumexp, gold = self._shards.rows(self._keys[i], READ)
+            values = log_probs[:, : self._keep].float() + logsumexp[:, None]
+            found.append(Signal(TopK(values, ids[:, : self._keep].long(), logsumexp), gold))
         return found

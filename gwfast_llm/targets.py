@@ -11,11 +11,13 @@ from torch import Tensor
 
 from gwfast_llm.data import Encoded
 from gwfast_llm.fingerprint import data_fingerprint, head_fingerprint, row_key, tokenizer_fingerprint
+from gwfast_llm.manifest import read_manifest
 from gwfast_llm.path import PathMap, Targets
-from gwfast_llm.shards import Shards, read_manifest, write_shards
+from gwfast_llm.shards import Shards, write_shards
 from gwfast_llm.signal import BLOCK, Source
 from gwfast_llm.store import TYPES
 
+READ = ("pivot_index", "source_index", "ids", "probs", "channels")
 METHOD = 1  # to be raised when `PathMap.targets` changes what it gives
 
 
@@ -115,7 +117,7 @@ class TargetFolder:
         FusionError
             When it is unfinished or damaged.
         """
-        shards = Shards(f"source {name}", self.path, read_manifest(self.path))
+        shards = Shards(f"source {name}", self.path, read_manifest(self.path), READ)
         return StoredTargets(shards, self._keys)
 
 
@@ -128,19 +130,19 @@ class StoredTargets:
 
     def __getitem__(self, index: int) -> Targets:
         """Return the targets of an example."""
-        tensors, k = self._shards.find(self._keys[index])
-        start, stop = tensors["first"][k : k + 2].tolist()
-        borders = tensors["channels"][start : stop + 1]
+        key = self._keys[index]
+        borders = self._shards.borders(key, "channels")
         sizes = borders.diff()
         width = int(sizes.max()) if len(sizes) else 0
         filled = torch.arange(width) < sizes[:, None]
         first, last = borders[[0, -1]].tolist()
         ids = torch.zeros(len(sizes), width, dtype=torch.long)
         probs = torch.zeros(len(sizes), width)
-        ids[filled] = tensors["ids"][first:last].long()
-        probs[filled] = tensors["probs"][first:last].float()
-        where = tensors["pivot_index"][start:stop].long(), tensors["source_index"][start:stop].long()
-        return Targets(*where, ids, probs, (1 - probs.sum(1)).clamp_min(0.0))
+        own_ids, own_probs = self._shards.slices(key, ("ids", "probs"), first, last)
+        ids[filled] = own_ids.long()
+        probs[filled] = own_probs.float()
+        pivot, source = self._shards.rows(key, ("pivot_index", "source_index"))
+        return Targets(pivot.long(), source.long(), ids, probs, (1 - probs.sum(1)).clamp_min(0.0))
 
 
 def _flat(found: Sequence[Targets], dtype: torch.dtype) -> dict[str, Tensor]:

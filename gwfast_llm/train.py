@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, TrainerCallback, TrainerState, set_seed
+from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.integrations.integration_utils import TensorBoardCallback
-from transformers.trainer import TRAINER_STATE_NAME
 
+from gwfast_llm import interruption
 from gwfast_llm.arguments import chunk_of, computes_in_bfloat16, training_arguments, with_adapters
-from gwfast_llm.callbacks import (
-    WHOLE,
-    DiagnosisCallback,
-    MarkCallback,
-    Progress,
-    ProgressCallback,
-    last_checkpoint,
-    step_of,
-)
+from gwfast_llm.cache import spell_bytes
+from gwfast_llm.callbacks import DiagnosisCallback, Progress, ProgressCallback
+from gwfast_llm.checkpoints import MarkCallback, remove_halves, sound_checkpoint, step_of
 from gwfast_llm.chunked import ChunkedHead
 from gwfast_llm.collate import FusionCollator, SourceDesk, path_maps
 from gwfast_llm.config import FuseConfig, ObjectiveConfig
@@ -41,7 +35,7 @@ from gwfast_llm.loading import (
     load_to_train,
 )
 from gwfast_llm.packing import check_separate
-from gwfast_llm.preflight import check_loggers, check_room, inputs_of, one_device, same_inputs
+from gwfast_llm.preflight import bytes_of, check_loggers, check_room, inputs_of, one_device, same_inputs
 from gwfast_llm.setup import carried_beforehand, open_source, open_targets, prepare_run
 from gwfast_llm.trainer import FusionTrainer, Indices
 from gwfast_llm.trouble import out_of_disk, out_of_memory
@@ -50,7 +44,7 @@ Metric = dict[str, Any]
 PIVOT_MEMORY = (
     "out of memory while the pivot is trained; lower train.batch_size and raise train.accumulate by as much, use "
     "--train.gradient_checkpointing true, a smaller train.chunk, adapters (--lora.rank 16), or shard the model over "
-    "GPUs (examples/accelerate); checkpoints written before are kept"
+    "GPUs (examples/accelerate)"
 )
 INTERVAL_EXAMPLES = 56  # at most, of those held out; the diagnosis takes twice train.diagnose
 
@@ -90,7 +84,7 @@ def fuse(
     progress : callable, optional
         Called with (steps done, steps in all); without it the trainer shows its own bar.
     checkpoints : Path, optional
-        Folder for checkpoints, needed with ``train.save_every``.  TensorBoard's events go into ``logs`` beside it.
+        Folder for checkpoints; without it none outlives the call.  TensorBoard's events go into ``logs`` beside it.
     resume : bool
         Go on from the last checkpoint in that folder.
 
@@ -101,11 +95,18 @@ def fuse(
     Raises
     ------
     FusionError
-        When a model, a tokenizer or the data cannot be used, naming which and why.
+        When a model, a tokenizer or the data cannot be used, naming which and why; when no checkpoint in the folder is
+        what was written.
+    InterruptedFusion
+        After Ctrl-C or a plain kill in the midst of training, once a checkpoint is in the folder.
     """
-    if checkpoints is None:
-        with tempfile.TemporaryDirectory() as scratch:
-            return fuse(config, progress, Path(scratch) / "checkpoints")
+    if checkpoints is not None:
+        return _fuse(config, progress, checkpoints, resume, keeps=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        return _fuse(config, progress, Path(scratch) / "checkpoints", False, keeps=False)
+
+
+def _fuse(config: FuseConfig, progress: Progress | None, checkpoints: Path, resume: bool, keeps: bool) -> Fused:
     started = time.perf_counter()
     check_loggers(config.train.report_to)
     objective = config.objective
@@ -172,12 +173,15 @@ def fuse(
     arguments = training_arguments(config.train, checkpoints, progress is not None, bf16)
     alone = one_device(arguments)
     notes += [alone] if alone else []
-    for note in (held, alone):
+    last, left_out = None, ""
+    if resume:
+        last, left_out = sound_checkpoint(checkpoints, config.train.steps if sharded else None)
+    notes += [left_out] if left_out else []
+    for note in (held, alone, left_out):
         if note and progress is None and arguments.should_log:
             print(note)
-    last = last_checkpoint(checkpoints, config.train.steps if sharded else None) if resume else None
-    if config.train.save_every or resume:
-        same_inputs(checkpoints, inputs_of(config, run, chosen), resume, arguments.should_save)
+    if keeps:
+        same_inputs(checkpoints, inputs_of(config, run, chosen), last is not None, arguments.should_save)
     held_out = _spread(range(size, len(rows[0])), max(INTERVAL_EXAMPLES, 2 * config.train.diagnose))
     if sharded and held_out and (config.train.interval_every or config.train.diagnose):
         notes.append("the model is sharded: no diagnosis and no GW interval; run them on one GPU with fewer steps")
@@ -189,6 +193,8 @@ def fuse(
     if config.lora.rank:
         set_seed(config.train.seed)  # adapters start at random; the trainer sets its seed later
     adapted = with_adapters(model, config.lora)
+    if arguments.should_save:
+        check_room(checkpoints, *bytes_of(adapted), config)
     slots = desk.slots if desk and objective.distils else 0
     collator = FusionCollator(rows[0], pad, objective, desk)
     packed = FusionCollator(rows[0], pad, objective, desk, config.data.max_length if config.train.packing else 0)
@@ -227,6 +233,7 @@ def fuse(
         slots,
         callbacks,
         head,
+        config.train.save_every if keeps else 0,
     )
     if watch is not None:
         watch.log = trainer.log
@@ -235,7 +242,7 @@ def fuse(
             callback.logging_dir = str(checkpoints.parent / "logs")  # checkpoints are deleted in the end
     if progress is not None:
         trainer.remove_callback(PrinterCallback)
-    _train(trainer, config, checkpoints, last)
+    _train(trainer, config, checkpoints, last, keeps)
     metrics = [
         _plain(row) for row in trainer.state.log_history if {"loss", "gw_lower", "eval_loss", "cosine"} & row.keys()
     ]
@@ -243,29 +250,22 @@ def fuse(
     return Fused(trained.eval(), tokenizer, metrics, time.perf_counter() - started, notes)
 
 
-def _train(trainer: FusionTrainer, config: FuseConfig, checkpoints: Path, last: Path | None) -> None:
+def _train(trainer: FusionTrainer, config: FuseConfig, checkpoints: Path, last: Path | None, keeps: bool) -> None:
     """Run the steps, from the last checkpoint where there is one; trouble becomes one line."""
     if last is not None and step_of(last) >= config.train.steps:
-        # all steps are done already; the trainer would do one more before it looks at their number
-        trainer._load_from_checkpoint(str(last))
-        trainer.state = TrainerState.load_from_json(str(last / TRAINER_STATE_NAME))
+        trainer.take_over(last)
         return
-    said = ""
-    if config.train.save_every and trainer.args.should_save:
-        weights = sum(p.numel() * p.element_size() for p in trainer.model.parameters())  # type: ignore[union-attr]
-        trained = sum(4 * p.numel() for p in trainer.model.parameters() if p.requires_grad)  # type: ignore[union-attr]
-        said = f"; about {check_room(checkpoints, weights, trained, config)} are needed in all"
-    full = (
-        f"the disk of {checkpoints.parent} is full{said}; whole checkpoints are kept: make room and run the same "
-        "command with --resume"
-    )
+    size = spell_bytes(3 * bytes_of(trainer.model)[1])  # weights and two moments
+    full = f"the disk of {checkpoints.parent} is full; a checkpoint takes about {size}: make room"
+    noting = interruption.deferred("a checkpoint is written first") if keeps else nullcontext()
     try:
-        with out_of_memory(PIVOT_MEMORY), out_of_disk(full):
+        with out_of_memory(PIVOT_MEMORY), out_of_disk(full), noting:
             trainer.train(resume_from_checkpoint=str(last) if last else None)
+            if interruption.asked():
+                trainer.save_and_stop()
     finally:
-        for half in checkpoints.glob("checkpoint-*"):
-            if trainer.args.should_save and not (half / WHOLE).exists():
-                shutil.rmtree(half, ignore_errors=True)
+        if trainer.args.should_save:
+            remove_halves(checkpoints)
     trainer.stop_if_broken()
 
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.data_loader import SeedableRandomSampler
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.utils.data import Dataset, Sampler
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 
+from gwfast_llm import interruption
+from gwfast_llm.checkpoints import Border, SaveClock
 from gwfast_llm.chunked import ChunkedHead
 from gwfast_llm.collate import NOBODY, FusionCollator
 from gwfast_llm.combine import Batch, batch_counts, batch_parts, part_names, run_student
 from gwfast_llm.config import ObjectiveConfig
-from gwfast_llm.errors import FusionError
+from gwfast_llm.errors import FusionError, InterruptedFusion
 
 
 class Indices(Dataset):
@@ -80,12 +87,26 @@ class _EpochCallback(TrainerCallback):
         self._order.set_epoch(int((state.epoch or 0.0) + 1e-6))
 
 
+class _BorderCallback(TrainerCallback):
+    """Tells the trainer that a step is done, and saves where its clock said so when the step began."""
+
+    def __init__(self, trainer: FusionTrainer):
+        self._trainer = trainer
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self._trainer.border = Border.here(None, 0)
+        control.should_save |= self._trainer.save_due
+
+
 class FusionTrainer(Trainer):
     """`transformers.Trainer` whose loss is the fusion objective.
 
     Every part is summed over its items and divided by their number over the whole accumulated and distributed batch,
     so that neither accumulation nor the number of processes changes the loss.  The evaluation loss is the same sum
     over the same number, on all held-out examples at once.
+
+    A signal that `gwfast_llm.interruption` has noted ends training with a checkpoint: in one process before the next
+    batch, in several before the next step, and in the midst of an evaluation, which the resumed run then makes.
 
     Parameters
     ----------
@@ -105,6 +126,8 @@ class FusionTrainer(Trainer):
         Further callbacks.
     head : ChunkedHead, optional
         Works the model's output layer in chunks; without it whole logits are made.
+    save_every : int
+        ``train.save_every``.
     """
 
     def __init__(
@@ -118,6 +141,7 @@ class FusionTrainer(Trainer):
         slots: int,
         callbacks: list[TrainerCallback],
         head: ChunkedHead | None = None,
+        save_every: int = 0,
     ):
         super().__init__(
             model=model,
@@ -136,6 +160,12 @@ class FusionTrainer(Trainer):
         self._seen: Tensor | None = None
         self._seen_steps = 0
         self._broken: Tensor | None = None
+        self._clock = SaveClock(save_every)
+        self._saved = -1  # step of the last checkpoint, or at which this process began
+        self._evaluating = self._evaluate_first = False
+        self.save_due = False
+        self.border = Border.here(None, 0)
+        self.add_callback(_BorderCallback(self))
 
     def _get_train_sampler(self, train_dataset=None):
         """Order of the examples; the same for any number of processes."""
@@ -150,6 +180,12 @@ class FusionTrainer(Trainer):
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """Collect the batches of one step, with the number of items of every part over all of them."""
+        if self._saved < 0:
+            self._saved = self.state.global_step
+        self.border = dataclasses.replace(self.border, seen=self._seen, steps=self._seen_steps)
+        if self._evaluate_first:
+            self._evaluate_first = False
+            self.evaluate()
         samples = []
         for _ in range(num_batches):
             batch = next(epoch_iterator, None)
@@ -162,24 +198,100 @@ class FusionTrainer(Trainer):
         counts = torch.stack([self._counts(batch) for batch in samples]).sum(0).to(device)
         # the finding about the step before rides along: by now it is known, so nothing waits for it
         broken = counts.new_zeros(1) if self._broken is None else self._broken
-        counts = torch.cat([counts, broken])
+        due = self._clock.due(self.state.global_step + 1 >= self.state.max_steps) and self.is_world_process_zero()
+        wishes = counts.new_tensor([bool(interruption.asked()), due])
+        counts = torch.cat([counts, broken, wishes])
         if self.args.world_size > 1:
             counts = _summed(self, counts)
-        self._stop_if(bool(counts[-1] > 0))
-        return samples, counts[:-1]
+        is_broken, stop, self.save_due = (counts[-3:] > 0).tolist()
+        self._stop_if(is_broken)
+        if stop:
+            self.save_and_stop()
+        return samples, counts[:-3]
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        """One batch forward and backward; in a single process a noted signal is obeyed before it."""
+        self._obey()
+        return super().training_step(model, inputs, num_items_in_batch)
+
+    def _obey(self) -> None:
+        if self.args.world_size == 1 and interruption.asked():
+            self.save_and_stop()
+
+    def save_and_stop(self) -> None:
+        """Write a checkpoint of the last finished step, where there is none, and end the run.
+
+        Raises
+        ------
+        InterruptedFusion
+        """
+        if self.state.global_step > max(self._saved, 0):
+            self.border.restore()
+            if not self._evaluating:
+                self._seen, self._seen_steps = self.border.seen, self.border.steps
+            self._save_checkpoint(self.model, None)  # type: ignore[arg-type]
+            self.control = self.callback_handler.on_save(self.args, self.state, self.control)
+        raise InterruptedFusion(f"{interruption.asked() or 'a signal'} at step {self.state.global_step}")
+
+    def _save_checkpoint(self, model, trial):
+        """Write a checkpoint, if the weights are finite: one that cannot be gone on from would push out one that can.
+
+        Raises
+        ------
+        FusionError
+            When they are not.
+        """
+        began = time.monotonic()
+        held = [getattr(p, "ds_tensor", p) for p in self.model.parameters() if p.requires_grad]  # type: ignore[union-attr]
+        own = [p.to_local() if isinstance(p, DTensor) else p for p in held]
+        bad = torch.stack([(~torch.isfinite(p.detach())).any() for p in own]).any().float().reshape(1)
+        if self.args.world_size > 1:
+            bad = _summed(self, bad)
+        self._stop_if(bool(bad > 0), "weights are")
+        super()._save_checkpoint(model, trial)
+        self._saved = self.state.global_step
+        self._clock.saved(began)
+
+    def _save_rng_state(self, output_dir):
+        """Write the generators' states, and what has been summed since the last logged step."""
+        super()._save_rng_state(output_dir)
+        seen = None if self._seen is None else self._seen.cpu()
+        sums = {"seen": seen, "steps": self._seen_steps, "evaluate": self._evaluating}
+        torch.save(sums, Path(output_dir) / f"sums_{self.args.process_index}.pt")
+
+    def _load_optimizer_and_scheduler(self, checkpoint):
+        """Load what the optimiser was, and what had been summed since the last logged step."""
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint:
+            self._load_sums(Path(checkpoint))
+
+    def _load_sums(self, checkpoint: Path) -> None:
+        path = checkpoint / f"sums_{self.args.process_index}.pt"
+        if path.is_file():  # written by as many processes, or there is none for this one
+            sums = torch.load(path, weights_only=True)
+            self._seen = None if sums["seen"] is None else sums["seen"].to(self.args.device)
+            self._seen_steps, self._evaluate_first = sums["steps"], sums["evaluate"]
+
+    def take_over(self, checkpoint: Path) -> None:
+        """Become what a run was after its last step; the trainer would do one more before it looks at their number."""
+        self._load_from_checkpoint(str(checkpoint))
+        self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        self._load_sums(checkpoint)
+        if self._evaluate_first:
+            self.evaluate()
 
     def _counts(self, batch: Batch) -> Tensor:
         counts = batch_counts(batch, self._names)
         return torch.zeros_like(counts) if "idle" in batch else counts
 
-    def _stop_if(self, broken: bool) -> None:
+    def _stop_if(self, broken: bool, what: str = "") -> None:
         if not broken:
             return
         bad = [] if self._seen is None else [n for n, v in self._by_name(self._seen).items() if not math.isfinite(v)]
         named = f" ({', '.join(bad)})" if bad else ""
         raise FusionError(
-            f"the loss{named} is no longer finite at step {self.state.global_step}; lower train.lr or the weights of "
-            "the objective; checkpoints written before are kept"
+            f"the {what or f'loss{named} is'} no longer finite at step {self.state.global_step}; lower train.lr or the "
+            "weights of the objective"
         )
 
     def stop_if_broken(self) -> None:
@@ -229,7 +341,10 @@ class FusionTrainer(Trainer):
             seen = self._seen
             if self.args.world_size > 1:
                 seen = _summed(self, seen)
-            logs = {**logs, **self._by_name(seen / self._seen_steps)}
+            parts = self._by_name(seen / self._seen_steps)
+            weights = self._objective.weights
+            # the trainer's own mean forgets what was before a checkpoint in the midst of it
+            logs = {**logs, "loss": sum(weights[name] * value for name, value in parts.items()), **parts}
             self._seen, self._seen_steps = None, 0
         super().log(logs, start_time)
 
@@ -256,9 +371,11 @@ class FusionTrainer(Trainer):
         model = self.model_wrapped if self.is_fsdp_enabled else self.model
         assert model is not None
         model.eval()
+        self._evaluating = True
         sums = torch.zeros(2, len(self._names), dtype=torch.float64, device=self.args.device)
         for start in range(0, len(data), size * world):
             own = list(range(start + rank * size, min(start + (rank + 1) * size, len(data))))
+            self._obey()
             # a process without examples of its own runs along, so that sharded models stay in step
             batch = self._prepare_inputs(self._collator([data[i] for i in own or [0]]))
             with torch.no_grad(), self.compute_loss_context_manager():
@@ -266,6 +383,7 @@ class FusionTrainer(Trainer):
             if own:
                 sums += torch.stack([totals.double(), batch_counts(batch, self._names).double()])
         model.train(was_training)
+        self._evaluating = False
         if world > 1:
             sums = _summed(self, sums)
         values = sums[0] / sums[1].clamp_min(1)

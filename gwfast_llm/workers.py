@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ QUIET_ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
     "OMP_NUM_THREADS": "1",
 }
+
+PATIENCE = 10.0  # seconds in which a worker writes its checkpoint
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,12 @@ class Workers:
         return self
 
     def __exit__(self, *problem: object) -> None:
-        """Stop all processes, at once."""
+        """Stop all processes: at once, or after the checkpoint of the fusion that they are at."""
         for process in self._processes:
             process.terminate()
         for process in self._processes:
-            process.join(5)
+            process.join(PATIENCE)
+            process.kill()
         for channel in (self._jobs, self._news):
             channel.cancel_join_thread()
             channel.close()
@@ -111,9 +115,9 @@ class Workers:
         Raises
         ------
         FusionError
-            When a job raised one.
+            When a job raised one, or a worker was killed.
         RuntimeError
-            When a job failed otherwise, with its traceback, or a worker was killed.
+            When a job failed otherwise, with its traceback.
         """
         for job in jobs:
             self._jobs.put((job.name, job.function, job.arguments))
@@ -125,8 +129,9 @@ class Workers:
             except queue.Empty:
                 dead = [p.exitcode for p in self._processes if not p.is_alive()]
                 if dead:
-                    raise RuntimeError(
-                        f"a worker process ended with code {dead[0]}; out of memory is the usual reason"
+                    raise FusionError(
+                        f"a worker process ended with code {dead[0]}, most often because memory ran out; end what else "
+                        "uses it"
                     ) from None
                 continue
             if kind == "progress":
@@ -141,8 +146,23 @@ class Workers:
         return results
 
 
+def _end_with_parent() -> None:
+    """End this process when its parent has ended, however that was: nobody would ever take what it finds."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()  # on a pipe that the system closes with the parent
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _work(jobs: Any, news: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    _end_with_parent()
+    for name in ("SIGINT", "SIGHUP"):  # Ctrl-C and a closed terminal are the parent's to handle
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     import torch
 
     torch.set_num_threads(1)
@@ -157,5 +177,7 @@ def _work(jobs: Any, news: Any) -> None:
             news.put(("result", name, function(*arguments, progress)))
         except FusionError as mistake:
             news.put(("mistake", name, str(mistake)))
+        except KeyboardInterrupt:  # the parent's SIGTERM in the midst of a fusion, whose checkpoint is written
+            return
         except Exception:
             news.put(("failure", name, traceback.format_exc()))

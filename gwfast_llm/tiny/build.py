@@ -16,7 +16,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from gwfast_llm.cachedir import cache_folder, whole_folder
+from gwfast_llm.cachedir import built_once, cache_folder
 from gwfast_llm.data import Example, encode_all, pad_right
 from gwfast_llm.tiny.recipes import ModelRecipe, TokenizerRecipe
 from gwfast_llm.tiny.tasks import ALL_TASKS, draw_each, stream
@@ -92,9 +92,13 @@ def build_model(recipe: ModelRecipe, progress: Progress = lambda done, total: No
         Folder with model and tokenizer in Hugging Face format.
     """
     target = cache_folder() / "tiny" / f"{recipe.name}-{recipe.fingerprint()}"
-    if (target / "config.json").is_file():
-        progress(recipe.steps, recipe.steps)
-        return target
+    found = built_once(target, lambda folder: _train(recipe, folder, progress))
+    progress(recipe.steps, recipe.steps)
+    return found
+
+
+def _train(recipe: ModelRecipe, folder: Path, progress: Progress) -> None:
+    """Train the model of a recipe and save it."""
     tokenizer = build_tokenizer(recipe.tokenizer)
     model = initial_model(recipe, tokenizer)
     done = 0
@@ -116,10 +120,8 @@ def build_model(recipe: ModelRecipe, progress: Progress = lambda done, total: No
             schedule.step()
             done += 1
             progress(done, recipe.steps)
-    with whole_folder(target) as folder:
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    return target
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def answer_loss(model, tokenizer: PreTrainedTokenizerFast, problems) -> torch.Tensor:

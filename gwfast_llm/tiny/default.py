@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any
 
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
 from gwfast_llm.data import Example
+from gwfast_llm.errors import FusionError
 from gwfast_llm.files import read_examples, write_examples
 from gwfast_llm.progress import Board, Stage
-from gwfast_llm.report import Contender, Score
+from gwfast_llm.records import read_object, write_object
+from gwfast_llm.scores import Contender, Score
 from gwfast_llm.tiny import recipes
 from gwfast_llm.tiny.tasks import ALL_TASKS, EXACT_TASKS, Problem, draw_each
 from gwfast_llm.workers import Job, Workers
@@ -24,6 +27,7 @@ FUSED_TASKS = "MNABDSL"
 FUSED_TEXTS = "MN"  # dialects of the sources; O is the pivot's own and shows what it forgets
 TEST_SEED = 999
 VALIDATION_SEED = 300
+ROOM = 2**28  # bytes that a run needs on its disk, at most
 POOL_SEED = 1000
 
 
@@ -116,17 +120,55 @@ def cache_job(config: FuseConfig, number: int, progress) -> int:
     return store_source(config, number, run, "float32", progress) + store_targets(config, number, run, progress)
 
 
-def fusion_job(config: FuseConfig, tests: str, keep: str, progress) -> tuple[list[dict[str, Any]], list[Score], float]:
-    """Worker job: run one fusion and score it; the model is saved under `keep` where that is given."""
+Found = tuple[list[dict[str, Any]], list[Score], float]  # metrics, scores and seconds of a fusion
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a fusion of the embedded default keeps what it makes.
+
+    Attributes
+    ----------
+    result : Path
+        Metrics, scores and time, once all is done: a run that goes on takes them from there.
+    checkpoints : Path
+        Its checkpoints.
+    model : Path or None
+        Its model, where that is kept.
+    """
+
+    result: Path
+    checkpoints: Path
+    model: Path | None
+
+
+def fusion_job(config: FuseConfig, tests: str, place: Place, progress) -> Found:
+    """Worker job: run one fusion and score it, from its last checkpoint where there is one."""
     from gwfast_llm.evaluate import evaluate
+    from gwfast_llm.gather import write_model
     from gwfast_llm.train import fuse
 
-    fused = fuse(config, progress)
+    fused = fuse(config, progress, place.checkpoints, resume=True)
     scores = [Score(s.task, s.kind, s.value) for s in evaluate(fused.model, fused.tokenizer, read_examples(tests))]
-    if keep:
-        fused.model.save_pretrained(keep)
-        fused.tokenizer.save_pretrained(keep)
+    if place.model is not None:
+        shutil.rmtree(place.model, ignore_errors=True)  # of a run that was killed before it wrote its result
+        write_model(fused.model, fused.tokenizer, place.model)
+    found = {"metrics": fused.metrics, "scores": [dataclasses.asdict(s) for s in scores], "seconds": fused.seconds}
+    place.result.parent.mkdir(exist_ok=True)
+    write_object(place.result, found)
+    shutil.rmtree(place.checkpoints, ignore_errors=True)
     return fused.metrics, scores, fused.seconds
+
+
+def finished(place: Place) -> Found | None:
+    """What a fusion found before the run was stopped; None where it was not done."""
+    if not place.result.is_file():
+        return None
+    found = read_object(place.result, "delete it, and the same command with --resume runs that fusion again")
+    try:
+        return found["metrics"], [Score(**score) for score in found["scores"]], float(found["seconds"])
+    except (KeyError, TypeError, ValueError):
+        raise FusionError(f"{place.result} is damaged; delete it, and --resume runs that fusion again") from None
 
 
 def score_job(model: str, tests: str, progress) -> list[Score]:
@@ -153,12 +195,15 @@ class DefaultRun:
         All configurations, for saving.
     models : dict
         Folder of the first seed's model of every objective.
+    minutes : float
+        Time that it took.
     """
 
     contenders: list[Contender]
     metrics: list[dict[str, Any]]
     config: dict[str, Any]
     models: dict[str, Path]
+    minutes: float
 
 
 def run_default(size_name: str, scratch: Path, seeds: int | None = None) -> DefaultRun:
@@ -169,7 +214,8 @@ def run_default(size_name: str, scratch: Path, seeds: int | None = None) -> Defa
     size_name : {"default", "smoke"}
         See `SIZES`.
     scratch : Path
-        Folder for data and models; the caller's to keep or remove.
+        Folder for data, models, results and checkpoints; the caller's to keep or remove.  What is done there already
+        is not done again.
     seeds : int, optional
         Number of repetitions, the size's own by default.
 
@@ -177,6 +223,7 @@ def run_default(size_name: str, scratch: Path, seeds: int | None = None) -> Defa
     -------
     DefaultRun
     """
+    started = time.monotonic()
     size = SIZES[size_name]
     repeats = range(size.seeds if seeds is None else seeds)
     lanes = max(1, min(2, os.cpu_count() or 1))
@@ -187,7 +234,7 @@ def run_default(size_name: str, scratch: Path, seeds: int | None = None) -> Defa
         [Job(_title(r), build_job, (r,), 2 + 0.065 * r.steps) for r in (first, second, pivot)],
     )
     data = scratch / "data"
-    data.mkdir()
+    data.mkdir(exist_ok=True)
     tests, pools = _write_data(data, size, repeats)
     names = [(seed, name) for seed in repeats for name in ("path", "infigfusion", "sft", "sft_short")]
 
@@ -200,7 +247,7 @@ def run_default(size_name: str, scratch: Path, seeds: int | None = None) -> Defa
 
     # Expected times only, to say from the start how long the whole takes; the jobs themselves need the built models.
     caching = Stage("caching the sources", [Job(_stored(s, n), cache_job, (), 3.0) for s in repeats for n in SOURCES])
-    fusing = Stage("fusing", [Job(f"{n}, seed {s}", fusion_job, (), seconds(n, s)) for s, n in names])
+    fusing = Stage("fusing", [Job(_run_of(s, n), fusion_job, (), seconds(n, s)) for s, n in names])
     scoring = Stage("scoring the models before fusion", [Job(n, score_job, (), 3.0) for n in ("pivot", "A", "B")])
     board = Board([build, scoring, caching, fusing], lanes)
     with Workers(lanes) as workers:
@@ -222,27 +269,32 @@ def run_default(size_name: str, scratch: Path, seeds: int | None = None) -> Defa
                 objective=objective,
                 train=train,
             )
+        models = {name: scratch / "models" / name for _, name in names}
+        places = {
+            (seed, name): Place(
+                scratch / "results" / f"{name}-{seed}.json",
+                scratch / "checkpoints" / f"{name}-{seed}",
+                models[name] if seed == repeats[0] else None,
+            )
+            for seed, name in names
+        }
+        done = {_run_of(*which): found for which, place in places.items() if (found := finished(place)) is not None}
+        left = [which for which in names if _run_of(*which) not in done]
         caching.jobs = [
             Job(_stored(seed, name), cache_job, (configs[seed, "path"], number), 3.0)
             for seed in repeats
             for number, name in enumerate(SOURCES)
+            if any(seed == one for one, _ in left)
         ]
         board.start(caching)
         workers.run(caching.jobs, board.progress, board.tick)
-        models = {name: scratch / "models" / name for _, name in names}
         fusing.jobs = [
-            Job(
-                f"{name}, seed {seed}",
-                fusion_job,
-                (config, str(tests), str(models[name]) if seed == repeats[0] else ""),
-                seconds(name, seed),
-            )
-            for (seed, name), config in configs.items()
+            Job(_run_of(*which), fusion_job, (configs[which], str(tests), places[which]), seconds(which[1], which[0]))
+            for which in left
         ]
         board.start(fusing)
-        fused = workers.run(fusing.jobs, board.progress, board.tick)
+        fused = {**done, **workers.run(fusing.jobs, board.progress, board.tick)}
     board.say("writing the report")
-    shutil.rmtree(scratch / "cache")
     contenders = [
         Contender("pivot before", "the pivot as it was", [before["pivot"]], trained=False),
         Contender("source A", f"expert of {first.expert_of}", [before["A"]], trained=False),
@@ -250,7 +302,7 @@ def run_default(size_name: str, scratch: Path, seeds: int | None = None) -> Defa
     ]
     metrics = []
     for name, what in OBJECTIVES.items():
-        runs = [fused[f"{name}, seed {seed}"] for seed in repeats]
+        runs = [fused[_run_of(seed, name)] for seed in repeats]
         distils = objective_config(name, size, 0)[0].distils
         contenders.append(
             Contender(name, what, [run[1] for run in runs], True, distils, sum(r[2] for r in runs) / len(runs))
@@ -261,9 +313,13 @@ def run_default(size_name: str, scratch: Path, seeds: int | None = None) -> Defa
         **dataclasses.asdict(size),
         "seeds": len(repeats),
         "recipes": {r.name: dataclasses.asdict(r) for r in (first, second, pivot)},
-        "fusions": {f"{name}, seed {seed}": c.as_dict() for (seed, name), c in configs.items()},
+        "fusions": {_run_of(*which): c.as_dict() for which, c in configs.items()},
     }
-    return DefaultRun(contenders, metrics, config, models)
+    return DefaultRun(contenders, metrics, config, models, (time.monotonic() - started) / 60)
+
+
+def _run_of(seed: int, name: str) -> str:
+    return f"{name}, seed {seed}"
 
 
 def _stored(seed: int, name: str) -> str:

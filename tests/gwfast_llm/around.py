@@ -3,7 +3,8 @@
 ``AS_GPUS``: accelerate reads the FSDP settings only where its processes have GPUs, so they are told that they have;
 devices, tensors and communication (gloo) stay those of the CPU, and everything after that one decision runs as it
 would.  ``SHARD_ALL``: DeepSpeed keeps whole what is small or soon used again, all of a small model; here nothing.
-``DIE_AT``: the step before which every process kills itself.
+``DIE_AT``: the step before which every process kills itself.  ``STOP_AT``: that before which the second one is asked
+to stop.
 """
 
 import os
@@ -59,13 +60,16 @@ def spy(trainer, config):
 
 
 def collect_or_die(trainer, *arguments):
-    """Be killed where asked, as by kill -9."""
-    if trainer.state.global_step == int(os.environ["DIE_AT"]):
+    """Be killed where asked, as by kill -9, or asked to stop, as by kill."""
+    step = str(trainer.state.global_step)
+    if step == os.environ.get("DIE_AT"):
         os.kill(os.getpid(), signal.SIGKILL)
+    if step == os.environ.get("STOP_AT") and trainer.args.process_index == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
     return collect(trainer, *arguments)
 
 
 train.whole_model = spy
-if os.environ.get("DIE_AT"):
+if os.environ.get("DIE_AT") or os.environ.get("STOP_AT"):
     FusionTrainer.get_batch_samples = collect_or_die
 sys.exit(main(sys.argv[1:]))

@@ -56,3 +56,33 @@ def whole_run(home, tmp_path_factory):
     done = command("--config", config_file(folder / "c.yaml", home, 12), "--runs", folder, "--name", "r")
     assert done.returncode == 0, done.stderr
     return folder / "r"
+
+
+@pytest.fixture
+def fuse_here(home, tmp_path, capfd):
+    """Runs the fuse command in this process; gives exit code and what it said on standard error."""
+
+    import yaml
+
+    from gwfast_llm.fuse import main
+
+    def call(*flags, name="r", objective=None, **train):
+        train = {"steps": 6, "batch_size": 4, "lr": 3e-3, "log_every": 4, "diagnose": 0, **train}
+        content = {
+            "pivot": {"model": str(home / "pivot")},
+            "sources": [{"model": str(home / "A"), "name": "A"}],
+            "data": {
+                "train": str(home / "train.jsonl"),
+                "validation": str(home / "held-out.jsonl"),
+                "max_length": 96,
+                "end_token": False,
+            },
+            "objective": objective or {"source_top_k": 0},
+            "train": train,
+        }
+        path = tmp_path / "c.yaml"
+        path.write_text(yaml.safe_dump(content))
+        code = main(["--config", str(path), "--runs", str(tmp_path / "runs"), "--name", name, *flags])
+        return code, capfd.readouterr().err
+
+    return call

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +12,11 @@ import time
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from gwfast_llm import pages, plots, report
+from gwfast_llm.errors import FusionError
 from gwfast_llm.files import read_examples
+from gwfast_llm.scores import Score
+from gwfast_llm.tiny.default import Place, finished
 
 
 def command(*arguments, cache, **environment):
@@ -21,6 +27,19 @@ def command(*arguments, cache, **environment):
 def run(*arguments, cache):
     line, env = command(*arguments, cache=cache)
     return subprocess.run(line, env=env, capture_output=True, text=True, timeout=300, check=False)
+
+
+def started(*arguments, cache):
+    """The command at work."""
+    line, env = command(*arguments, cache=cache)
+    return subprocess.Popen(
+        line,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in the background
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +96,33 @@ def test_smoke_run_leaves_records_and_plots(smoke):
     assert ".tiny-001" not in (folder / "config.json").read_text()
 
 
-def test_second_run_finds_models_in_the_cache_and_repeats_the_numbers(smoke):
+@pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
+def test_second_run_finds_models_in_the_cache_is_stopped_goes_on_and_repeats_the_numbers(smoke):
     home, _, _ = smoke
     built = {p: p.stat().st_mtime for p in (home / "cache").rglob("*.safetensors")}
     assert len(built) == 3
-    done = run("--size", "smoke", "--runs", home / "runs", "--name", "again", cache=home / "cache")
+    flags = ("--size", "smoke", "--runs", home / "runs", "--name", "again")
+    process = started(*flags, cache=home / "cache")
+    work = home / "runs" / ".again.unfinished"
+    deadline = time.monotonic() + 200
+    while not list(work.glob("results/*.json")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    found = re.search(
+        r"stopped; the results of (\d) fusions.* kept in .*again\.unfinished: the same command with --resume", said
+    )
+    assert found, said
+    results = {p: p.stat().st_mtime for p in work.glob("results/*.json")}
+    assert len(results) == int(found.group(1))
+    refused = run(*flags, cache=home / "cache")
+    assert refused.returncode == 2
+    assert "--resume goes on with it, --overwrite starts anew" in refused.stderr
+    done = run(*flags, "--resume", cache=home / "cache")
     assert done.returncode == 0, done.stderr
     assert {p: p.stat().st_mtime for p in (home / "cache").rglob("*.safetensors")} == built
 
@@ -90,6 +131,37 @@ def test_second_run_finds_models_in_the_cache_and_repeats_the_numbers(smoke):
         return [row for row in rows if "score" in row or "loss" in row]
 
     assert numbers("again") == numbers("tiny-001")
+    names = {p.name for p in (home / "runs" / "tiny-001").iterdir()}
+    assert {p.name for p in (home / "runs" / "again").iterdir()} == names
+
+
+def test_the_report_of_a_comparison_fails_alone_and_is_made_again(smoke, tmp_path, monkeypatch):
+    folder = shutil.copytree(smoke[0] / "runs" / "tiny-001", tmp_path / "r")
+    page = (folder / "report.md").read_text()
+    for name in ("report.md", "scores.png"):
+        (folder / name).unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(plots, "plot_scores", None)
+        patch.setattr(pages, "embedded_page", None)
+        complaints = report.draw(folder)
+    assert [line.split(" could not be made (TypeError")[0] for line in complaints] == ["scores.png", "report.md"]
+    assert report.draw(folder) == []
+    assert (folder / "report.md").read_text() == page
+    assert (folder / "scores.png").is_file()
+
+
+def test_a_fusion_is_taken_from_its_result_or_told_to_be_damaged(tmp_path):
+    place = Place(tmp_path / "results" / "path-0.json", tmp_path / "checkpoints", None)
+    assert finished(place) is None
+    place.result.parent.mkdir()
+    place.result.write_text(
+        json.dumps({"metrics": [], "scores": [{"task": "M", "kind": "x", "value": 1.0}], "seconds": 2})
+    )
+    assert finished(place) == ([], [Score("M", "x", 1.0)], 2.0)
+    for content in ("", "[]", "{}", '{"metrics": [], "scores": 3, "seconds": 1}', '{"metrics": [], "scores": [3]}'):
+        place.result.write_text(content)
+        with pytest.raises(FusionError, match=r"path-0\.json"):
+            finished(place)
 
 
 def test_existing_run_folder_is_refused_and_left_alone(smoke):
@@ -105,15 +177,7 @@ def test_existing_run_folder_is_refused_and_left_alone(smoke):
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_leaves_nothing_half_written(tmp_path, how):
-    line, env = command("--runs", tmp_path / "runs", cache=tmp_path / "cache")
-    process = subprocess.Popen(
-        line,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
-    )
+    process = started("--runs", tmp_path / "runs", cache=tmp_path / "cache")
     assert process.stderr is not None
     first = process.stderr.readline()
     assert "building" in first
@@ -122,7 +186,7 @@ def test_interrupt_leaves_nothing_half_written(tmp_path, how):
     _, rest = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in rest
-    assert "stopped" in rest
+    assert "stopped; nothing had been made yet that could be gone on from, so no folder is left" in rest
     assert list((tmp_path / "runs").iterdir()) == []
 
 

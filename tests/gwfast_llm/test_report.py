@@ -1,10 +1,7 @@
 import io
 
-import pytest
-
 from gwfast_llm.progress import Board, Stage, spell_time
-from gwfast_llm.report import Contender, Score, table, verdict
-from gwfast_llm.rundir import building, choose
+from gwfast_llm.scores import Contender, Score, table, verdict
 from gwfast_llm.workers import Job
 
 
@@ -37,34 +34,6 @@ def test_table_shows_mean_and_spread_over_seeds():
     runs = [[Score("M", "excess", v), Score("A", "exact", 0.5)] for v in (1.0, 2.0)]
     text = table([Contender("x", "", runs, True)], "M", "A")
     assert "| x | 1.500 ± 0.500 | 0.500 ± 0.000 | 1.50 | 0.50 |  |" in text
-
-
-def test_numbered_names_never_clash(tmp_path):
-    assert choose(tmp_path, "", "tiny", False).name == "tiny-001"
-    (tmp_path / "tiny-007").mkdir()
-    (tmp_path / "tiny-x").mkdir()
-    assert choose(tmp_path, "", "tiny", False).name == "tiny-008"
-
-
-def test_a_folder_appears_whole_or_not_at_all(tmp_path):
-    target = tmp_path / "run"
-
-    def fill(name, fail):
-        with building(target) as folder:
-            (folder / name).touch()
-            if fail:
-                raise RuntimeError("stop")
-
-    with pytest.raises(RuntimeError, match="stop"):
-        fill("half", fail=True)
-    assert list(tmp_path.iterdir()) == []
-    fill("first", fail=False)
-    with pytest.raises(RuntimeError, match="stop"):
-        fill("half", fail=True)
-    assert [p.name for p in target.iterdir()] == ["first"]  # a failed replacement leaves the old run
-    fill("second", fail=False)
-    assert [p.name for p in target.iterdir()] == ["second"]
-    assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
 def test_board_says_what_is_done_and_what_is_left():

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from gwfast_llm import rundir, train
-from gwfast_llm.callbacks import last_checkpoint
+from gwfast_llm.checkpoints import last_checkpoint
 from gwfast_llm.config import (
     DataConfig,
     FuseConfig,
@@ -269,14 +269,15 @@ def test_a_full_disk_keeps_the_checkpoints_and_says_what_is_needed(home, command
         patch.setattr(FusionTrainer, "_save_checkpoint", half)
         code, said = command(config=config)
         assert code == 2
-        assert "is full; about" in one_line(said)
+        assert "is full; a checkpoint takes about" in one_line(said)
+        assert "the checkpoint of step 2 is kept in" in one_line(said)
         assert "--resume" in one_line(said)
     checkpoints = unfinished(tmp_path) / "checkpoints"
     assert sorted(path.name for path in checkpoints.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-2"]
     with monkeypatch.context() as patch:
         patch.setattr("transformers.PreTrainedModel.save_pretrained", full)
         patch.setattr(FusionTrainer, "_save_checkpoint", lambda *args: None)
-        patch.setattr("gwfast_llm.callbacks.MarkCallback.on_save", lambda *args, **kwargs: None)
+        patch.setattr("gwfast_llm.checkpoints.MarkCallback.on_save", lambda *args, **kwargs: None)
         code, said = command("--resume", config=config)
         assert code == 2
         assert "is full: the model needs" in one_line(said)
@@ -297,7 +298,9 @@ def test_room_is_looked_at_before_the_first_step(home, tmp_path, monkeypatch):
     monkeypatch.setattr("gwfast_llm.preflight.shutil.disk_usage", lambda path: usage._replace(free=9000))
     with pytest.raises(FusionError, match=r"needs about 10.0 kB for the model and its checkpoints, 9.0 kB are free"):
         check_room(tmp_path, 1000, 1000, config)
-    assert check_room(tmp_path, 1000, 1000, configuration(home)) == "1.0 kB"
+    with pytest.raises(FusionError, match=r"needs about 10\.0 kB"):  # checkpoints by time need room as well
+        check_room(tmp_path, 1000, 1000, configuration(home))
+    assert check_room(tmp_path, 1000, 1000, configuration(home, save_every=0)) == "1.0 kB"
     (tmp_path / "checkpoint-1").mkdir()
     (tmp_path / "checkpoint-1" / "optimizer.pt").write_bytes(bytes(2000))
     assert check_room(tmp_path, 1000, 1000, config) == "10.0 kB"  # will be deleted for a later one

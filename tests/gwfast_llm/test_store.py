@@ -13,7 +13,7 @@ import time
 import pytest
 import torch
 
-from gwfast_llm import shards, store
+from gwfast_llm import manifest, shards, store
 from gwfast_llm.cache import check_disks
 from gwfast_llm.cache import main as cache_command
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
@@ -343,8 +343,8 @@ def test_room_is_counted_disk_by_disk_without_what_is_there(home, tmp_path, caps
 def test_one_process_a_machine_reads_every_shard(source, tmp_path, monkeypatch):
     write_store(tmp_path, source, IDENTITY, 4, "float16")
     read = []
-    real = shards._digest
-    monkeypatch.setattr(shards, "_digest", lambda path: read.append(path.name) or real(path))
+    real = manifest.digest
+    monkeypatch.setattr(manifest, "digest", lambda path: read.append(path.name) or real(path))
     opened(tmp_path, source)
     assert len(read) == 3
     monkeypatch.setenv("LOCAL_RANK", "1")

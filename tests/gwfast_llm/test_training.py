@@ -226,7 +226,7 @@ def test_command_fuses_own_models(whole_run):
     assert "certified GW interval" in page
     assert json.loads((whole_run / "config.json").read_text())["objective"]["preset"] == "path"
     assert {p.name for p in whole_run.iterdir()} == {
-        "model", "config.json", "metrics.jsonl", "losses.png", "interval.png", "report.md",
+        "model", "config.json", "metrics.jsonl", "losses.png", "interval.png", "report.md", "run.json", ".gwfast-run",
     }  # fmt: skip
 
 

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +110,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
             positions = sum(len(row.ids) - row.prompt_length for row in run.rows[0])
             size = positions * target_bytes(kept_logits(config, run.tokenizers[0]), options.dtype)
             print(f"source {source.label}: its targets in the pivot's vocabulary take at most {spell_bytes(size)} more")
-            made = {**asdict(identity_of(source, tokenizer)), "keep": keep, "dtype": options.dtype}
+            made = {**identity_of(source, tokenizer).stated, "keep": keep, "dtype": options.dtype}
             plans.append((target_folder(config, number, run, made).path, size))
     check_disks(plans)
     for number in range(len(config.sources)):

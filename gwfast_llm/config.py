@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,6 +12,13 @@ from gwfast_llm.errors import FusionError
 PARTS = ("sft", "kl", "path", "uld", "gld", "gld_aligned", "hellinger", "hybrid", "gw_aligned")
 Preset = Literal["path", "infigfusion", "sft", "custom"]
 Routing = Literal["mince", "all"]
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return datetime.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _require(condition: bool, message: str) -> None:
@@ -86,7 +94,11 @@ class DataConfig:
     end_token : bool
         Close every answer as the chat template does, or with the tokenizer's end-of-sequence token.
     drop_bad : bool
-        Leave out examples that cannot be used (empty answer, prompt too long), counted, instead of stopping.
+        Leave out rows that cannot be used (unreadable, empty answer, refused by a chat template, prompt too long),
+        counted by reason, instead of stopping.
+    date : str
+        Date that chat templates print, as 2026-01-31.  By default that of the caches or of the run that goes on, else
+        today's.
     """
 
     train: str
@@ -98,9 +110,11 @@ class DataConfig:
     max_length: int = 2048
     end_token: bool = True
     drop_bad: bool = False
+    date: str = ""
 
     def __post_init__(self) -> None:
         _require(self.max_length >= 2, f"data.max_length is {self.max_length}; expected at least 2")
+        _require(not self.date or _is_day(self.date), f"data.date is {self.date!r}; expected a day as 2026-01-31")
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
         return _fuse(config, options)
     if options.resume:
         raise FusionError("--resume belongs to a fusion of your own models; built models are found again anyway")
-    target = rundir.choose(Path(options.runs), options.name, "tiny", options.overwrite)
+    target = rundir.choose(Path(options.runs).expanduser(), options.name, "tiny", options.overwrite)
     from gwfast_llm.tiny.default import SIZES
 
     if options.size not in SIZES:
@@ -157,6 +157,7 @@ def _fuse(config: FuseConfig, options: Any) -> int:
     from gwfast_llm import rundir
     from gwfast_llm.cache import spell_bytes
     from gwfast_llm.callbacks import last_checkpoint
+    from gwfast_llm.dates import pinned
     from gwfast_llm.errors import FusionError
     from gwfast_llm.train import fuse
     from gwfast_llm.trouble import out_of_disk
@@ -165,7 +166,8 @@ def _fuse(config: FuseConfig, options: Any) -> int:
     chosen: list[Any] = [None, None]
     if state.is_main_process:
         try:
-            target = rundir.choose(Path(options.runs), options.name, "fuse", options.overwrite)
+            target = rundir.choose(Path(options.runs).expanduser(), options.name, "fuse", options.overwrite)
+            config = pinned(config, rundir.unfinished(target) / "config.json" if options.resume else None)
             work = rundir.open_unfinished(target, config.as_dict(), options.resume, options.overwrite)
             chosen = [(target, work), None]
         except FusionError as mistake:
@@ -175,6 +177,7 @@ def _fuse(config: FuseConfig, options: Any) -> int:
     if chosen[1]:
         raise FusionError(chosen[1])
     target, work = chosen[0]
+    config = pinned(config, work / "config.json")
     checkpoints = work / "checkpoints"
     try:
         fused = fuse(config, checkpoints=checkpoints, resume=options.resume)

@@ -49,6 +49,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
         answers = [len(row.ids) - row.prompt_length for row in rows]
         print(
             f"{label}: {len(tokenizer)} tokens in the vocabulary, chat template {yes(tokenizer.chat_template)}, "
+            f"answers closed by {closing(tokenizer, config, run)}, "
             f"{sum(answers) / len(answers):.1f} answer tokens an example (longest sample {max(tokens)})"
         )
     print(padding([len(row.ids) for row in run.rows[0][: run.size]], config))
@@ -60,6 +61,16 @@ def _run(options: Any, config: FuseConfig | None) -> int:
     for number in range(len(config.sources)):
         print(cache_line(config, number, run))
     return 0
+
+
+def closing(tokenizer: Any, config: FuseConfig, run: Any) -> str:
+    """Token that closes every answer under a tokenizer, in words."""
+    from gwfast_llm.data import end_token_of
+
+    if not config.data.end_token:
+        return "nothing (data.end_token false)"
+    chat = any(example.messages for example in run.examples)
+    return str(tokenizer.convert_ids_to_tokens(end_token_of(tokenizer, chat)))
 
 
 def yes(value: Any) -> str:
@@ -193,7 +204,7 @@ def cache_line(config: FuseConfig, number: int, run: Any) -> str:
     if not (Path(source.cache).expanduser() / MANIFEST).is_file():
         more = f", {carried}" if carried else ""
         return f"source {source.label}: no cache at {source.cache} yet; it will take {size}{more}: {CACHE}"
-    stored = open_source(source, tokenizer, rows, config.objective.source_top_k)
+    stored = open_source(source, tokenizer, rows, config.objective.source_top_k, date=run.date)
     if carried and open_targets(config, number, run, stored) is None:
         return (
             f"source {source.label}: its cache at {source.cache} fits and is whole; {carried}, not yet there: {CACHE}"

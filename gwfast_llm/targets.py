@@ -16,7 +16,7 @@ from gwfast_llm.shards import Shards, read_manifest, write_shards
 from gwfast_llm.signal import BLOCK, Source
 from gwfast_llm.store import TYPES
 
-METHOD = 1  # to be raised when `PathMap.targets` changes what it gives
+METHOD = 2  # to be raised when `PathMap.targets` changes what it gives
 
 
 def target_bytes(keep: int, dtype: str) -> int:

@@ -136,7 +136,7 @@ def fuse(
     desk, notes = None, [*run.notes, *([held] if held else [])]
     if chosen:
         sources = [
-            open_source(source, its, row, objective.source_top_k, size)
+            open_source(source, its, row, objective.source_top_k, size, run.date)
             for source, its, row in zip(chosen, run.tokenizers[1:], rows[1:])
         ]
         maps = path_maps(tokenizer, rows[0][:size], sources, run.examples[:size])

@@ -81,6 +81,7 @@ def check_disks(stores: Sequence[tuple[Path, int]]) -> None:
 def _run(options: Any, config: FuseConfig | None) -> int:
     if config is None:
         raise FusionError("--config is missing; give the configuration of a fusion")
+    from gwfast_llm.loading import check_weights
     from gwfast_llm.setup import carried_beforehand, identity_of, kept_logits, prepare_run, target_folder
     from gwfast_llm.store import TYPES, bytes_per_token
     from gwfast_llm.targets import target_bytes
@@ -92,6 +93,8 @@ def _run(options: Any, config: FuseConfig | None) -> int:
     without = [source.label for source in config.sources if not source.cache]
     if without:
         raise FusionError(f"sources: {', '.join(without)} has no cache folder; set it in the configuration")
+    for model in (config.pivot, *config.sources):
+        check_weights(model)
     run = prepare_run(config, config.sources)
     for note in run.notes:
         print(note)

@@ -164,7 +164,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
     models = [config.pivot, *config.sources, *map(ModelConfig, options.models)]
     for one in models:
         check_weights(one)  # a mistake in the last one should not wait for the scores of all others
-    examples = _usable(data, [load_tokenizer(one) for one in models]) if data.validation else []
+    examples = _usable(data, models) if data.validation else []
     for one in models:
         tokenizer, model = load_tokenizer(one), load_model(one)
         if torch.cuda.is_available():
@@ -180,14 +180,19 @@ def _run(options: Any, config: FuseConfig | None) -> int:
     return 0
 
 
-def _usable(data: DataConfig, tokenizers: Sequence[Any]) -> list[Example]:
+def _usable(data: DataConfig, models: Sequence[ModelConfig]) -> list[Example]:
     """Held-out examples that every model can be scored on; what is left out is said, or stops the command."""
     from gwfast_llm.data import prepare
     from gwfast_llm.files import read_data
+    from gwfast_llm.loading import load_tokenizer
+    from gwfast_llm.positions import check_positions
 
     read = read_data(data.validation, data)
     whole = dataclasses.replace(data, max_length=sys.maxsize)  # answers are scored whole
-    done = prepare(read.examples, tokenizers, whole)
+    done = prepare(read.examples, [load_tokenizer(one) for one in models], whole)
+    for one, rows in zip(models, done.rows):
+        longest = max(len(row.ids) for row in rows)
+        check_positions(one, longest, "the longest held-out example", "leave it out, or give a model with more")
     for note in read.notes + done.notes:
         print(f"note: {note}", file=sys.stderr)
     return done.examples

@@ -17,6 +17,7 @@ from gwfast_llm.files import ReadData, read_data
 from gwfast_llm.fingerprint import model_fingerprint, template_fingerprint, tokenizer_fingerprint
 from gwfast_llm.loading import load_model, load_tokenizer, memory_message
 from gwfast_llm.path import PathMap
+from gwfast_llm.positions import check_positions
 from gwfast_llm.shards import MANIFEST
 from gwfast_llm.signal import OnlineSource, Remembered, Source
 from gwfast_llm.store import Identity, StoredSource, write_store
@@ -70,6 +71,8 @@ def prepare_run(config: FuseConfig, sources: Sequence[SourceConfig]) -> Prepared
     PreparedRun
     """
     tokenizers = [load_tokenizer(config.pivot), *map(load_tokenizer, sources)]
+    for model in (config.pivot, *sources):
+        check_positions(model, config.data.max_length, "data.max_length")
     data = pinned(config).data
     train = read_data(data.train, data)
     held_out = read_data(data.validation, data) if data.validation else ReadData([], [])

@@ -35,6 +35,7 @@ from gwfast_llm.gw_align import couple
 from gwfast_llm.interval import IntervalCallback, IntervalMeter
 from gwfast_llm.loading import (
     check_vocabulary,
+    check_weights,
     filled_by_another,
     held_note,
     load_in_four_bits,
@@ -112,6 +113,8 @@ def fuse(
     looks_ahead = bool(config.data.validation) and (config.train.interval_every or config.train.diagnose)
     needs_sources = objective.distils or bool(looks_ahead and config.sources)
     chosen = config.sources if needs_sources else []
+    for model in (config.pivot, *(source for source in chosen if not source.cache)):
+        check_weights(model)
     run = prepare_run(config, chosen)
     tokenizer, rows, size = run.tokenizers[0], run.rows, run.size
     if objective.weights["gld_aligned"] and config.train.chunk > 0:

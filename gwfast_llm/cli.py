@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 import signal
 import sys
 import threading
+import typing
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +24,7 @@ from gwfast_llm.config import (
     TrainConfig,
 )
 from gwfast_llm.errors import FusionError
+from gwfast_llm.settings import check_value, plain_data, read_file, shown, unknown
 
 MISTAKE, INTERRUPTED = 2, 130
 
@@ -79,6 +83,116 @@ def config_parser(command: str, description: str) -> ArgumentParser:
     return parser
 
 
+SECTIONS: dict[str, Any] = {
+    "pivot": ModelConfig,
+    "sources": list[SourceConfig],
+    "data": DataConfig,
+    "objective": ObjectiveConfig,
+    "train": TrainConfig,
+    "lora": LoraConfig,
+}
+
+
+def checked(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
+    """The command line with every configuration file written out as flags, all of them checked.
+
+    The parser itself never reads a file and is never given a record with other fields than ours: what it would do with
+    a ``class_path`` is to import it.
+
+    Raises
+    ------
+    FusionError
+        One line that names the field.
+    """
+    found: list[str] = []
+    left = list(arguments)
+    while left:
+        argument = left.pop(0)
+        if not argument.startswith("--"):
+            found.append(argument)
+            continue
+        name, given, value = argument[2:].partition("=")
+        root = name.partition(".")[0].rstrip("+")
+        if name == "config" or root in SECTIONS:
+            if not given:
+                if not left:
+                    raise FusionError(f"--{name} has no value")
+                value = left.pop(0)
+            found += _from_file(value, parser) if name == "config" else [_flag(name, value)]
+        else:
+            found.append(argument)
+    return found
+
+
+def _flag(name: str, value: str) -> str:
+    """A flag of a section, once its value is known to be of the field's type."""
+    path = name.rstrip("+").split(".")
+    kind = SECTIONS[path[0]]
+    for place, part in enumerate(path[1:], 1):
+        record = typing.get_args(kind)[0] if typing.get_origin(kind) is list else kind
+        hints = typing.get_type_hints(record) if dataclasses.is_dataclass(record) else {}
+        if part not in hints:
+            raise FusionError(unknown(f"--{'.'.join(path[: place + 1])}", part, hints))
+        kind = hints[part]
+    if kind is not str and typing.get_origin(kind) is not typing.Literal:
+        try:
+            content = plain_data(value)
+        except FusionError as problem:
+            raise FusionError(f"--{name}: {problem}") from None
+        if name.endswith("+") and isinstance(content, dict):
+            content = [content]
+        if content is None and kind in (ModelConfig, DataConfig):
+            return f"--{name}=null"  # as --print_config writes what is not given
+        check_value(content, kind, f"--{name}")
+        value = json.dumps(content)
+    else:
+        check_value(value, kind, f"--{name}")
+    return f"--{name}={value}"
+
+
+def _from_file(path: str, parser: ArgumentParser) -> list[str]:
+    """The fields of a file as flags."""
+    content = read_file(path)
+    plain = {action.dest for action in parser._actions} - {"help", "config", "print_config", *SECTIONS}
+    found = []
+    for name, value in content.items():
+        where = f"--config {path}: "
+        if name not in plain and name not in SECTIONS:
+            more = "; a file includes no other" if name in ("config", "cfg") else ""
+            raise FusionError(where + unknown(name, name, [*SECTIONS, *sorted(plain)]) + more)
+        try:
+            if name in SECTIONS:
+                found += _section(name, value)
+            else:
+                found += _plain(name, value)
+        except FusionError as problem:
+            raise FusionError(where + str(problem)) from None
+    return found
+
+
+def _section(name: str, value: Any) -> list[str]:
+    kind = SECTIONS[name]
+    if value is None and kind in (ModelConfig, DataConfig):
+        return []
+    check_value(value, kind, name)
+    if isinstance(value, list):
+        return [f"--{name}={json.dumps(value)}"]
+    return [f"--{name}.{field}={own if isinstance(own, str) else json.dumps(own)}" for field, own in value.items()]
+
+
+def _plain(name: str, value: Any) -> list[str]:
+    """An option that belongs to the command."""
+    if isinstance(value, bool):
+        return [f"--{name}"] if value else []
+    if value is None or isinstance(value, dict) or (isinstance(value, list) and any(map(_is_nested, value))):
+        raise FusionError(f"{name} is {shown(value)}; expected text or a number")
+    return [f"--{name}={json.dumps(value) if isinstance(value, list) else value}"]
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, (dict, list))
+
+
 def parse(parser: ArgumentParser, arguments: Sequence[str] | None) -> tuple[Any, FuseConfig | None]:
     """Parse a command line.
 
@@ -94,7 +208,7 @@ def parse(parser: ArgumentParser, arguments: Sequence[str] | None) -> tuple[Any,
     FusionError
         One line that names the option.
     """
-    raw = parser.parse_args(list(sys.argv[1:] if arguments is None else arguments))
+    raw = parser.parse_args(checked(list(sys.argv[1:] if arguments is None else arguments), parser))
     options: Any = parser.instantiate(raw)
     if options.pivot is None and options.data is None and not options.sources:
         defaults = (ObjectiveConfig(), TrainConfig(), LoraConfig())

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def first_line(problem: BaseException) -> str:
 def quiet_loading(bars: bool) -> Iterator[None]:
     """Keep transformers' own reports on weights back; what is wrong with them is said in one line."""
     level, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity(CRITICAL)
     if not bars:
         logging.disable_progress_bar()
     try:
@@ -202,7 +203,7 @@ def load_checked(role: str, config: ModelConfig, missing: Callable[[Exception], 
     settings_of(role, config, missing)
     try:
         with quiet_loading(bars=form.device is None):
-            model, report = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 config.model,
                 dtype=form.dtype,
                 trust_remote_code=config.trust_remote_code,
@@ -227,6 +228,7 @@ def load_checked(role: str, config: ModelConfig, missing: Callable[[Exception], 
         if form.quantised is not None or is_out_of_memory(problem):
             raise
         raise FusionError(_unreadable(role, config, problem)) from None
+    model, report = loaded
     if getattr(model, "_hf_peft_config_loaded", False):
         raise FusionError(f"{role}: {config.model} is an adapter, not a whole model; merge it into its base first")
     _check_report(role, config, model, report)
@@ -236,7 +238,7 @@ def load_checked(role: str, config: ModelConfig, missing: Callable[[Exception], 
 def _check_report(role: str, config: ModelConfig, model: Any, report: Mapping[str, Any]) -> None:
     lacking = sorted(report.get("missing_keys") or ())
     left_over = sorted(report.get("unexpected_keys") or ())
-    misfits = sorted(report.get("mismatched_keys") or ())
+    misfits: list[Any] = sorted(report.get("mismatched_keys") or ())
     heads = [name for name in left_over if _HEADS.search(name)]
     judge = f"; it holds {heads[0]}, as classifiers and reward models do" if heads else ""
     if lacking:

@@ -239,6 +239,9 @@ def fuse(
     if progress is not None:
         trainer.remove_callback(PrinterCallback)
     _train(trainer, config, checkpoints, last)
+    notes += trainer.warnings
+    if sharded and objective.distils:
+        notes.append("the model is sharded: how hard each part pulls beside the cross-entropy was not measured")
     metrics = [
         _plain(row) for row in trainer.state.log_history if {"loss", "gw_lower", "eval_loss", "cosine"} & row.keys()
     ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gwfast_llm.cli import config_parser, guard, parse
 from gwfast_llm.config import FuseConfig
 from gwfast_llm.errors import FusionError
+from gwfast_llm.redact import one_line
 
 if TYPE_CHECKING:
     from gwfast_llm.setup import PreparedRun
@@ -97,7 +98,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
         check_weights(model)
     run = prepare_run(config, config.sources)
     for note in run.notes:
-        print(note)
+        print(one_line(note))
     plans = []
     for number, (source, tokenizer, rows) in enumerate(zip(config.sources, run.tokenizers[1:], run.rows[1:])):
         keep = kept_logits(config, tokenizer)
@@ -105,7 +106,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
         size = tokens * bytes_per_token(keep, options.dtype)
         print(
             f"source {source.label}: {len(rows)} examples, {tokens} answer tokens, {spell_bytes(size)} at "
-            f"{keep} logits a token, into {source.cache}"
+            f"{keep} logits a token, into {one_line(source.cache)}"
         )
         folder = Path(source.cache).expanduser()
         plans.append((folder, size))

@@ -175,7 +175,7 @@ def _section(name: str, value: Any) -> list[str]:
     if value is None and kind in (ModelConfig, DataConfig):
         return []
     check_value(value, kind, name)
-    if isinstance(value, list):
+    if not isinstance(value, dict):
         return [f"--{name}={json.dumps(value)}"]
     return [f"--{name}.{field}={own if isinstance(own, str) else json.dumps(own)}" for field, own in value.items()]
 

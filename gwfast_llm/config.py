@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gwfast_llm.errors import FusionError
-from gwfast_llm.redact import redact, redacted
+from gwfast_llm.redact import one_line, redacted
 from gwfast_llm.settings import check_fields
 
 LARGEST_SEED = 2**32 - 1
@@ -63,6 +63,11 @@ class ModelConfig:
         _require(bool(self.model.strip()), f"{where}.model is empty; give a folder or a hub name")
         _expand(self, "model")
 
+    @property
+    def shown(self) -> str:
+        """The model for messages and reports, without credentials."""
+        return one_line(self.model)
+
 
 @dataclass(frozen=True)
 class SourceConfig(ModelConfig):
@@ -90,7 +95,7 @@ class SourceConfig(ModelConfig):
     @property
     def label(self) -> str:
         """Name for messages and reports."""
-        return redact(self.name) or redact(self.model).rstrip("/").rsplit("/", 1)[-1]
+        return one_line(self.name) or self.shown.rstrip("/").rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True)

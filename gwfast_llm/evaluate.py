@@ -173,10 +173,10 @@ def _run(options: Any, config: FuseConfig | None) -> int:
             chat = any(example.messages for example in examples)
             end = end_token_of(tokenizer, chat) if data.end_token else None
             for score in evaluate(model, tokenizer, examples, options.batch, end, data.date):
-                _print(one.model, score, options.json)
+                _print(one.shown, score, options.json)
         if harness:
-            for found in harness.scores(one.model, model, tokenizer, options.batch, data.chat):
-                _print_harness(one.model, found, options.json)
+            for found in harness.scores(one.shown, model, tokenizer, options.batch, data.chat):
+                _print_harness(one.shown, found, options.json)
     return 0
 
 

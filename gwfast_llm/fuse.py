@@ -12,6 +12,7 @@ from typing import Any
 
 from gwfast_llm.cli import config_parser, guard, parse
 from gwfast_llm.config import FuseConfig
+from gwfast_llm.redact import code, markdown
 
 DESCRIPTION = """Fuse source models of any tokenizer into a pivot by logit distillation.
 
@@ -220,7 +221,7 @@ def _write(config: FuseConfig, fused: Any, work: Path) -> None:
 
 def fusion_page(config: FuseConfig, fused: Any, metrics: Sequence[dict[str, Any]]) -> str:
     """Markdown page of a fusion of the user's own models."""
-    sources = "\n".join(f"* source {s.label}: `{s.model}`, weight {s.weight:g}" for s in config.sources)
+    sources = "\n".join(f"* source {markdown(s.label)}: {code(s.model)}, weight {s.weight:g}" for s in config.sources)
     parts = ", ".join(f"{weight:g} {name}" for name, weight in config.objective.weights.items() if weight)
     losses = [row for row in metrics if "loss" in row]
     diagnosis = diagnosis_table(metrics)
@@ -235,9 +236,9 @@ def fusion_page(config: FuseConfig, fused: Any, metrics: Sequence[dict[str, Any]
             f"certified GW interval [{first['gw_lower']:.4f}, {first['gw_upper']:.4f}] at the start, "
             f"[{last['gw_lower']:.4f}, {last['gw_upper']:.4f}] at the end\n\n![interval](interval.png)"
         )
-    notes = "\n".join(f"* {note}" for note in fused.notes) or "* every example was used whole"
+    notes = "\n".join(f"* {markdown(note)}" for note in fused.notes) or "* every example was used whole"
     result = "\n\n".join(lines)
-    return f"""# Fusion into `{config.pivot.model}`
+    return f"""# Fusion into {code(config.pivot.model)}
 
 {sources}
 

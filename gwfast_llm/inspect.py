@@ -12,6 +12,7 @@ from gwfast_llm.cache import spell_bytes
 from gwfast_llm.cli import config_parser, guard, parse
 from gwfast_llm.config import FuseConfig
 from gwfast_llm.errors import FusionError
+from gwfast_llm.redact import one_line
 
 CACHE = "python -m gwfast_llm.cache"
 DESCRIPTION = """Look at a fusion before it costs anything.
@@ -42,7 +43,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
     print(f"objective {config.objective.preset}: {recommendation(config)}")
     print(f"{run.size} training examples, {len(run.examples) - run.size} held out")
     for note in run.notes:
-        print(f"note: {note}")
+        print(f"note: {one_line(note)}")
     labels = ["pivot", *(f"source {source.label}" for source in config.sources)]
     for label, tokenizer, rows in zip(labels, run.tokenizers, run.rows):
         tokens = [len(row.ids) for row in rows]
@@ -193,6 +194,7 @@ def cache_line(config: FuseConfig, number: int, run: Any) -> str:
     from gwfast_llm.targets import target_bytes
 
     source, tokenizer, rows = config.sources[number], run.tokenizers[1 + number], run.rows[1 + number]
+    folder = one_line(source.cache)
     keep = kept_logits(config, tokenizer)
     size = spell_bytes(_answer_tokens(rows) * bytes_per_token(keep, "float16"))
     if not source.cache:
@@ -203,13 +205,11 @@ def cache_line(config: FuseConfig, number: int, run: Any) -> str:
         carried = f"its targets take at most {spell_bytes(most)} more"
     if not (Path(source.cache).expanduser() / MANIFEST).is_file():
         more = f", {carried}" if carried else ""
-        return f"source {source.label}: no cache at {source.cache} yet; it will take {size}{more}: {CACHE}"
+        return f"source {source.label}: no cache at {folder} yet; it will take {size}{more}: {CACHE}"
     stored = open_source(source, tokenizer, rows, config.objective.source_top_k, date=run.date)
     if carried and open_targets(config, number, run, stored) is None:
-        return (
-            f"source {source.label}: its cache at {source.cache} fits and is whole; {carried}, not yet there: {CACHE}"
-        )
-    return f"source {source.label}: its cache at {source.cache} fits and is whole"
+        return f"source {source.label}: its cache at {folder} fits and is whole; {carried}, not yet there: {CACHE}"
+    return f"source {source.label}: its cache at {folder} fits and is whole"
 
 
 def _answer_tokens(rows: Sequence[Any]) -> int:

@@ -50,11 +50,11 @@ def markdown(text: str) -> str:
 
     Examples
     --------
-    >>> markdown("a|b <script>")
-    'a\\\\|b &lt;script&gt;'
+    >>> markdown("<script>")
+    '&lt;script&gt;'
     """
     found = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]|~#!])", r"\\\1", found)
+    return re.sub(r"([\\`*\[\]|~])", r"\\\1", found)
 
 
 def code(text: str) -> str:

@@ -1,7 +1,7 @@
-"""Configuration files and flags are read as plain data and checked against the records, before anything else sees them.
+"""Configuration files and flags, read as plain data and checked against the records before anything else sees them.
 
-Nothing in a file is a name to be imported or another file to be read: keys are the fields of `gwfast_llm.config`, values
-are numbers, truth values, text, and lists and records of those.
+Nothing in a file is a name to be imported or another file to be read: keys are the fields of `gwfast_llm.config`,
+values are numbers, truth values, text, and lists and records of those.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ import yaml
 from gwfast_llm.errors import FusionError
 
 LARGEST, DEEPEST = 2**20, 12  # bytes of a file, levels of nesting
+LARGEST_NUMBER = 1e300
 # numbers as people write them; YAML 1.1 takes 1e-5 for text
 _FLOAT = re.compile(
-    r"[-+]?(?:\d[\d_]*\.[\d_]*|\.\d[\d_]*|\d[\d_]*)(?:[eE][-+]?\d+)?\Z|[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z"
+    r"[-+]?(?:\d[\d_]*\.[\d_]*|\.\d[\d_]*|\d[\d_]*(?=[eE]))(?:[eE][-+]?\d+)?\Z"
+    r"|[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z"
 )
 
 
@@ -34,7 +36,7 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, form) for tag, form in found if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:float")]
+    first: [(tag, form) for tag, form in found if tag.rpartition(":")[2] not in ("timestamp", "float", "merge")]
     for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
@@ -72,6 +74,8 @@ def plain_data(text: str) -> Any:
         where = f"line {mark.line + 1}: " if mark else ""
         said = getattr(problem, "problem", None) or str(problem)
         raise FusionError(f"{where}no YAML ({' '.join(str(said).split())[:160]})") from None
+    except FusionError:
+        raise
     except (ValueError, OverflowError, RecursionError):
         raise FusionError("a number in it is too long, or it is nested too deep") from None
 
@@ -182,8 +186,8 @@ def _check_scalar(value: Any, kind: Any, where: str) -> None:
         if isinstance(value, bool) or not isinstance(value, Integral) or abs(int(value)) >= 2**63:
             raise FusionError(f"{where} is {shown(value)}; expected a whole number")
     elif kind is float:
-        good = not isinstance(value, bool) and isinstance(value, Real)
-        if not good or abs(value) > 1e300 or not math.isfinite(value):
+        number: Any = value if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+        if not -LARGEST_NUMBER < number < LARGEST_NUMBER:
             raise FusionError(f"{where} is {shown(value)}; expected a number")
     elif kind is str:
         if not isinstance(value, str):
@@ -222,7 +226,8 @@ def check_record(content: Any, record: type, where: str) -> None:
 def unknown(where: str, name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
     """Say that a name is none of those known, with the nearest."""
     near = difflib.get_close_matches(name, list(known), 1)
-    return f"{where} is no option; {f'did you mean {near[0]}' if near else f'expected one of {', '.join(known)}'}"
+    instead = f"did you mean {near[0]}" if near else f"expected one of {', '.join(known)}"
+    return f"{where} is no option; {instead}"
 
 
 def check_fields(record: Any, where: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from gwfast_llm.errors import FusionError
+from gwfast_llm.redact import one_line
 
 DAY = "%Y-%m-%d"
 _CLOCK = re.compile(r"""strftime_now\s*\(\s*(['"])([^'"]*)\1\s*\)""")
@@ -21,7 +22,7 @@ class TemplateError(FusionError):
 
 def name_of(tokenizer: Any) -> str:
     """Last part of the name of a tokenizer, for messages."""
-    return str(getattr(tokenizer, "name_or_path", "") or "unnamed").rstrip("/").rsplit("/", 1)[-1]
+    return one_line(str(getattr(tokenizer, "name_or_path", "") or "unnamed")).rstrip("/").rsplit("/", 1)[-1]
 
 
 def has_template(tokenizer: Any) -> bool:

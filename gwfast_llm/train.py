@@ -43,6 +43,7 @@ from gwfast_llm.loading import (
 )
 from gwfast_llm.packing import check_separate
 from gwfast_llm.preflight import check_loggers, check_room, inputs_of, one_device, same_inputs
+from gwfast_llm.redact import one_line
 from gwfast_llm.setup import carried_beforehand, open_source, open_targets, prepare_run
 from gwfast_llm.trainer import FusionTrainer, Indices
 from gwfast_llm.trouble import out_of_disk, out_of_memory
@@ -246,7 +247,7 @@ def fuse(
         _plain(row) for row in trainer.state.log_history if {"loss", "gw_lower", "eval_loss", "cosine"} & row.keys()
     ]
     trained = whole_model(trainer, config)
-    return Fused(trained.eval(), tokenizer, metrics, time.perf_counter() - started, notes)
+    return Fused(trained.eval(), tokenizer, metrics, time.perf_counter() - started, list(map(one_line, notes)))
 
 
 def _train(trainer: FusionTrainer, config: FuseConfig, checkpoints: Path, last: Path | None) -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from gwfast_llm.cache import main as cache_command
-from gwfast_llm.cli import parse
+from gwfast_llm.cli import config_parser, parse
 from gwfast_llm.config import (
     DataConfig,
     FuseConfig,
@@ -45,6 +45,8 @@ RECORDS = {
     "train": TrainConfig,
     "lora": LoraConfig,
 }
+
+PARSER = config_parser("fuse", "")
 
 
 def read(tmp_path, content, *flags):

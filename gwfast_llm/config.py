@@ -112,12 +112,14 @@ class DataConfig:
         Columns of a prompt-response data set.
     messages : str
         Column of conversations (lists of role and content, the last by the assistant); replaces prompt and response.
+        Names, tool calls and a column `tools` are given to the chat template, which says what it does not write.
     chat : bool
         Put prompts into each model's own chat template; conversations always are.
     max_length : int
         Tokens of prompt and answer together; longer answers are cut, and counted.
     end_token : bool
-        Close every answer as the chat template does, or with the tokenizer's end-of-sequence token.
+        Close every answer with the token that the chat template writes after one, else with the tokenizer's
+        end-of-sequence token.
     drop_bad : bool
         Leave out rows that cannot be used (unreadable, empty answer, refused by a chat template, prompt too long),
         counted by reason, instead of stopping.
@@ -341,7 +343,8 @@ class LoraConfig:
     alpha, dropout : float
         Scale and dropout of the adapters.
     targets : str
-        Modules that get one: `all-linear`, or names separated by commas.
+        Modules that get one: `all-linear`, or names separated by commas.  An output layer that is tied to the embedding
+        gets weights of its own where one of the two is adapted.
     four_bit : bool
         Hold the pivot's own weights in 4 bits while the adapters train (QLoRA; needs bitsandbytes).  The adapters are
         merged into the weights as they were before, in pivot.dtype.

@@ -72,7 +72,7 @@ def config_parser(command: str, description: str) -> ArgumentParser:
     -------
     jsonargparse.ArgumentParser
     """
-    parser = _Parser(prog=f"python -m gwfast_llm.{command}", description=description)
+    parser = _Parser(prog=f"python -m gwfast_llm.{command}", description=description, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file with the options below; later flags win")
     parser.add_argument("--pivot", type=ModelConfig | None, default=None, help="model to fuse into")
     parser.add_argument("--sources", type=list[SourceConfig], default=[], help="models to fuse")
@@ -115,13 +115,21 @@ def checked(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
         root = name.partition(".")[0].rstrip("+")
         if name == "config" or root in SECTIONS:
             if not given:
-                if not left:
+                if not left or left[0].startswith("--"):
                     raise FusionError(f"--{name} has no value")
                 value = left.pop(0)
             found += _from_file(value, parser) if name == "config" else [_flag(name, value)]
+        elif f"--{name}" not in parser._option_string_actions:
+            # argparse would take the beginning of a name for the name, and read a file behind our back
+            raise FusionError(unknown(f"--{name}", name, [*_plain_names(parser), "config", *SECTIONS]))
         else:
             found.append(argument)
     return found
+
+
+def _plain_names(parser: ArgumentParser) -> list[str]:
+    """Options that belong to the command alone."""
+    return sorted({action.dest for action in parser._actions} - {"help", "config", "print_config", *SECTIONS})
 
 
 def _flag(name: str, value: str) -> str:
@@ -153,13 +161,13 @@ def _flag(name: str, value: str) -> str:
 def _from_file(path: str, parser: ArgumentParser) -> list[str]:
     """The fields of a file as flags."""
     content = read_file(path)
-    plain = {action.dest for action in parser._actions} - {"help", "config", "print_config", *SECTIONS}
+    plain = _plain_names(parser)
     found = []
     for name, value in content.items():
         where = f"--config {path}: "
         if name not in plain and name not in SECTIONS:
             more = "; a file includes no other" if name in ("config", "cfg") else ""
-            raise FusionError(where + unknown(name, name, [*SECTIONS, *sorted(plain)]) + more)
+            raise FusionError(where + unknown(name, name, [*SECTIONS, *plain]) + more)
         try:
             if name in SECTIONS:
                 found += _section(name, value)

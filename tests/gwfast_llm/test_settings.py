@@ -206,6 +206,9 @@ def test_a_configuration_imports_nothing_that_it_names(tmp_path, capsys, monkeyp
         lines.append(["--config", str(good), flag, "named_by_config.Model"])
         lines.append(["--config", str(good), f"{flag}=named_by_config.Model"])
     lines.append(["--config", str(good), "--sources+", json.dumps(NAMED)])
+    for short in ("--conf", "--confi", "--pivo", "--cfg", "--sourc"):  # beginnings of names are no names
+        lines.append([short, str(tmp_path / "c0.yaml")])
+        lines.append([f"{short}={tmp_path / 'c0.yaml'}"])
     for line in lines:
         assert command(line) == 2
         said = capsys.readouterr()

@@ -30,8 +30,8 @@ class BadRow(Exception):
         self.reason = reason
 
 
-def read_turns(messages: Any, column: str) -> tuple[tuple[Turn, ...], str]:
-    """Turns before the answer, and the answer.
+def read_turns(messages: Any, column: str) -> tuple[tuple[Turn, ...], Turn]:
+    """Turns before the answer, and the answer's.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def read_turns(messages: Any, column: str) -> tuple[tuple[Turn, ...], str]:
         raise BadRow(f"the last message is by {last[0]!r}", "; expected the assistant's answer")
     if any(name in fields_of(last) for name in CALLS):
         raise BadRow("the last message calls a tool", "; only answers in words are trained on")
-    return tuple(turns[:-1]), last[1]
+    return tuple(turns[:-1]), last
 
 
 def _turn(message: Mapping[str, Any]) -> Turn:

@@ -304,9 +304,23 @@ def prepare(examples: Sequence[Example], tokenizers: Sequence[Any], config: Data
         cut = sum(row.cut for row in own)
         if cut:
             notes.append(f"{cut} of {len(own)} answers cut to {config.max_length} tokens under {name_of(tokenizer)}")
-    return Prepared(
-        [examples[k] for k in kept], rows, notes + _template_notes([examples[k] for k in kept], tokenizers, config.date)
-    )
+    used = [examples[k] for k in kept]
+    notes += _mark_notes(rows, tokenizers, config.end_token) + _template_notes(used, tokenizers, config.date)
+    return Prepared(used, rows, notes)
+
+
+def _mark_notes(rows: Sequence[Sequence[Encoded]], tokenizers: Sequence[Any], closed: bool) -> list[str]:
+    """Answers that hold a model's marks as text: that model reads a mark, the others its characters."""
+    notes = []
+    for tokenizer, own in zip(tokenizers, rows):
+        names = {i: mark for i, mark in marks(tokenizer).items() if i != tokenizer.unk_token_id}
+        texts = [row.answer[:-1] if closed and not row.cut else row.answer for row in own]
+        found = Counter(names[i] for text in texts for i in set(text) if i in names)
+        notes += [
+            f"{count} of {len(own)} answers hold {mark} as text, which is a mark of {name_of(tokenizer)}"
+            for mark, count in found.items()
+        ]
+    return notes
 
 
 def _template_notes(examples: Sequence[Example], tokenizers: Sequence[Any], date: str) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gwfast_llm.config import DataConfig
-from gwfast_llm.conversations import BadRow, read_tools, read_turns
+from gwfast_llm.conversations import BadRow, fields_of, read_tools, read_turns
 from gwfast_llm.data import Example
 from gwfast_llm.errors import FusionError
 
@@ -67,10 +67,10 @@ def read_data(path: str | Path, columns: DataConfig | None = None) -> ReadData:
         Naming the file, the line and the column when something is missing or not text; when no row is left.
     """
     columns = columns or DataConfig("")
-    examples, reasons = [], Counter[str]()
+    examples, reasons, unread = [], Counter[str](), Counter[str]()
     for number, record in _records(path):
         try:
-            examples.append(_example(record, columns, number))
+            examples.append(_example(record, columns, number, unread))
         except BadRow as problem:
             if not columns.drop_bad:
                 raise FusionError(f"{path}, line {number}: {problem} (--data.drop_bad leaves such rows out)") from None
@@ -79,10 +79,15 @@ def read_data(path: str | Path, columns: DataConfig | None = None) -> ReadData:
         why = f" that can be used: {reasons.most_common(1)[0][0]}" if reasons else ""
         raise FusionError(f"{path} holds no examples{why}")
     name = str(path).rstrip("/").rsplit("/", 1)[-1]
-    return ReadData(examples, [f"{count} rows of {name} left out: {reason}" for reason, count in reasons.items()])
+    notes = [f"{count} rows of {name} left out: {reason}" for reason, count in reasons.items()]
+    notes += [
+        f"{count} rows of {name} hold {field} with the answer, which is not read" for field, count in unread.items()
+    ]
+    return ReadData(examples, notes)
 
 
-def _example(record: Any, columns: DataConfig, line: int) -> Example:
+def _example(record: Any, columns: DataConfig, line: int, unread: Counter[str]) -> Example:
+    """The example of a row; fields of its answer that are not read are counted."""
     if isinstance(record, BadRow):
         raise record
     if not isinstance(record, dict):
@@ -91,7 +96,8 @@ def _example(record: Any, columns: DataConfig, line: int) -> Example:
     task, log_prob = str(record.get("task") or ""), record.get("log_prob")
     if columns.messages:
         turns, answer = read_turns(record.get(columns.messages), columns.messages)
-        found = Example("", answer, task, None, turns, read_tools(record.get("tools")), line)
+        found = Example("", answer[1], task, None, turns, read_tools(record.get("tools")), line)
+        unread.update(list(fields_of(answer)))
     else:
         for field in (columns.prompt, columns.response):
             if not isinstance(record.get(field), str):

@@ -162,8 +162,24 @@ def test_messages_that_a_template_skips_are_said(tmp_path):
 
 def test_parquet_conversations_hold_nulls_for_what_a_turn_lacks():
     turns = [{"role": "user", "content": "a", "tool_calls": None, "name": None}, {"role": "assistant", "content": "b"}]
-    assert read_turns(turns, "m") == ((("user", "a"),), "b")
-    assert read_turns(json.dumps(turns), "m") == ((("user", "a"),), "b")
+    expected = (("user", "a"),), ("assistant", "b")
+    assert read_turns(turns, "m") == read_turns(json.dumps(turns), "m") == expected
+
+
+def test_what_an_answer_holds_beside_its_text_is_said(tmp_path):
+    thought = {"messages": [ASK, SAY | {"reasoning_content": "because"}]}
+    assert read(tmp_path, thought, talk(ASK)).notes == [
+        "1 rows of x.jsonl hold reasoning_content with the answer, which is not read"
+    ]
+
+
+def test_answers_that_hold_marks_as_text_are_counted():
+    examples = [Example("", f"{text}ok", messages=(("user", "go"),)) for text in ("", "<think>", "<think>a</think>")]
+    notes = prepare(examples, [gemma(), qwen()], DataConfig("")).notes
+    assert sorted(note.split(", which")[0] for note in notes) == [
+        "1 of 3 answers hold </think> as text",
+        "2 of 3 answers hold <think> as text",
+    ]
 
 
 # --- dates

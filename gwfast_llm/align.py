@@ -12,6 +12,8 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+from gwfast_llm.special_tokens import marks
+
 UNKNOWN = -1  # end inside a character whose share of bytes is not known
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>\Z")
 
@@ -35,13 +37,15 @@ def is_byte_level(tokenizer) -> bool:
     return any("ByteLevel" in repr(stage) for stage in (backend.pre_tokenizer, backend.decoder) if stage)
 
 
-def vocabulary_bytes(tokenizer) -> list[bytes | None]:
-    """Bytes that each token id stands for in running text, None for special tokens and unused ids.
+def vocabulary_bytes(tokenizer, with_marks: bool = False) -> list[bytes | None]:
+    """Bytes that each token id stands for in running text, None for marks and unused ids.
 
     Parameters
     ----------
     tokenizer : transformers.PreTrainedTokenizerFast
         Any fast tokenizer: byte-level, byte-fallback (``<0xE2>``), metaspace or plain.
+    with_marks : bool
+        Spell marks (see `gwfast_llm.special_tokens.marks`) too, as a text that holds them writes them.
 
     Returns
     -------
@@ -52,22 +56,41 @@ def vocabulary_bytes(tokenizer) -> list[bytes | None]:
     -----
     Cost: one pass over the vocabulary, about 0.1 s for V = 150 000.
     """
-    special = set(tokenizer.all_special_ids)
+    never = marks(tokenizer)
     byte_level = is_byte_level(tokenizer)
     alphabet = _byte_alphabet()
     vocabulary = tokenizer.get_vocab()
+    added = tokenizer.added_tokens_decoder
     table: list[bytes | None] = [None] * (max(vocabulary.values()) + 1)
     for text, i in vocabulary.items():
-        if i in special:
+        if i in never:
+            table[i] = text.encode() if with_marks else None
             continue
         match = _BYTE_TOKEN.match(text)
         if match:
             table[i] = bytes([int(match.group(1), 16)])
-        elif byte_level and all(c in alphabet for c in text):
+        elif byte_level and i not in added and all(c in alphabet for c in text):
             table[i] = bytes(alphabet[c] for c in text)
+        elif byte_level and i in added:
+            table[i] = text.encode()  # added tokens are written as they are
         else:
             table[i] = text.replace("▁", " ").encode()
     return table
+
+
+def places_of_bytes(tokenizer, spelled: Sequence[bytes | None]) -> dict[bytes, int]:
+    """Token of each spelling; a piece of the vocabulary rather than the byte token (``<0x61>``) of the same byte.
+
+    Parameters
+    ----------
+    tokenizer : transformers.PreTrainedTokenizerFast
+        Any fast tokenizer.
+    spelled : sequence of bytes or None
+        Its `vocabulary_bytes`.
+    """
+    spare = {i for text, i in tokenizer.get_vocab().items() if _BYTE_TOKEN.match(text)}
+    order = sorted((i for i, piece in enumerate(spelled) if piece), key=lambda i: (i in spare, i), reverse=True)
+    return {piece: i for i in order if (piece := spelled[i])}
 
 
 def byte_ends(text: str, offsets: Sequence[tuple[int, int]], spelled: Sequence[bytes | None]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,29 @@ def with_adapters(model: Any, lora: LoraConfig) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        return peft.get_peft_model(model, config)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*tie_word_embeddings", category=UserWarning)  # untied below
+            adapted = peft.get_peft_model(model, config)
     except ValueError as problem:
         raise FusionError(f"lora.targets {lora.targets!r}: {str(problem).splitlines()[0]}") from None
+    _untie_adapted(model)
+    return adapted
+
+
+def _untie_adapted(model: Any) -> None:
+    """Give the output layer weights of its own where it or the embedding it is tied to has adapters.
+
+    Merged into shared weights, the adapter of one layer would change the other, which training never saw.
+    """
+    head, first = model.get_output_embeddings(), model.get_input_embeddings()
+    layers = [getattr(layer, "base_layer", layer) for layer in (head, first)]
+    adapted = any(base is not layer for base, layer in zip(layers, (head, first)))
+    if not adapted or layers[0].weight is not layers[1].weight:
+        return
+    own = layers[0].weight
+    layers[0].weight = torch.nn.Parameter(own.detach().clone(), requires_grad=own.requires_grad)
+    for settings in (model.config, model.config.get_text_config()):
+        settings.tie_word_embeddings = False
 
 
 def chunk_of(config: FuseConfig, model: Any, longest: int) -> int:

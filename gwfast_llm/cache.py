@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from gwfast_llm.cli import config_parser, guard, parse
 from gwfast_llm.config import FuseConfig
 from gwfast_llm.errors import FusionError, InterruptedFusion
 from gwfast_llm.interruption import lasting_streams
+from gwfast_llm.redact import one_line
 
 if TYPE_CHECKING:
     from gwfast_llm.setup import PreparedRun
@@ -89,6 +89,7 @@ def _cache(options: Any, config: FuseConfig | None) -> int:
 def _run(options: Any, config: FuseConfig | None) -> int:
     if config is None:
         raise FusionError("--config is missing; give the configuration of a fusion")
+    from gwfast_llm.loading import check_weights
     from gwfast_llm.setup import carried_beforehand, identity_of, kept_logits, prepare_run, target_folder
     from gwfast_llm.store import TYPES, bytes_per_token
     from gwfast_llm.targets import target_bytes
@@ -100,9 +101,11 @@ def _run(options: Any, config: FuseConfig | None) -> int:
     without = [source.label for source in config.sources if not source.cache]
     if without:
         raise FusionError(f"sources: {', '.join(without)} has no cache folder; set it in the configuration")
+    for model in (config.pivot, *config.sources):
+        check_weights(model)
     run = prepare_run(config, config.sources)
     for note in run.notes:
-        print(note)
+        print(one_line(note))
     plans = []
     for number, (source, tokenizer, rows) in enumerate(zip(config.sources, run.tokenizers[1:], run.rows[1:])):
         keep = kept_logits(config, tokenizer)
@@ -110,7 +113,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
         size = tokens * bytes_per_token(keep, options.dtype)
         print(
             f"source {source.label}: {len(rows)} examples, {tokens} answer tokens, {spell_bytes(size)} at "
-            f"{keep} logits a token, into {source.cache}"
+            f"{keep} logits a token, into {one_line(source.cache)}"
         )
         folder = Path(source.cache).expanduser()
         plans.append((folder, size))
@@ -118,7 +121,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
             positions = sum(len(row.ids) - row.prompt_length for row in run.rows[0])
             size = positions * target_bytes(kept_logits(config, run.tokenizers[0]), options.dtype)
             print(f"source {source.label}: its targets in the pivot's vocabulary take at most {spell_bytes(size)} more")
-            made = {**asdict(identity_of(source, tokenizer)), "keep": keep, "dtype": options.dtype}
+            made = {**identity_of(source, tokenizer).stated, "keep": keep, "dtype": options.dtype}
             plans.append((target_folder(config, number, run, made).path, size))
     check_disks(plans)
     try:

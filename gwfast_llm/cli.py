@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import re
 import sys
+import typing
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +24,7 @@ from gwfast_llm.config import (
 )
 from gwfast_llm.errors import FusionError
 from gwfast_llm.interruption import as_keyboard
+from gwfast_llm.settings import check_value, plain_data, read_file, shown, unknown
 
 MISTAKE, INTERRUPTED = 2, 130
 
@@ -68,7 +72,7 @@ def config_parser(command: str, description: str) -> ArgumentParser:
     -------
     jsonargparse.ArgumentParser
     """
-    parser = _Parser(prog=f"python -m gwfast_llm.{command}", description=description)
+    parser = _Parser(prog=f"python -m gwfast_llm.{command}", description=description, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file with the options below; later flags win")
     parser.add_argument("--pivot", type=ModelConfig | None, default=None, help="model to fuse into")
     parser.add_argument("--sources", type=list[SourceConfig], default=[], help="models to fuse")
@@ -77,6 +81,124 @@ def config_parser(command: str, description: str) -> ArgumentParser:
     parser.add_argument("--train", type=TrainConfig, default=TrainConfig(), help="optimisation")
     parser.add_argument("--lora", type=LoraConfig, default=LoraConfig(), help="low-rank adapters")
     return parser
+
+
+SECTIONS: dict[str, Any] = {
+    "pivot": ModelConfig,
+    "sources": list[SourceConfig],
+    "data": DataConfig,
+    "objective": ObjectiveConfig,
+    "train": TrainConfig,
+    "lora": LoraConfig,
+}
+
+
+def checked(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
+    """The command line with every configuration file written out as flags, all of them checked.
+
+    The parser itself never reads a file and is never given a record with other fields than ours: what it would do with
+    a ``class_path`` is to import it.
+
+    Raises
+    ------
+    FusionError
+        One line that names the field.
+    """
+    found: list[str] = []
+    left = list(arguments)
+    while left:
+        argument = left.pop(0)
+        if not argument.startswith("--"):
+            found.append(argument)
+            continue
+        name, given, value = argument[2:].partition("=")
+        root = name.partition(".")[0].rstrip("+")
+        if name == "config" or root in SECTIONS:
+            if not given:
+                if not left or left[0].startswith("--"):
+                    raise FusionError(f"--{name} has no value")
+                value = left.pop(0)
+            found += _from_file(value, parser) if name == "config" else [_flag(name, value)]
+        elif f"--{name}" not in parser._option_string_actions:
+            # argparse would take the beginning of a name for the name, and read a file behind our back
+            raise FusionError(unknown(f"--{name}", name, [*_plain_names(parser), "config", *SECTIONS]))
+        else:
+            found.append(argument)
+    return found
+
+
+def _plain_names(parser: ArgumentParser) -> list[str]:
+    """Options that belong to the command alone."""
+    return sorted({action.dest for action in parser._actions} - {"help", "config", "print_config", *SECTIONS})
+
+
+def _flag(name: str, value: str) -> str:
+    """A flag of a section, once its value is known to be of the field's type."""
+    path = name.rstrip("+").split(".")
+    kind = SECTIONS[path[0]]
+    for place, part in enumerate(path[1:], 1):
+        record = typing.get_args(kind)[0] if typing.get_origin(kind) is list else kind
+        hints = typing.get_type_hints(record) if dataclasses.is_dataclass(record) else {}
+        if part not in hints:
+            raise FusionError(unknown(f"--{'.'.join(path[: place + 1])}", part, hints))
+        kind = hints[part]
+    if kind is not str and typing.get_origin(kind) is not typing.Literal:
+        try:
+            content = plain_data(value)
+        except FusionError as problem:
+            raise FusionError(f"--{name}: {problem}") from None
+        if name.endswith("+") and isinstance(content, dict):
+            content = [content]
+        if content is None and kind in (ModelConfig, DataConfig):
+            return f"--{name}=null"  # as --print_config writes what is not given
+        check_value(content, kind, f"--{name}")
+        value = json.dumps(content)
+    else:
+        check_value(value, kind, f"--{name}")
+    return f"--{name}={value}"
+
+
+def _from_file(path: str, parser: ArgumentParser) -> list[str]:
+    """The fields of a file as flags."""
+    content = read_file(path)
+    plain = _plain_names(parser)
+    found = []
+    for name, value in content.items():
+        where = f"--config {path}: "
+        if name not in plain and name not in SECTIONS:
+            more = "; a file includes no other" if name in ("config", "cfg") else ""
+            raise FusionError(where + unknown(name, name, [*SECTIONS, *plain]) + more)
+        try:
+            if name in SECTIONS:
+                found += _section(name, value)
+            else:
+                found += _plain(name, value)
+        except FusionError as problem:
+            raise FusionError(where + str(problem)) from None
+    return found
+
+
+def _section(name: str, value: Any) -> list[str]:
+    kind = SECTIONS[name]
+    if value is None and kind in (ModelConfig, DataConfig):
+        return []
+    check_value(value, kind, name)
+    if not isinstance(value, dict):
+        return [f"--{name}={json.dumps(value)}"]
+    return [f"--{name}.{field}={own if isinstance(own, str) else json.dumps(own)}" for field, own in value.items()]
+
+
+def _plain(name: str, value: Any) -> list[str]:
+    """An option that belongs to the command."""
+    if isinstance(value, bool):
+        return [f"--{name}"] if value else []
+    if value is None or isinstance(value, dict) or (isinstance(value, list) and any(map(_is_nested, value))):
+        raise FusionError(f"{name} is {shown(value)}; expected text or a number")
+    return [f"--{name}={json.dumps(value) if isinstance(value, list) else value}"]
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, (dict, list))
 
 
 def parse(parser: ArgumentParser, arguments: Sequence[str] | None) -> tuple[Any, FuseConfig | None]:
@@ -94,7 +216,7 @@ def parse(parser: ArgumentParser, arguments: Sequence[str] | None) -> tuple[Any,
     FusionError
         One line that names the option.
     """
-    raw = parser.parse_args(list(sys.argv[1:] if arguments is None else arguments))
+    raw = parser.parse_args(checked(list(sys.argv[1:] if arguments is None else arguments), parser))
     options: Any = parser.instantiate(raw)
     if options.pivot is None and options.data is None and not options.sources:
         defaults = (ObjectiveConfig(), TrainConfig(), LoraConfig())

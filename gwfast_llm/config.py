@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import os
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gwfast_llm.errors import FusionError
+from gwfast_llm.redact import one_line, redacted
+from gwfast_llm.settings import check_fields
 
+LARGEST_SEED = 2**32 - 1
 PARTS = ("sft", "kl", "path", "uld", "gld", "gld_aligned", "hellinger", "hybrid", "gw_aligned")
 Preset = Literal["path", "infigfusion", "sft", "custom"]
 Routing = Literal["mince", "all"]
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return datetime.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _expand(record: Any, *names: str) -> None:
+    """Put the home folder in place of a leading ``~`` of these fields."""
+    for name in names:
+        value = getattr(record, name)
+        if value.startswith("~"):
+            object.__setattr__(record, name, os.path.expanduser(value))
 
 
 def _require(condition: bool, message: str) -> None:
@@ -37,6 +57,17 @@ class ModelConfig:
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     trust_remote_code: bool = False
 
+    def __post_init__(self) -> None:
+        where = "sources" if isinstance(self, SourceConfig) else "pivot"
+        check_fields(self, where)
+        _require(bool(self.model.strip()), f"{where}.model is empty; give a folder or a hub name")
+        _expand(self, "model")
+
+    @property
+    def shown(self) -> str:
+        """The model for messages and reports, without credentials."""
+        return one_line(self.model)
+
 
 @dataclass(frozen=True)
 class SourceConfig(ModelConfig):
@@ -57,12 +88,14 @@ class SourceConfig(ModelConfig):
     cache: str = ""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        _expand(self, "cache")
         _require(self.weight >= 0, f"sources: weight is {self.weight}; expected 0 or more")
 
     @property
     def label(self) -> str:
         """Name for messages and reports."""
-        return self.name or self.model.rstrip("/").rsplit("/", 1)[-1]
+        return one_line(self.name) or self.shown.rstrip("/").rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True)
@@ -79,14 +112,20 @@ class DataConfig:
         Columns of a prompt-response data set.
     messages : str
         Column of conversations (lists of role and content, the last by the assistant); replaces prompt and response.
+        Names, tool calls and a column `tools` are given to the chat template, which says what it does not write.
     chat : bool
         Put prompts into each model's own chat template; conversations always are.
     max_length : int
         Tokens of prompt and answer together; longer answers are cut, and counted.
     end_token : bool
-        Close every answer as the chat template does, or with the tokenizer's end-of-sequence token.
+        Close every answer with the token that the chat template writes after one, else with the tokenizer's
+        end-of-sequence token.
     drop_bad : bool
-        Leave out examples that cannot be used (empty answer, prompt too long), counted, instead of stopping.
+        Leave out rows that cannot be used (unreadable, empty answer, refused by a chat template, prompt too long),
+        counted by reason, instead of stopping.
+    date : str
+        Date that chat templates print, as 2026-01-31.  By default that of the caches or of the run that goes on, else
+        today's.
     """
 
     train: str
@@ -98,9 +137,13 @@ class DataConfig:
     max_length: int = 2048
     end_token: bool = True
     drop_bad: bool = False
+    date: str = ""
 
     def __post_init__(self) -> None:
+        check_fields(self, "data")
+        _expand(self, "train", "validation")
         _require(self.max_length >= 2, f"data.max_length is {self.max_length}; expected at least 2")
+        _require(not self.date or _is_day(self.date), f"data.date is {self.date!r}; expected a day as 2026-01-31")
 
 
 @dataclass(frozen=True)
@@ -161,6 +204,7 @@ class ObjectiveConfig:
     routing: Routing = "mince"
 
     def __post_init__(self) -> None:
+        check_fields(self, "objective")
         for name in PARTS:
             value = getattr(self, name)
             _require(value >= 0, f"objective.{name} is {value}; expected 0 or more")
@@ -265,6 +309,8 @@ class TrainConfig:
     report_to: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        check_fields(self, "train")
+        _require(self.seed <= LARGEST_SEED, f"train.seed is {self.seed}; expected at most {LARGEST_SEED}")
         for name in ("steps", "batch_size", "accumulate", "log_every"):
             value = getattr(self, name)
             _require(value >= 1, f"train.{name} is {value}; expected at least 1")
@@ -297,7 +343,8 @@ class LoraConfig:
     alpha, dropout : float
         Scale and dropout of the adapters.
     targets : str
-        Modules that get one: `all-linear`, or names separated by commas.
+        Modules that get one: `all-linear`, or names separated by commas.  An output layer that is tied to the embedding
+        gets weights of its own where one of the two is adapted.
     four_bit : bool
         Hold the pivot's own weights in 4 bits while the adapters train (QLoRA; needs bitsandbytes).  The adapters are
         merged into the weights as they were before, in pivot.dtype.
@@ -310,6 +357,9 @@ class LoraConfig:
     four_bit: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self, "lora")
+        _require(self.alpha > 0, f"lora.alpha is {self.alpha}; expected a positive number")
+        _require(bool(self.targets.strip()), "lora.targets is empty; give all-linear, or names separated by commas")
         _require(self.rank >= 0, f"lora.rank is {self.rank}; expected 0 or more")
         _require(0 <= self.dropout < 1, f"lora.dropout is {self.dropout}; expected at least 0 and less than 1")
         _require(
@@ -330,6 +380,11 @@ class FuseConfig:
     lora: LoraConfig = field(default_factory=LoraConfig)
 
     def __post_init__(self) -> None:
+        for name, record in (("pivot", ModelConfig), ("data", DataConfig), ("objective", ObjectiveConfig)):
+            _require(isinstance(getattr(self, name), record), f"{name} is no {record.__name__}")
+        for place, source in enumerate(self.sources):
+            _require(isinstance(source, SourceConfig), f"sources[{place}] is no SourceConfig")
+        _require(bool(self.data.train), "data.train is empty; give a .jsonl or .parquet file, or a data set")
         for name in ("eval_every", "interval_every"):
             value = getattr(self.train, name)
             _require(
@@ -349,5 +404,5 @@ class FuseConfig:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain dictionary, for saving."""
-        return dataclasses.asdict(self)
+        """Plain dictionary, for saving; credentials in URLs are struck out."""
+        return redacted(dataclasses.asdict(self))

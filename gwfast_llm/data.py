@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,10 +12,13 @@ import torch
 
 from gwfast_llm.align import byte_ends, vocabulary_bytes
 from gwfast_llm.config import DataConfig
+from gwfast_llm.conversations import Turn, as_messages
 from gwfast_llm.errors import FusionError
+from gwfast_llm.special_tokens import marks, stop_tokens
+from gwfast_llm.templates import TemplateError, has_template, name_of, prints_date, render, today
+from gwfast_llm.unwritten import parsed, unwritten
 
 IGNORE = -100
-Message = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -30,15 +33,21 @@ class Example:
         Group for the report, may be empty.
     log_prob : float or None
         True log-probability (nats) of the response where it is known.
-    messages : tuple of (role, content)
+    messages : tuple of (role, content) or (role, content, JSON of further fields)
         Conversation before the response, to be put into each model's chat template; replaces the prompt.
+    tools : str
+        Tools of the conversation, as JSON.
+    line : int
+        Where it was read, for messages; 0 where that is not known.
     """
 
     prompt: str
     response: str
     task: str = ""
     log_prob: float | None = None
-    messages: tuple[Message, ...] = ()
+    messages: tuple[Turn, ...] = ()
+    tools: str = ""
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -76,55 +85,66 @@ class Encoded:
 _SPELLING: WeakKeyDictionary = WeakKeyDictionary()
 
 
-def spelling(tokenizer: Any) -> list[bytes | None]:
+def spelling(tokenizer: Any, with_marks: bool = False) -> list[bytes | None]:
     """`gwfast_llm.align.vocabulary_bytes` of a tokenizer, computed once."""
-    if tokenizer not in _SPELLING:
-        _SPELLING[tokenizer] = vocabulary_bytes(tokenizer)
-    return _SPELLING[tokenizer]
+    own = _SPELLING.setdefault(tokenizer, {})
+    key = with_marks, tuple(marks(tokenizer)), len(tokenizer)
+    if key not in own:
+        own[key] = vocabulary_bytes(tokenizer, with_marks)
+    return own[key]
 
 
-def prompt_text(example: Example, tokenizer: Any) -> str:
+def prompt_text(example: Example, tokenizer: Any, date: str = "") -> str:
     """Prompt of an example as this model reads it: plain, or in its chat template.
 
     Raises
     ------
-    FusionError
-        When a conversation meets a tokenizer without chat template.
+    TemplateError
+        When a conversation meets a tokenizer without chat template, or the template refuses it.
     """
     if not example.messages:
         return example.prompt
-    if not tokenizer.chat_template:
-        raise FusionError(
-            f"tokenizer {tokenizer.name_or_path!r} has no chat template, the data holds conversations; "
-            "use the instruction-tuned model, or prompts and responses with --data.chat false"
-        )
-    messages = [{"role": role, "content": content} for role, content in example.messages]
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return render(tokenizer, as_messages(example.messages), tools=parsed(example.tools), date=date or today())
 
 
 def end_token_of(tokenizer: Any, chat: bool) -> int:
-    """Token that closes an answer: the first one of the chat template after it, else end-of-sequence.
+    """Token that closes an answer: the one that the chat template writes after it, else end-of-sequence.
 
     Raises
     ------
     FusionError
         When there is none.
     """
-    if chat and tokenizer.chat_template:
-        turn = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "\x02"}]
-        rest = tokenizer.apply_chat_template(turn, tokenize=False).rpartition("\x02")[2].lstrip()
-        ids = tokenizer(rest, add_special_tokens=False)["input_ids"]
-        if ids and ids[0] in tokenizer.all_special_ids:
-            return ids[0]
-    if tokenizer.eos_token_id is None:
+    found = stop_tokens(tokenizer, chat and has_template(tokenizer))
+    if not found or (not chat and tokenizer.eos_token_id is None):
         raise FusionError(
             f"tokenizer {tokenizer.name_or_path!r} has no end-of-sequence token; use --data.end_token false"
         )
-    return tokenizer.eos_token_id
+    return found[0]
+
+
+def _prompts(examples: Sequence[Example], tokenizer: Any, date: str) -> list[list[int] | str]:
+    """Tokens of every prompt; a reason in words where the template refuses it."""
+    found: list[list[int] | str] = ["" for _ in examples]
+    # a chat template writes its own special tokens
+    for chat in (False, True):
+        places, texts = [], []
+        for k, example in enumerate(examples):
+            if bool(example.messages) != chat:
+                continue
+            try:
+                texts.append(prompt_text(example, tokenizer, date))
+                places.append(k)
+            except TemplateError as problem:
+                found[k] = str(problem)
+        if texts:
+            for k, ids in zip(places, tokenizer(texts, add_special_tokens=not chat)["input_ids"]):
+                found[k] = list(ids)
+    return found
 
 
 def _encode(
-    examples: Sequence[Example], tokenizer: Any, max_length: int | None, end_token: int | None
+    examples: Sequence[Example], tokenizer: Any, max_length: int | None, end_token: int | None, date: str = ""
 ) -> list[Encoded | str]:
     """Encoded examples; a reason in words where one cannot be used."""
     if not getattr(tokenizer, "is_fast", False):
@@ -134,19 +154,15 @@ def _encode(
         )
     if not examples:
         return []
-    # a chat template writes its own special tokens
-    prompts: list[list[int]] = [[] for _ in examples]
-    for chat in (False, True):
-        own = [k for k, e in enumerate(examples) if bool(e.messages) == chat]
-        if own:
-            texts = [prompt_text(examples[k], tokenizer) for k in own]
-            for k, ids in zip(own, tokenizer(texts, add_special_tokens=not chat)["input_ids"]):
-                prompts[k] = list(ids)
+    prompts = _prompts(examples, tokenizer, date)
     answers = tokenizer([e.response for e in examples], add_special_tokens=False, return_offsets_mapping=True)
-    table = spelling(tokenizer)
+    table = spelling(tokenizer, with_marks=True)
     rows: list[Encoded | str] = []
     for k, example in enumerate(examples):
         prompt = prompts[k]
+        if isinstance(prompt, str):
+            rows.append(prompt)
+            continue
         closed = example.messages or example.prompt.endswith(tokenizer.eos_token or "\0")
         if prompt and prompt[-1] == tokenizer.eos_token_id and not closed:
             prompt.pop()  # a tokenizer that closes every text would close the prompt before its answer
@@ -175,7 +191,11 @@ def _encode(
 
 
 def encode_all(
-    examples: Sequence[Example], tokenizer: Any, max_length: int | None = None, end_token: int | None = None
+    examples: Sequence[Example],
+    tokenizer: Any,
+    max_length: int | None = None,
+    end_token: int | None = None,
+    date: str = "",
 ) -> list[Encoded]:
     """Tokenize examples, prompt and answer apart so that no token straddles the border.
 
@@ -189,6 +209,8 @@ def encode_all(
         Answers are cut so that no more than this many tokens remain in all.
     end_token : int, optional
         Token that closes every answer; none by default.
+    date : str
+        Date that templates print, as 2026-01-31; today's where empty.
 
     Returns
     -------
@@ -201,16 +223,20 @@ def encode_all(
         When the tokenizer has no offsets or chat template, a prompt is empty of tokens or an answer is.
     """
     rows = []
-    for k, row in enumerate(_encode(examples, tokenizer, max_length, end_token)):
+    for k, row in enumerate(_encode(examples, tokenizer, max_length, end_token, date)):
         if isinstance(row, str):
-            raise FusionError(f"example {k}: {row}")
+            raise FusionError(f"{_place(k, examples[k])}: {row}")
         rows.append(row)
     return rows
 
 
+def _place(k: int, example: Example) -> str:
+    return f"example {k} (line {example.line})" if example.line else f"example {k}"
+
+
 def with_chat(examples: Sequence[Example]) -> list[Example]:
     """Prompts as the one message of a user, to be put into each model's chat template."""
-    return [e if e.messages else Example("", e.response, e.task, e.log_prob, (("user", e.prompt),)) for e in examples]
+    return [e if e.messages else replace(e, prompt="", messages=(("user", e.prompt),)) for e in examples]
 
 
 @dataclass(frozen=True)
@@ -259,13 +285,13 @@ def prepare(examples: Sequence[Example], tokenizers: Sequence[Any], config: Data
     encoded = []
     for tokenizer in tokenizers:
         end = end_token_of(tokenizer, chat) if config.end_token else None
-        encoded.append(_encode(examples, tokenizer, config.max_length, end))
+        encoded.append(_encode(examples, tokenizer, config.max_length, end, config.date))
     reasons: Counter[str] = Counter()
     kept = []
     for k in range(len(examples)):
         bad = [row for row in (rows[k] for rows in encoded) if isinstance(row, str)]
         if bad and not config.drop_bad:
-            raise FusionError(f"example {k}: {bad[0]} (--data.drop_bad leaves such examples out)")
+            raise FusionError(f"{_place(k, examples[k])}: {bad[0]} (--data.drop_bad leaves such examples out)")
         if bad:
             reasons[bad[0].split(";")[0].split(",")[0]] += 1
         else:
@@ -277,9 +303,40 @@ def prepare(examples: Sequence[Example], tokenizers: Sequence[Any], config: Data
     for tokenizer, own in zip(tokenizers, rows):
         cut = sum(row.cut for row in own)
         if cut:
-            name = str(tokenizer.name_or_path).rstrip("/").rsplit("/", 1)[-1]
-            notes.append(f"{cut} of {len(own)} answers cut to {config.max_length} tokens under {name}")
-    return Prepared([examples[k] for k in kept], rows, notes)
+            notes.append(f"{cut} of {len(own)} answers cut to {config.max_length} tokens under {name_of(tokenizer)}")
+    used = [examples[k] for k in kept]
+    notes += _mark_notes(rows, tokenizers, config.end_token) + _template_notes(used, tokenizers, config.date)
+    return Prepared(used, rows, notes)
+
+
+def _mark_notes(rows: Sequence[Sequence[Encoded]], tokenizers: Sequence[Any], closed: bool) -> list[str]:
+    """Answers that hold a model's marks as text: that model reads a mark, the others its characters."""
+    notes = []
+    for tokenizer, own in zip(tokenizers, rows):
+        names = {i: mark for i, mark in marks(tokenizer).items() if i != tokenizer.unk_token_id}
+        texts = [row.answer[:-1] if closed and not row.cut else row.answer for row in own]
+        found = Counter(names[i] for text in texts for i in set(text) if i in names)
+        notes += [
+            f"{count} of {len(own)} answers hold {mark} as text, which is a mark of {name_of(tokenizer)}"
+            for mark, count in found.items()
+        ]
+    return notes
+
+
+def _template_notes(examples: Sequence[Example], tokenizers: Sequence[Any], date: str) -> list[str]:
+    """What the chat templates leave out of the conversations, and the date they print."""
+    talks = [e for e in examples if e.messages]
+    notes = []
+    for tokenizer in tokenizers if talks else []:
+        lost = Counter(what for e in talks for what in unwritten(tokenizer, e.messages, e.tools))
+        notes += [
+            f"{count} of {len(talks)} conversations hold {what}, which the chat template of {name_of(tokenizer)} does "
+            "not write"
+            for what, count in lost.items()
+        ]
+    if talks and any(map(prints_date, tokenizers)):
+        notes.append(f"prompts hold the date {date or today()}, as chat templates print it (data.date sets another)")
+    return notes
 
 
 def pad_right(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:

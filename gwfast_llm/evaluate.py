@@ -17,7 +17,7 @@ import torch
 
 from gwfast_llm.chunked import ChunkedHead, Request
 from gwfast_llm.cli import config_parser, guard, parse
-from gwfast_llm.config import FuseConfig, ModelConfig
+from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig
 from gwfast_llm.data import Example, encode_all, pad_right
 from gwfast_llm.errors import FusionError
 from gwfast_llm.logits import Selection
@@ -57,6 +57,7 @@ def evaluate(
     examples: Sequence[Example],
     batch_size: int = 100,
     end_token: int | None = None,
+    date: str = "",
 ) -> list[TaskScore]:
     """Score a model on examples, task by task.
 
@@ -73,6 +74,8 @@ def evaluate(
         Examples a forward pass.
     end_token : int, optional
         Token that closes every answer, part of the score.
+    date : str
+        Date that a chat template prints, as 2026-01-31; today's where empty.
 
     Returns
     -------
@@ -94,7 +97,7 @@ def evaluate(
     for task, own in tasks.items():
         nll, right, words = 0.0, 0, 0
         for start in range(0, len(own), batch_size):
-            rows = encode_all(own[start : start + batch_size], tokenizer, end_token=end_token)
+            rows = encode_all(own[start : start + batch_size], tokenizer, end_token=end_token, date=date)
             ids = pad_right([row.ids for row in rows], tokenizer.pad_token_id or 0).to(device)
             mask = pad_right([[1] * len(row.ids) for row in rows], 0).to(device)
             labels = pad_right([[*row.labels[1:], -100] for row in rows], -100).to(device)
@@ -149,32 +152,50 @@ def _run(options: Any, config: FuseConfig | None) -> int:
         raise FusionError("--config is missing; give the configuration of a fusion")
     if options.batch < 1:
         raise FusionError(f"--batch is {options.batch}; expected at least 1")
-    from gwfast_llm.data import end_token_of, with_chat
-    from gwfast_llm.files import read_examples
+    from gwfast_llm.data import end_token_of
+    from gwfast_llm.dates import pinned
     from gwfast_llm.harness import Harness
     from gwfast_llm.loading import check_weights, load_model, load_tokenizer
 
     if not config.data.validation and not options.tasks:
         raise FusionError("data.validation is empty; give held-out examples, or --tasks")
     harness = Harness(options.tasks) if options.tasks else None
-    examples = read_examples(config.data.validation, config.data) if config.data.validation else []
-    examples = with_chat(examples) if config.data.chat else examples
+    data = pinned(config).data
     models = [config.pivot, *config.sources, *map(ModelConfig, options.models)]
     for one in models:
         check_weights(one)  # a mistake in the last one should not wait for the scores of all others
+    examples = _usable(data, models) if data.validation else []
     for one in models:
         tokenizer, model = load_tokenizer(one), load_model(one)
         if torch.cuda.is_available():
             model = model.to("cuda")
         if examples:
             chat = any(example.messages for example in examples)
-            end = end_token_of(tokenizer, chat) if config.data.end_token else None
-            for score in evaluate(model, tokenizer, examples, options.batch, end):
-                _print(one.model, score, options.json)
+            end = end_token_of(tokenizer, chat) if data.end_token else None
+            for score in evaluate(model, tokenizer, examples, options.batch, end, data.date):
+                _print(one.shown, score, options.json)
         if harness:
-            for found in harness.scores(one.model, model, tokenizer, options.batch, config.data.chat):
-                _print_harness(one.model, found, options.json)
+            for found in harness.scores(one.shown, model, tokenizer, options.batch, data.chat):
+                _print_harness(one.shown, found, options.json)
     return 0
+
+
+def _usable(data: DataConfig, models: Sequence[ModelConfig]) -> list[Example]:
+    """Held-out examples that every model can be scored on; what is left out is said, or stops the command."""
+    from gwfast_llm.data import prepare
+    from gwfast_llm.files import read_data
+    from gwfast_llm.loading import load_tokenizer
+    from gwfast_llm.positions import check_positions
+
+    read = read_data(data.validation, data)
+    whole = dataclasses.replace(data, max_length=sys.maxsize)  # answers are scored whole
+    done = prepare(read.examples, [load_tokenizer(one) for one in models], whole)
+    for one, rows in zip(models, done.rows):
+        longest = max(len(row.ids) for row in rows)
+        check_positions(one, longest, "the longest held-out example", "leave it out, or give a model with more")
+    for note in read.notes + done.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return done.examples
 
 
 def _print(name: str, score: TaskScore, as_json: bool) -> None:

@@ -93,4 +93,6 @@ def head_fingerprint(head: dict[str, Any]) -> str:
 
 def examples_fingerprint(examples: Iterable[Example]) -> str:
     """Hash of the texts of a data set, in order."""
-    return _short(*(repr((e.prompt, e.response, e.messages)).encode() for e in examples))
+    return _short(
+        *(repr((e.prompt, e.response, e.messages, *([e.tools] if e.tools else ()))).encode() for e in examples)
+    )

@@ -119,6 +119,7 @@ def _fuse(config: FuseConfig, options: Any) -> int:
     from accelerate.utils import broadcast_object_list
 
     from gwfast_llm import rundir
+    from gwfast_llm.dates import pinned
     from gwfast_llm.train import fuse
 
     state = PartialState(cpu=not torch.cuda.is_available())
@@ -128,6 +129,7 @@ def _fuse(config: FuseConfig, options: Any) -> int:
             try:
                 claim = rundir.claimed(_runs(options), options.name, "fuse", options.resume, options.overwrite)
                 target = stack.enter_context(claim)
+                config = pinned(config, rundir.unfinished(target) / "config.json" if options.resume else None)
                 work = rundir.open_unfinished(target, config.as_dict(), options.resume, options.overwrite)
                 stack.enter_context(_unfinished(work))
                 chosen = [(target, work, (work / rundir.MODEL).is_dir()), None]
@@ -138,6 +140,7 @@ def _fuse(config: FuseConfig, options: Any) -> int:
         if chosen[1]:
             raise FusionError(chosen[1])
         target, work, trained = chosen[0]
+        config = pinned(config, work / "config.json")
         fused = None if trained else fuse(config, checkpoints=work / "checkpoints", resume=options.resume)
         if not state.is_main_process:
             return 0

@@ -12,6 +12,7 @@ from gwfast_llm.cache import spell_bytes
 from gwfast_llm.cli import config_parser, guard, parse
 from gwfast_llm.config import FuseConfig
 from gwfast_llm.errors import FusionError
+from gwfast_llm.redact import one_line
 
 CACHE = "python -m gwfast_llm.cache"
 DESCRIPTION = """Look at a fusion before it costs anything.
@@ -42,13 +43,14 @@ def _run(options: Any, config: FuseConfig | None) -> int:
     print(f"objective {config.objective.preset}: {recommendation(config)}")
     print(f"{run.size} training examples, {len(run.examples) - run.size} held out")
     for note in run.notes:
-        print(f"note: {note}")
+        print(f"note: {one_line(note)}")
     labels = ["pivot", *(f"source {source.label}" for source in config.sources)]
     for label, tokenizer, rows in zip(labels, run.tokenizers, run.rows):
         tokens = [len(row.ids) for row in rows]
         answers = [len(row.ids) - row.prompt_length for row in rows]
         print(
             f"{label}: {len(tokenizer)} tokens in the vocabulary, chat template {yes(tokenizer.chat_template)}, "
+            f"answers closed by {closing(tokenizer, config, run)}, "
             f"{sum(answers) / len(answers):.1f} answer tokens an example (longest sample {max(tokens)})"
         )
     print(padding([len(row.ids) for row in run.rows[0][: run.size]], config))
@@ -60,6 +62,16 @@ def _run(options: Any, config: FuseConfig | None) -> int:
     for number in range(len(config.sources)):
         print(cache_line(config, number, run))
     return 0
+
+
+def closing(tokenizer: Any, config: FuseConfig, run: Any) -> str:
+    """Token that closes every answer under a tokenizer, in words."""
+    from gwfast_llm.data import end_token_of
+
+    if not config.data.end_token:
+        return "nothing (data.end_token false)"
+    chat = any(example.messages for example in run.examples)
+    return str(tokenizer.convert_ids_to_tokens(end_token_of(tokenizer, chat)))
 
 
 def yes(value: Any) -> str:
@@ -182,6 +194,7 @@ def cache_line(config: FuseConfig, number: int, run: Any) -> str:
     from gwfast_llm.targets import target_bytes
 
     source, tokenizer, rows = config.sources[number], run.tokenizers[1 + number], run.rows[1 + number]
+    folder = one_line(source.cache)
     keep = kept_logits(config, tokenizer)
     size = spell_bytes(_answer_tokens(rows) * bytes_per_token(keep, "float16"))
     if not source.cache:
@@ -192,13 +205,11 @@ def cache_line(config: FuseConfig, number: int, run: Any) -> str:
         carried = f"its targets take at most {spell_bytes(most)} more"
     if not (Path(source.cache).expanduser() / MANIFEST).is_file():
         more = f", {carried}" if carried else ""
-        return f"source {source.label}: no cache at {source.cache} yet; it will take {size}{more}: {CACHE}"
-    stored = open_source(source, tokenizer, rows, config.objective.source_top_k)
+        return f"source {source.label}: no cache at {folder} yet; it will take {size}{more}: {CACHE}"
+    stored = open_source(source, tokenizer, rows, config.objective.source_top_k, date=run.date)
     if carried and open_targets(config, number, run, stored) is None:
-        return (
-            f"source {source.label}: its cache at {source.cache} fits and is whole; {carried}, not yet there: {CACHE}"
-        )
-    return f"source {source.label}: its cache at {source.cache} fits and is whole"
+        return f"source {source.label}: its cache at {folder} fits and is whole; {carried}, not yet there: {CACHE}"
+    return f"source {source.label}: its cache at {folder} fits and is whole"
 
 
 def _answer_tokens(rows: Sequence[Any]) -> int:

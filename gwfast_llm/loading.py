@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from importlib.util import find_spec
@@ -10,18 +11,24 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerFast
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from gwfast_llm.config import ModelConfig, SourceConfig
 from gwfast_llm.errors import FusionError
+from gwfast_llm.model_checks import (
+    WITHOUT,
+    Form,
+    check_causal,
+    check_no_adapter,
+    first_line,
+    load_checked,
+    role_of,
+    settings_of,
+)
 from gwfast_llm.trouble import out_of_memory
 
 INDEX = "model.safetensors.index.json"
-
-
-def _role(config: ModelConfig) -> str:
-    return f"source {config.label}" if isinstance(config, SourceConfig) else "pivot"
 
 
 def _check_path(config: ModelConfig) -> None:
@@ -29,22 +36,36 @@ def _check_path(config: ModelConfig) -> None:
     folder = Path(config.model).expanduser()
     if looks_local and not folder.is_dir():
         raise FusionError(
-            f"{_role(config)}: folder {config.model} does not exist; give a folder with config.json or a hub name"
+            f"{role_of(config)}: folder {config.model} does not exist; give a folder with config.json or a hub name"
         )
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise FusionError(
-            f"{_role(config)}: folder {config.model} holds no config.json; give the folder that a model was saved in"
+            f"{role_of(config)}: folder {config.model} holds no config.json; give the folder that a model was saved in"
         )
 
 
 def check_weights(config: ModelConfig) -> None:
-    """Look at the weight files of a model in a folder, without loading them; a hub name is left to the hub.
+    """Look at the configuration and the weight files of a model, without loading them.
+
+    Weights of a hub name are left to the hub.
 
     Raises
     ------
     FusionError
-        When there are none in safetensors, or one is missing or cut short.
+        When it is no causal language model, when there are no weights in safetensors, or one is missing, cut short,
+        left over or of another shape.
     """
+    _check_files(config)
+    missing = functools.partial(_not_found, config, "model")
+    found = settings_of(role_of(config), config, missing)
+    if Path(config.model).is_dir() and getattr(found, "quantization_config", None) is None:
+        with out_of_memory(memory_message(config)):
+            load_checked(role_of(config), config, missing, WITHOUT)
+
+
+def _check_files(config: ModelConfig) -> None:
+    """Look at the weight files of a model in a folder."""
+    check_no_adapter(role_of(config), config)
     _check_path(config)
     folder = Path(config.model).expanduser()
     if not folder.is_dir():
@@ -54,28 +75,35 @@ def check_weights(config: ModelConfig) -> None:
         pickles = sorted(path.name for path in folder.glob("*.bin"))
         found = f"only {pickles[0]}, a pickle, which can run code and is never loaded" if pickles else "no weights"
         raise FusionError(
-            f"{_role(config)}: {config.model} holds {found}; give a folder with .safetensors files (a pickle of your "
+            f"{role_of(config)}: {config.model} holds {found}; give a folder with .safetensors files (a pickle of your "
             "own is converted by loading and saving it with transformers)"
         )
     if (folder / INDEX).is_file():
-        needed = set(json.loads((folder / INDEX).read_text(encoding="utf-8")).get("weight_map", {}).values())
+        needed = _named_in_index(config, folder / INDEX)
         missing = sorted(needed - {path.name for path in there})
         if missing:
-            raise FusionError(f"{_role(config)}: {config.model} lacks {missing[0]}; copy or download the model again")
+            raise FusionError(f"{role_of(config)}: {config.model} lacks {missing[0]}; copy or download the model again")
     for path in there:
         try:
             with safe_open(path, "pt"):
                 pass
         except (SafetensorError, OSError) as problem:
             raise FusionError(
-                f"{_role(config)}: {path} is damaged or cut short ({_first_line(problem)}); copy or download it again"
+                f"{role_of(config)}: {path} is damaged or cut short ({first_line(problem)}); copy or download it again"
             ) from None
+
+
+def _named_in_index(config: ModelConfig, path: Path) -> set[str]:
+    try:
+        return set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, AttributeError, KeyError, TypeError):
+        raise FusionError(f"{role_of(config)}: {path} is damaged; copy or download the model again") from None
 
 
 def _not_found(config: ModelConfig, what: str, problem: Exception) -> FusionError:
     where = "" if Path(config.model).expanduser().is_dir() else ", neither here nor on a hub that can be reached"
     return FusionError(
-        f"{_role(config)}: no {what} at {config.model!r}{where} ({_first_line(problem)}); give a folder with "
+        f"{role_of(config)}: no {what} at {config.model!r}{where} ({first_line(problem)}); give a folder with "
         "config.json or the name of a model on the hub"
     )
 
@@ -84,7 +112,7 @@ def memory_message(config: ModelConfig) -> str:
     """What to do when memory runs out while a model is loaded."""
     alone = "; or cache it alone first (python -m gwfast_llm.cache)" if isinstance(config, SourceConfig) else ""
     return (
-        f"{_role(config)}: out of memory while its weights are loaded; use dtype bfloat16 or a smaller model, or end "
+        f"{role_of(config)}: out of memory while its weights are loaded; use dtype bfloat16 or a smaller model, or end "
         f"what else uses the device{alone}"
     )
 
@@ -110,7 +138,7 @@ def load_tokenizer(config: ModelConfig) -> Any:
         raise _not_found(config, "tokenizer", problem) from None
     if not tokenizer.is_fast:
         raise FusionError(
-            f"{_role(config)}: the tokenizer of {config.model!r} reports no character offsets; "
+            f"{role_of(config)}: the tokenizer of {config.model!r} reports no character offsets; "
             "a fast tokenizer (tokenizer.json) is needed to align it with another"
         )
     return tokenizer
@@ -124,17 +152,23 @@ def load_model(config: ModelConfig) -> Any:
     FusionError
         When it cannot be found, is damaged, is not a causal language model, or memory runs out.
     """
-    check_weights(config)
-    try:
-        with out_of_memory(memory_message(config)):
-            return AutoModelForCausalLM.from_pretrained(
-                config.model,
-                dtype=config.dtype,
-                trust_remote_code=config.trust_remote_code,
-                use_safetensors=True,
-            )
-    except (OSError, ValueError) as problem:
-        raise _not_found(config, "model", problem) from None
+    _check_files(config)
+    role = role_of(config)
+    with out_of_memory(memory_message(config)):
+        model = load_checked(role, config, functools.partial(_not_found, config, "model"), Form(dtype=config.dtype))
+        check_causal(role, config, model)
+    _untie_as_loaded(model)
+    return model
+
+
+def _untie_as_loaded(model: Any) -> None:
+    """Let the configuration say what the file held: a head of its own stays one when the model is saved."""
+    settings = model.config.get_text_config()
+    head, first = model.get_output_embeddings(), model.get_input_embeddings()
+    tied = getattr(settings, "tie_word_embeddings", False)
+    if head is None or first is None or head.weight is first.weight or not tied:
+        return
+    settings.tie_word_embeddings = model.config.tie_word_embeddings = False
 
 
 def load_to_train(config: ModelConfig, adapters: bool) -> tuple[Any, torch.dtype]:
@@ -223,27 +257,20 @@ def load_in_four_bits(config: ModelConfig, compute: torch.dtype) -> Any:
         )
     from peft import prepare_model_for_kbit_training
 
-    check_weights(config)
+    _check_files(config)
     how = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=compute,
     )
+    role = role_of(config)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            config.model,
-            dtype=config.dtype,
-            trust_remote_code=config.trust_remote_code,
-            use_safetensors=True,
-            quantization_config=how,
-        )
+        model = load_checked(role, config, functools.partial(_not_found, config, "model"), Form(config.dtype, how))
     except (ImportError, RuntimeError) as problem:
         raise FusionError(
-            f"lora.four_bit: bitsandbytes cannot work here ({_first_line(problem)}); use --lora.four_bit false"
+            f"lora.four_bit: bitsandbytes cannot work here ({first_line(problem)}); use --lora.four_bit false"
         ) from None
-    except (OSError, ValueError) as problem:
-        raise _not_found(config, "model", problem) from None
     for layer in model.modules():
         # on CPUs a layer would repack its weights for good the first time it is evaluated; that form has no gradient
         if hasattr(layer, "support_avx512bf16_for_cpu"):
@@ -279,7 +306,3 @@ def check_vocabulary(role: str, model: Any, tokenizer: Any) -> int:
             "the tokenizer is not that of the model: give the folder that holds both"
         )
     return used
-
-
-def _first_line(problem: Exception) -> str:
-    return (str(problem).strip().splitlines() or [type(problem).__name__])[0][:200]

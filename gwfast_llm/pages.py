@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gwfast_llm.redact import code, markdown
+
 
 def embedded_page(
     contenders: Sequence[Any],
@@ -88,7 +90,9 @@ def fusion_page(record: dict[str, Any], metrics: Sequence[dict[str, Any]], pictu
     pictures : sequence of str
         Files that are there.
     """
-    sources = "\n".join(f"* source {s['label']}: `{s['model']}`, weight {s['weight']:g}" for s in record["sources"])
+    sources = "\n".join(
+        f"* source {markdown(s['label'])}: {code(s['model'])}, weight {s['weight']:g}" for s in record["sources"]
+    )
     parts = ", ".join(f"{weight:g} {name}" for name, weight in record["weights"].items())
     losses = [row for row in metrics if "loss" in row]
     diagnosis = diagnosis_table(metrics)
@@ -106,9 +110,9 @@ def fusion_page(record: dict[str, Any], metrics: Sequence[dict[str, Any]], pictu
             f"[{last['gw_lower']:.4f}, {last['gw_upper']:.4f}] at the end"
         )
     lines += [f"![{name.removesuffix('.png')}]({name})" for name in pictures]
-    notes = "\n".join(f"* {note}" for note in record["notes"]) or "* every example was used whole"
+    notes = "\n".join(f"* {markdown(note)}" for note in record["notes"]) or "* every example was used whole"
     result = "\n\n".join(lines)
-    return f"""# Fusion into `{record["pivot"]}`
+    return f"""# Fusion into {code(record["pivot"])}
 
 {sources}
 

@@ -18,9 +18,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gwfast_llm.align import UNKNOWN, matched_starts, starts_of
+from gwfast_llm.align import UNKNOWN, matched_starts, places_of_bytes, starts_of
 from gwfast_llm.data import Encoded, Example, spelling
+from gwfast_llm.first_piece import FirstPiece
 from gwfast_llm.signal import Signal
+from gwfast_llm.special_tokens import mark_map
 
 SEQUENCE = 4  # longest counted sequence of source tokens
 PREFIX = 8  # longest counted stretch of text, bytes
@@ -70,14 +72,13 @@ class SharedTokens:
     in_pivot: Tensor
 
 
-def shared_tokens(pivot_tokenizer, source_tokenizer) -> SharedTokens:
-    """Find the tokens of equal bytes; the two closing tokens count as equal."""
+def shared_tokens(pivot_tokenizer, source_tokenizer, chat: bool = False) -> SharedTokens:
+    """Find the tokens of equal bytes, and the marks of equal meaning: see `gwfast_llm.special_tokens.mark_map`."""
     pivot, source = spelling(pivot_tokenizer), spelling(source_tokenizer)
-    where = {piece: i for i, piece in reversed(list(enumerate(pivot))) if piece is not None}
+    where = places_of_bytes(pivot_tokenizer, pivot)
     to_pivot = torch.tensor([where.get(piece, -1) if piece is not None else -1 for piece in source])
-    ends = pivot_tokenizer.eos_token_id, source_tokenizer.eos_token_id
-    if ends[0] is not None and ends[1] is not None:
-        to_pivot[ends[1]] = ends[0]
+    for theirs, own in mark_map(pivot_tokenizer, source_tokenizer, chat).items():
+        to_pivot[theirs] = own
     in_pivot = torch.zeros(len(pivot), dtype=torch.bool)
     in_pivot[to_pivot[to_pivot >= 0]] = True
     return SharedTokens(to_pivot, in_pivot)
@@ -110,14 +111,17 @@ class PathMap:
         pivot_rows: Sequence[Encoded],
         source_rows: Sequence[Encoded],
     ):
-        self._pivot = pivot_tokenizer
+        chat = any(example.messages for example in examples)
         self._spelled = spelling(source_tokenizer)
+        self._pieces = FirstPiece(pivot_tokenizer)
+        self._marks = mark_map(pivot_tokenizer, source_tokenizer, chat)
         self.same = pivot_tokenizer.get_vocab() == source_tokenizer.get_vocab()
-        self.shared = shared_tokens(pivot_tokenizer, source_tokenizer)
+        self.shared = shared_tokens(pivot_tokenizer, source_tokenizer, chat)
         self._texts = examples, pivot_rows, source_rows
-        self._by_sequence: defaultdict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
-        self._by_text: defaultdict[bytes, Counter[int]] = defaultdict(Counter)
-        self._rows: dict[tuple[tuple[int, ...], int], list[tuple[int, float]]] = {}
+        # the first token of an answer counts apart where the pivot's tokenizer marks it with a space of its own
+        self._by_sequence: defaultdict[tuple[bool, tuple[int, ...]], Counter[int]] = defaultdict(Counter)
+        self._by_text: defaultdict[tuple[bool, bytes], Counter[int]] = defaultdict(Counter)
+        self._rows: dict[tuple[tuple[int, ...], int, bool], list[tuple[int, float]]] = {}
         self._counted = False
 
     def _count(self) -> None:
@@ -127,39 +131,47 @@ class PathMap:
             pivot, source = pivot_rows[k], source_rows[k]
             text = examples[k].response.encode()
             answer = source.answer
-            for i, start in zip(pivot.answer, starts_of(pivot.ends)):
+            for place, (i, start) in enumerate(zip(pivot.answer, starts_of(pivot.ends))):
                 if start != UNKNOWN:
+                    first = place == 0 and self._pieces.marks_start
                     for n in range(1, min(PREFIX, len(text) - start) + 1):
-                        self._by_text[text[start : start + n]][i] += 1
+                        self._by_text[first, text[start : start + n]][i] += 1
             for p, s in matched_starts(pivot.ends, source.ends):
+                first = p == 0 and self._pieces.marks_start
                 for n in range(1, min(SEQUENCE, len(answer) - s) + 1):
-                    self._by_sequence[tuple(answer[s : s + n])][pivot.answer[p]] += 1
+                    self._by_sequence[first, tuple(answer[s : s + n])][pivot.answer[p]] += 1
 
-    def row(self, before: tuple[int, ...], token: int) -> list[tuple[int, float]]:
+    def row(self, before: tuple[int, ...], token: int, first: bool = False) -> list[tuple[int, float]]:
         """Pivot tokens, with shares, that start where the source writes `before` and then `token`.
 
-        Empty where the text has no pivot token (a special token of the source).
+        Empty where the text has no pivot token (a mark that the pivot lacks).  `first` says that the text begins an
+        answer.
         """
-        key = (before, token)
+        first = first and self._pieces.marks_start
+        key = (before, token, first)
         if key not in self._rows:
             if not self._counted:
                 self._count()
             if len(self._rows) >= REMEMBERED:
                 self._rows.clear()
-            sequence = (*before, token)
-            counts = self._by_sequence.get(sequence)
-            if not counts:
-                pieces = [self._spelled[i] for i in sequence if i < len(self._spelled)]
-                text = b"".join(p for p in pieces if p is not None)
-                known = len(pieces) == len(sequence) and all(p is not None for p in pieces)
-                counts = self._by_text.get(text[:PREFIX]) if known else None
-                if not counts and known:
-                    # bytes that end inside a character are cut back to whole characters
-                    first = self._pivot(text.decode(errors="ignore"), add_special_tokens=False)["input_ids"][:1]
-                    counts = Counter(first)
-            total = sum(counts.values()) if counts else 0
-            self._rows[key] = [(i, c / total) for i, c in counts.items()] if counts else []
+            counts = self._counts((*before, token), first)
+            total = sum(counts.values())
+            self._rows[key] = [(i, c / total) for i, c in counts.items()]
         return self._rows[key]
+
+    def _counts(self, sequence: tuple[int, ...], first: bool) -> Counter[int]:
+        pieces = [self._spelled[i] if i < len(self._spelled) else None for i in sequence]
+        if pieces[0] is None:
+            mark = self._marks.get(sequence[0])  # never text, whatever was counted
+            return Counter() if mark is None else Counter([mark])
+        counts = self._by_sequence.get((first, sequence))
+        if counts:
+            return counts
+        known = pieces.index(None) if None in pieces else len(pieces)
+        text = b"".join(piece for piece in pieces[:known] if piece is not None)
+        if known == len(pieces):
+            counts = self._by_text.get((first, text[:PREFIX]))
+        return counts or Counter(self._pieces.of(text, first))
 
     def targets(self, pivot: Encoded, source: Encoded, signal: Signal, keep: int = 0) -> Targets:
         """Carry a signal into the pivot's vocabulary.
@@ -191,7 +203,7 @@ class PathMap:
             return Targets(where[:, 0], where[:, 1], ids, probs, (1 - probs.sum(1)).clamp_min(0.0))
         ids, probs = signal.kept.ids.tolist(), signal.kept.probs.tolist()
         gold = signal.gold.exp().tolist()
-        found = [self._carry(pivot.ends[p], s, source, ids, probs, gold) for p, s in pairs]
+        found = [self._carry(pivot.ends[p], s, source, ids, probs, gold, p == 0) for p, s in pairs]
         return _pack(where, found, keep)
 
     def matched(self, pivot: Encoded, source: Encoded, signal: Signal) -> Targets:
@@ -217,8 +229,12 @@ class PathMap:
         ids: list[list[int]],
         probs: list[list[float]],
         gold: list[float],
+        opens: bool,
     ) -> dict[int, float]:
-        """Distribution over pivot tokens from the source token `first` on; the pivot's own token ends at `end`."""
+        """Distribution over pivot tokens from the source token `first` on; the pivot's own token ends at `end`.
+
+        `opens` says that the answer begins there.
+        """
         answer, ends = source.answer, source.ends
         carried: defaultdict[int, float] = defaultdict(float)
         mass, t = 1.0, first
@@ -226,12 +242,12 @@ class PathMap:
             before = tuple(answer[first:t])
             follow = t + 1 < len(gold) and ends[t] < end
             if not follow and t + 1 < len(gold) and t - first < LOOK_AHEAD:
-                shares = self.row(before, answer[t])
+                shares = self.row(before, answer[t], opens)
                 follow = bool(shares) and max(share for _, share in shares) < SURE
             for i, p in zip(ids[t], probs[t]):
                 if p * mass < NEGLIGIBLE or (follow and i == answer[t]):
                     continue
-                for j, share in self.row(before, i):
+                for j, share in self.row(before, i, opens):
                     carried[j] += mass * p * share
             if not follow:
                 return carried

@@ -16,6 +16,7 @@ from gwfast_llm.cli import guard
 from gwfast_llm.config import FuseConfig
 from gwfast_llm.errors import FusionError
 from gwfast_llm.records import read_object, write_object, write_text, write_whole
+from gwfast_llm.redact import redacted
 from gwfast_llm.scores import Contender, Score, table, verdict
 
 DESCRIPTION = """Make the pictures and the page of a finished run again, from its run.json and metrics.jsonl.
@@ -34,7 +35,7 @@ Part = tuple[str, Callable[[Path], None]]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser("python -m gwfast_llm.report", description=DESCRIPTION)
-    parser.add_argument("run", type=Path, help="folder of a run")
+    parser.add_argument("run", type=lambda place: Path(place).expanduser(), help="folder of a run")
     options = parser.parse_args(arguments)
 
     def work() -> int:
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def fusion_record(config: FuseConfig, seconds: float, notes: Sequence[str]) -> dict[str, Any]:
     """What the page of a fusion says beside its metrics."""
-    return {
+    record = {
         "kind": "fusion",
         "pivot": config.pivot.model,
         "sources": [{"label": s.label, "model": s.model, "weight": s.weight} for s in config.sources],
@@ -61,6 +62,7 @@ def fusion_record(config: FuseConfig, seconds: float, notes: Sequence[str]) -> d
         "seconds": seconds,
         "notes": list(notes),
     }
+    return redacted(record)
 
 
 def comparison_record(contenders: Sequence[Contender], config: dict[str, Any], minutes: float) -> dict[str, Any]:

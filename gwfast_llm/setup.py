@@ -12,14 +12,17 @@ import torch
 from gwfast_llm.combine import CARRIED
 from gwfast_llm.config import FuseConfig, SourceConfig
 from gwfast_llm.data import Encoded, Example, prepare
-from gwfast_llm.files import read_examples
+from gwfast_llm.dates import pinned
+from gwfast_llm.files import ReadData, read_data
 from gwfast_llm.fingerprint import model_fingerprint, template_fingerprint, tokenizer_fingerprint
 from gwfast_llm.loading import load_model, load_tokenizer, memory_message
 from gwfast_llm.manifest import MANIFEST
 from gwfast_llm.path import PathMap
+from gwfast_llm.positions import check_positions
 from gwfast_llm.signal import OnlineSource, Remembered, Source
 from gwfast_llm.store import Identity, StoredSource, write_store
 from gwfast_llm.targets import StoredTargets, TargetFolder
+from gwfast_llm.templates import prints_date
 from gwfast_llm.trouble import out_of_memory
 
 REMEMBERED_BYTES = 2**30  # sources whose answers fit into this much memory are asked once an example
@@ -41,6 +44,8 @@ class PreparedRun:
         The examples under every tokenizer.
     notes : list of str
         What was left out or cut.
+    date : str
+        Date in the prompts; empty where no chat template prints it.
     """
 
     tokenizers: list[Any]
@@ -48,6 +53,7 @@ class PreparedRun:
     size: int
     rows: list[list[Encoded]]
     notes: list[str]
+    date: str = ""
 
 
 def prepare_run(config: FuseConfig, sources: Sequence[SourceConfig]) -> PreparedRun:
@@ -65,20 +71,26 @@ def prepare_run(config: FuseConfig, sources: Sequence[SourceConfig]) -> Prepared
     PreparedRun
     """
     tokenizers = [load_tokenizer(config.pivot), *map(load_tokenizer, sources)]
-    train = read_examples(config.data.train, config.data)
-    held_out = read_examples(config.data.validation, config.data) if config.data.validation else []
-    own = prepare(train, tokenizers, config.data)
-    if not held_out:
-        return PreparedRun(tokenizers, own.examples, len(own.examples), own.rows, own.notes)
-    other = prepare(held_out, tokenizers, config.data)
-    notes = own.notes + [f"held out: {note}" for note in other.notes]
+    for model in (config.pivot, *sources):
+        check_positions(model, config.data.max_length, "data.max_length")
+    data = pinned(config).data
+    train = read_data(data.train, data)
+    held_out = read_data(data.validation, data) if data.validation else ReadData([], [])
+    own = prepare(train.examples, tokenizers, data)
+    notes = train.notes + own.notes
+    talks = any(e.messages for e in own.examples)
+    date = data.date if talks and any(map(prints_date, tokenizers)) else ""
+    if not held_out.examples:
+        return PreparedRun(tokenizers, own.examples, len(own.examples), own.rows, notes, date)
+    other = prepare(held_out.examples, tokenizers, data)
+    notes += [f"held out: {note}" for note in held_out.notes + other.notes]
     rows = [a + b for a, b in zip(own.rows, other.rows)]
-    return PreparedRun(tokenizers, own.examples + other.examples, len(own.examples), rows, notes)
+    return PreparedRun(tokenizers, own.examples + other.examples, len(own.examples), rows, notes, date)
 
 
-def identity_of(config: SourceConfig, tokenizer: Any) -> Identity:
-    """Fingerprints of a source."""
-    return Identity(model_fingerprint(config), tokenizer_fingerprint(tokenizer), template_fingerprint(tokenizer))
+def identity_of(config: SourceConfig, tokenizer: Any, date: str = "") -> Identity:
+    """Fingerprints of a source, and the date in the prompts."""
+    return Identity(model_fingerprint(config), tokenizer_fingerprint(tokenizer), template_fingerprint(tokenizer), date)
 
 
 def online_source(
@@ -124,7 +136,9 @@ def store_source(
     assert source.cache, "checked by the callers"
     keep = kept_logits(config, tokenizer)
     online = online_source(source, tokenizer, rows, keep, run.size)
-    return write_store(Path(source.cache).expanduser(), online, identity_of(source, tokenizer), keep, dtype, progress)
+    return write_store(
+        Path(source.cache).expanduser(), online, identity_of(source, tokenizer, run.date), keep, dtype, progress
+    )
 
 
 def carried_beforehand(config: FuseConfig, number: int, run: PreparedRun) -> bool:
@@ -154,7 +168,7 @@ def store_targets(config: FuseConfig, number: int, run: PreparedRun, progress: C
         Number of shards that were computed now; a stopped run goes on where it was.
     """
     source, tokenizer, rows = config.sources[number], run.tokenizers[1 + number], run.rows[1 + number]
-    stored = open_source(source, tokenizer, rows, config.objective.source_top_k)
+    stored = open_source(source, tokenizer, rows, config.objective.source_top_k, date=run.date)
     assert isinstance(stored, StoredSource), "checked by the callers"
     size, pivot = run.size, run.rows[0]
     carry = PathMap(run.tokenizers[0], tokenizer, run.examples[:size], pivot[:size], rows)
@@ -177,12 +191,18 @@ def target_folder(config: FuseConfig, number: int, run: PreparedRun, signals: di
 
 
 def open_source(
-    config: SourceConfig, tokenizer: Any, rows: Sequence[Encoded], keep: int, train_size: int | None = None
+    config: SourceConfig,
+    tokenizer: Any,
+    rows: Sequence[Encoded],
+    keep: int,
+    train_size: int | None = None,
+    date: str = "",
 ) -> Source:
     """A source of a configuration: read from its cache where it has one, else run."""
     if config.cache:
         folder = Path(config.cache).expanduser()
-        return StoredSource(config.label, folder, tokenizer, rows, identity_of(config, tokenizer), keep)
+        same = identity_of(config, tokenizer, date if prints_date(tokenizer) else "")
+        return StoredSource(config.label, folder, tokenizer, rows, same, keep)
     source = online_source(config, tokenizer, rows, keep, train_size)
     width = keep or max(tokenizer.get_vocab().values())
     size = 12 * width * sum(len(row.ids) - row.prompt_length for row in rows)

@@ -29,11 +29,19 @@ class Identity:
     ----------
     model, tokenizer, template : str
         Fingerprints.
+    date : str
+        Date that chat templates print in the prompts; empty where none does.
     """
 
     model: str
     tokenizer: str
     template: str
+    date: str = ""
+
+    @property
+    def stated(self) -> dict[str, str]:
+        """What is kept in a manifest and compared."""
+        return {name: value for name, value in asdict(self).items() if value}
 
 
 def bytes_per_token(keep: int, dtype: str) -> int:
@@ -83,7 +91,7 @@ def write_store(
         When the folder holds a store of something else, naming what; when the disk is full.
     """
     keys = [row_key(row) for row in source.rows]
-    head = {"source": source.name, **asdict(identity), "keep": keep, "dtype": dtype}
+    head = {"source": source.name, **identity.stated, "keep": keep, "dtype": dtype}
     return write_shards(
         folder, head, keys, lambda run: _shard(source, run, keys, keep, TYPES[dtype], progress), progress
     )
@@ -146,7 +154,7 @@ class StoredSource:
         if not (folder / MANIFEST).is_file():
             raise FusionError(f"source {name}: there is no cache at {folder}; {AGAIN}")
         self.manifest = manifest = read_manifest(folder)
-        changed = [what for what, value in asdict(identity).items() if manifest.get(what) != value]
+        changed = [what for what, value in identity.stated.items() if manifest.get(what) != value]
         if changed:
             raise FusionError(
                 f"source {name}: the cache at {folder} was made with another {' and another '.join(changed)}; {AGAIN} "

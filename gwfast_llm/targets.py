@@ -18,7 +18,7 @@ from gwfast_llm.signal import BLOCK, Source
 from gwfast_llm.store import TYPES
 
 READ = ("pivot_index", "source_index", "ids", "probs", "channels")
-METHOD = 1  # to be raised when `PathMap.targets` changes what it gives
+METHOD = 2  # to be raised when `PathMap.targets` changes what it gives
 
 
 def target_bytes(keep: int, dtype: str) -> int:

@@ -29,6 +29,7 @@ from gwfast_llm.gw_align import couple
 from gwfast_llm.interval import IntervalCallback, IntervalMeter
 from gwfast_llm.loading import (
     check_vocabulary,
+    check_weights,
     filled_by_another,
     held_note,
     load_in_four_bits,
@@ -36,6 +37,7 @@ from gwfast_llm.loading import (
 )
 from gwfast_llm.packing import check_separate
 from gwfast_llm.preflight import bytes_of, check_loggers, check_room, inputs_of, one_device, same_inputs
+from gwfast_llm.redact import one_line
 from gwfast_llm.setup import carried_beforehand, open_source, open_targets, prepare_run
 from gwfast_llm.trainer import FusionTrainer, Indices
 from gwfast_llm.trouble import out_of_disk, out_of_memory
@@ -113,6 +115,8 @@ def _fuse(config: FuseConfig, progress: Progress | None, checkpoints: Path, resu
     looks_ahead = bool(config.data.validation) and (config.train.interval_every or config.train.diagnose)
     needs_sources = objective.distils or bool(looks_ahead and config.sources)
     chosen = config.sources if needs_sources else []
+    for model in (config.pivot, *(source for source in chosen if not source.cache)):
+        check_weights(model)
     run = prepare_run(config, chosen)
     tokenizer, rows, size = run.tokenizers[0], run.rows, run.size
     if objective.weights["gld_aligned"] and config.train.chunk > 0:
@@ -137,7 +141,7 @@ def _fuse(config: FuseConfig, progress: Progress | None, checkpoints: Path, resu
     desk, notes = None, [*run.notes, *([held] if held else [])]
     if chosen:
         sources = [
-            open_source(source, its, row, objective.source_top_k, size)
+            open_source(source, its, row, objective.source_top_k, size, run.date)
             for source, its, row in zip(chosen, run.tokenizers[1:], rows[1:])
         ]
         maps = path_maps(tokenizer, rows[0][:size], sources, run.examples[:size])
@@ -243,11 +247,14 @@ def _fuse(config: FuseConfig, progress: Progress | None, checkpoints: Path, resu
     if progress is not None:
         trainer.remove_callback(PrinterCallback)
     _train(trainer, config, checkpoints, last, keeps)
+    notes += trainer.warnings
+    if sharded and objective.distils:
+        notes.append("the model is sharded: how hard each part pulls beside the cross-entropy was not measured")
     metrics = [
         _plain(row) for row in trainer.state.log_history if {"loss", "gw_lower", "eval_loss", "cosine"} & row.keys()
     ]
     trained = whole_model(trainer, config)
-    return Fused(trained.eval(), tokenizer, metrics, time.perf_counter() - started, notes)
+    return Fused(trained.eval(), tokenizer, metrics, time.perf_counter() - started, list(map(one_line, notes)))
 
 
 def _train(trainer: FusionTrainer, config: FuseConfig, checkpoints: Path, last: Path | None, keeps: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from gwfast_llm.collate import NOBODY, FusionCollator
 from gwfast_llm.combine import Batch, batch_counts, batch_parts, part_names, run_student
 from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.errors import FusionError, InterruptedFusion
+from gwfast_llm.gradient_watch import Pull, lengths, pulls_of
+from gwfast_llm.objective import Part
 
 
 class Indices(Dataset):
@@ -166,6 +169,7 @@ class FusionTrainer(Trainer):
         self.save_due = False
         self.border = Border.here(None, 0)
         self.add_callback(_BorderCallback(self))
+        self._watched = False
 
     def _get_train_sampler(self, train_dataset=None):
         """Order of the examples; the same for any number of processes."""
@@ -302,7 +306,39 @@ class FusionTrainer(Trainer):
         """Sum of every part over a batch, in the order of the names, with the model's output."""
         student, outputs = run_student(model, inputs, self._objective, self._slots, self._head)
         parts = batch_parts(student, inputs, self._objective, self._slots)
+        if not self._watched and model.training:
+            self._watch(parts, student.sft(inputs["labels"]), "idle" in inputs)
         return torch.stack([part.total.float() for part in parts]), outputs
+
+    def _watch(self, parts: Sequence[Part], cross_entropy: Part, idle: bool) -> None:
+        """Measure once, on the first batch of the first step, how hard every part pulls."""
+        self._watched = True
+        names = [name for name, _ in self._names]
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        if self.state.global_step or idle or sharded or set(names) == {"sft"}:
+            return
+        totals: dict[str, Tensor] = {}
+        for name, part in zip(names, parts):
+            if name != "sft":
+                totals[name] = totals[name] + part.mean if name in totals else part.mean
+        assert self.model is not None
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        unit, *found = lengths([cross_entropy.mean, *totals.values()], trained)
+        weights, scaled = self._objective.weights, self._objective.gld_scale == "source"
+        unit *= weights["sft"] or 1.0
+        if unit > 0:
+            pulls = [
+                Pull(name, weights[name], weights[name] * length / unit, scaled and name == "gld")
+                for name, length in zip(totals, found)
+            ]
+            self.state.log_history += [pull.record() for pull in pulls]
+        if self.args.should_log and not self.args.disable_tqdm:
+            print("".join(f"{said}\n" for said in self.warnings), end="", flush=True)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the first batch showed, also of the run that goes on."""
+        return [said for pull in pulls_of(self.state.log_history) if (said := pull.sentence)]
 
     def _weights(self, device: torch.device) -> Tensor:
         weights = self._objective.weights

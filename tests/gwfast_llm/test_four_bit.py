@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from gwfast_llm import loading
+from gwfast_llm import loading, model_checks
 from gwfast_llm.config import (
     DataConfig,
     FuseConfig,
@@ -62,7 +62,7 @@ def test_a_device_it_does_not_know_is_named(home, monkeypatch):
         raise RuntimeError("None of the available devices are supported\nby this version")
 
     monkeypatch.setattr(loading, "find_spec", lambda name: True)
-    monkeypatch.setattr(loading.AutoModelForCausalLM, "from_pretrained", refuses)
+    monkeypatch.setattr(model_checks.AutoModelForCausalLM, "from_pretrained", refuses)
     message = r"cannot work here \(None of the available devices are supported\); use --lora\.four_bit false"
     with pytest.raises(FusionError, match=message):
         loading.load_in_four_bits(ModelConfig(str(home / "pivot")), torch.float32)

@@ -244,7 +244,7 @@ def test_memory_that_runs_out_names_who_and_what_to_do(home, command, tmp_path, 
             assert fix in found
         assert not unfinished(tmp_path).exists()
     with monkeypatch.context() as patch:
-        patch.setattr("gwfast_llm.loading.AutoModelForCausalLM.from_pretrained", burst)
+        patch.setattr("gwfast_llm.model_checks.AutoModelForCausalLM.from_pretrained", burst)
         assert "pivot: out of memory while its weights are loaded" in one_line(command()[1])
     monkeypatch.setattr("gwfast_llm.setup.load_model", burst)
     assert "source A: out of memory while its weights are loaded" in one_line(command()[1])

@@ -1,0 +1,79 @@
+"""How hard each part of the objective pulls beside the cross-entropy: measured on the first batch of training.
+
+Measured is the length of each part's gradient with respect to the trained weights, times the part's weight, over that
+of the cross-entropy.  The forward pass is that of the training step itself, so no validation data is needed.  Lengths
+with respect to the logits would not do: a loss that pushes all logits one way is short there and long in the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TOO_LONG = 10.0  # times the cross-entropy's
+KEY = "pull"
+
+
+@dataclass(frozen=True)
+class Pull:
+    """How hard a part pulls.
+
+    Attributes
+    ----------
+    part : str
+        Its name.
+    weight : float
+        Its weight in the objective.
+    ratio : float
+        Weight times length of its gradient, over that of the cross-entropy.
+    scaled : bool
+        Whether a graph term is in units of the source's graph already.
+    """
+
+    part: str
+    weight: float
+    ratio: float
+    scaled: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """What to say about it; empty where it does not pull too hard."""
+        if not self.ratio > TOO_LONG:
+            return ""
+        lower = f"lower --objective.{self.part} (with --objective.preset custom)"
+        fix = lower if self.part != "gld" or self.scaled else f"use --objective.gld_scale source, or {lower}"
+        return (
+            f"warning: {self.weight:g} x {self.part} pulls {self.ratio:.0f} times as hard as the cross-entropy and "
+            f"will drown it (lengths of the gradients of the weights on the first batch of training); {fix}"
+        )
+
+    def record(self) -> dict[str, Any]:
+        """As a row of the log history."""
+        return {"step": 0, "part": self.part, "weight": self.weight, KEY: self.ratio, "scaled": self.scaled}
+
+
+def pulls_of(history: Sequence[dict[str, Any]]) -> list[Pull]:
+    """What was measured, from the log history of a run."""
+    return [Pull(row["part"], row["weight"], row[KEY], row["scaled"]) for row in history if KEY in row]
+
+
+def lengths(values: Sequence[Tensor], weights: Sequence[Tensor]) -> list[float]:
+    """Length of the gradient of every value with respect to the trained weights; the graph stays whole.
+
+    Notes
+    -----
+    Cost: one backward pass a value, and memory for one gradient.
+    """
+    found = []
+    for value in values:
+        if not value.requires_grad:
+            found.append(0.0)
+            continue
+        own = torch.autograd.grad(value, weights, retain_graph=True, allow_unused=True)
+        squares = [torch.linalg.vector_norm(g, dtype=torch.float32).square() for g in own if g is not None]
+        found.append(float(torch.stack(squares).sum().sqrt()) if squares else 0.0)
+    return found

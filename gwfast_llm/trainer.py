@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from accelerate.data_loader import SeedableRandomSampler
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
@@ -243,7 +242,7 @@ class FusionTrainer(Trainer):
         """
         began = time.monotonic()
         held = [getattr(p, "ds_tensor", p) for p in self.model.parameters() if p.requires_grad]  # type: ignore[union-attr]
-        own = [p.to_local() if isinstance(p, DTensor) else p for p in held]
+        own = [p.to_local() if hasattr(p, "to_local") else p for p in held]  # this process's share of it
         bad = torch.stack([(~torch.isfinite(p.detach())).any() for p in own]).any().float().reshape(1)
         if self.args.world_size > 1:
             bad = _summed(self, bad)

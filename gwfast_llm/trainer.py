@@ -16,12 +16,12 @@ from transformers import Trainer, TrainerCallback, TrainerState, TrainingArgumen
 from transformers.trainer import TRAINER_STATE_NAME
 
 from gwfast_llm import interruption
-from gwfast_llm.checkpoints import Border, SaveClock
 from gwfast_llm.chunked import ChunkedHead
 from gwfast_llm.collate import NOBODY, FusionCollator
 from gwfast_llm.combine import Batch, batch_counts, batch_parts, part_names, run_student
 from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.errors import FusionError, InterruptedFusion
+from gwfast_llm.saving import Border, SaveClock
 
 
 class Indices(Dataset):
@@ -242,7 +242,7 @@ class FusionTrainer(Trainer):
         """
         began = time.monotonic()
         held = [getattr(p, "ds_tensor", p) for p in self.model.parameters() if p.requires_grad]  # type: ignore[union-attr]
-        own = [p.to_local() if hasattr(p, "to_local") else p for p in held]  # this process's share of it
+        own = [getattr(p, "to_local", lambda p=p: p)() for p in held]  # this process's share of it
         bad = torch.stack([(~torch.isfinite(p.detach())).any() for p in own]).any().float().reshape(1)
         if self.args.world_size > 1:
             bad = _summed(self, bad)

@@ -99,6 +99,18 @@ class Border:
             torch.cuda.set_rng_state(gpu)
 
 
+class BorderCallback(TrainerCallback):
+    """Tells a `gwfast_llm.trainer.FusionTrainer` that a step is done, and saves where it said so at its start."""
+
+    def __init__(self, trainer: Any):
+        self._trainer = trainer
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Remember the moment; ask for a checkpoint."""
+        self._trainer.border = Border.here(None, 0)
+        control.should_save |= self._trainer.save_due
+
+
 def agreed_checkpoint(folder: Path, before: int | None = None) -> tuple[Path | None, str]:
     """What `gwfast_llm.checkpoints.sound_checkpoint` finds in the first process, in all of them."""
     state = PartialState()

@@ -21,7 +21,7 @@ from gwfast_llm.collate import NOBODY, FusionCollator
 from gwfast_llm.combine import Batch, batch_counts, batch_parts, part_names, run_student
 from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.errors import FusionError, InterruptedFusion
-from gwfast_llm.saving import Border, SaveClock
+from gwfast_llm.saving import Border, BorderCallback, SaveClock
 
 
 class Indices(Dataset):
@@ -84,17 +84,6 @@ class _EpochCallback(TrainerCallback):
 
     def on_epoch_begin(self, args, state, control, **kwargs):
         self._order.set_epoch(int((state.epoch or 0.0) + 1e-6))
-
-
-class _BorderCallback(TrainerCallback):
-    """Tells the trainer that a step is done, and saves where its clock said so when the step began."""
-
-    def __init__(self, trainer: FusionTrainer):
-        self._trainer = trainer
-
-    def on_step_end(self, args, state, control, **kwargs):
-        self._trainer.border = Border.here(None, 0)
-        control.should_save |= self._trainer.save_due
 
 
 class FusionTrainer(Trainer):
@@ -164,7 +153,7 @@ class FusionTrainer(Trainer):
         self._evaluating = self._evaluate_first = False
         self.save_due = False
         self.border = Border.here(None, 0)
-        self.add_callback(_BorderCallback(self))
+        self.add_callback(BorderCallback(self))
 
     def _get_train_sampler(self, train_dataset=None):
         """Order of the examples; the same for any number of processes."""

@@ -33,7 +33,7 @@ def training_arguments(train: TrainConfig, folder: Path, quiet: bool, bf16: bool
         data_seed=train.seed,
         eval_strategy="steps" if train.eval_every else "no",
         eval_steps=train.eval_every or None,
-        save_strategy="steps" if train.save_every > 0 else "no",  # by time: see `gwfast_llm.checkpoints`
+        save_strategy="steps" if train.save_every > 0 else "no",  # by time: see `gwfast_llm.saving`
         save_steps=max(train.save_every, 1),
         bf16=bf16,
         use_cpu=not torch.cuda.is_available(),

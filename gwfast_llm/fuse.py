@@ -68,7 +68,7 @@ def _unfinished(work: Path) -> Iterator[None]:
 
 def _embedded(options: Any) -> int:
     from gwfast_llm import rundir
-    from gwfast_llm.preflight import require_room
+    from gwfast_llm.disk import require_room
     from gwfast_llm.tiny.default import ROOM, SIZES, run_default
 
     if options.size not in SIZES:

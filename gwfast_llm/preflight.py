@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ from transformers import TrainingArguments
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 
 from gwfast_llm.cache import spell_bytes
-from gwfast_llm.checkpoints import KEPT
 from gwfast_llm.config import FuseConfig
+from gwfast_llm.disk import require_room
 from gwfast_llm.errors import FusionError
 from gwfast_llm.fingerprint import examples_fingerprint, model_fingerprint, tokenizer_fingerprint
 from gwfast_llm.records import read_object, write_object
+from gwfast_llm.saving import KEPT
 from gwfast_llm.setup import PreparedRun
 
 INPUTS = "inputs.json"
@@ -98,21 +98,6 @@ def check_room(folder: Path, weights: int, trained: int, config: FuseConfig) -> 
     fix = ", or use --train.save_every 0" if saves else ""
     require_room(folder, needed, there, f"the model{' and its checkpoints' * saves}", fix)
     return spell_bytes(needed)
-
-
-def require_room(folder: Path, needed: int, there: int, what: str, fix: str = "") -> None:
-    """Refuse a run that needs more than what is free on the disk of a folder and what is there already.
-
-    Raises
-    ------
-    FusionError
-    """
-    free = shutil.disk_usage(folder).free + there
-    if needed > free:
-        raise FusionError(
-            f"the run needs about {spell_bytes(needed)} for {what}, {spell_bytes(free)} are free at "
-            f"{folder.absolute()}; make room, give --runs on another disk{fix}"
-        )
 
 
 def inputs_of(config: FuseConfig, run: PreparedRun, sources: Sequence[Any]) -> dict[str, str]:

@@ -105,7 +105,10 @@ def _numbered(runs: Path, prefix: str, resume: bool) -> Iterator[Path]:
     while True:
         number += 1
         target = runs / f"{prefix}-{number:03d}"
-        if not kept_in(unfinished(target)):
+        kept = kept_in(unfinished(target))
+        if kept:
+            print(f"an unfinished run {target.name} holds {kept}: --resume goes on with it, this is a new one")
+        else:
             yield target
 
 

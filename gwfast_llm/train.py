@@ -18,7 +18,7 @@ from gwfast_llm import interruption
 from gwfast_llm.arguments import chunk_of, computes_in_bfloat16, training_arguments, with_adapters
 from gwfast_llm.cache import spell_bytes
 from gwfast_llm.callbacks import DiagnosisCallback, Progress, ProgressCallback
-from gwfast_llm.checkpoints import MarkCallback, remove_halves, sound_checkpoint, step_of
+from gwfast_llm.checkpoints import remove_halves, step_of
 from gwfast_llm.chunked import ChunkedHead
 from gwfast_llm.collate import FusionCollator, SourceDesk, path_maps
 from gwfast_llm.config import FuseConfig, ObjectiveConfig
@@ -38,6 +38,7 @@ from gwfast_llm.loading import (
 from gwfast_llm.packing import check_separate
 from gwfast_llm.preflight import bytes_of, check_loggers, check_room, inputs_of, one_device, same_inputs
 from gwfast_llm.redact import one_line
+from gwfast_llm.saving import MarkCallback, agreed_checkpoint
 from gwfast_llm.setup import carried_beforehand, open_source, open_targets, prepare_run
 from gwfast_llm.trainer import FusionTrainer, Indices
 from gwfast_llm.trouble import out_of_disk, out_of_memory
@@ -179,7 +180,7 @@ def _fuse(config: FuseConfig, progress: Progress | None, checkpoints: Path, resu
     notes += [alone] if alone else []
     last, left_out = None, ""
     if resume:
-        last, left_out = sound_checkpoint(checkpoints, config.train.steps if sharded else None)
+        last, left_out = agreed_checkpoint(checkpoints, config.train.steps if sharded else None)
     notes += [left_out] if left_out else []
     for note in (held, alone, left_out):
         if note and progress is None and arguments.should_log:

@@ -12,13 +12,11 @@ from typing import Any
 import torch
 from accelerate.data_loader import SeedableRandomSampler
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
 from gwfast_llm import interruption
-from gwfast_llm.checkpoints import Border, SaveClock
 from gwfast_llm.chunked import ChunkedHead
 from gwfast_llm.collate import NOBODY, FusionCollator
 from gwfast_llm.combine import Batch, batch_counts, batch_parts, part_names, run_student
@@ -26,6 +24,7 @@ from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.errors import FusionError, InterruptedFusion
 from gwfast_llm.gradient_watch import Pull, lengths, pulls_of
 from gwfast_llm.objective import Part
+from gwfast_llm.saving import Border, BorderCallback, SaveClock
 
 
 class Indices(Dataset):
@@ -88,17 +87,6 @@ class _EpochCallback(TrainerCallback):
 
     def on_epoch_begin(self, args, state, control, **kwargs):
         self._order.set_epoch(int((state.epoch or 0.0) + 1e-6))
-
-
-class _BorderCallback(TrainerCallback):
-    """Tells the trainer that a step is done, and saves where its clock said so when the step began."""
-
-    def __init__(self, trainer: FusionTrainer):
-        self._trainer = trainer
-
-    def on_step_end(self, args, state, control, **kwargs):
-        self._trainer.border = Border.here(None, 0)
-        control.should_save |= self._trainer.save_due
 
 
 class FusionTrainer(Trainer):
@@ -168,7 +156,7 @@ class FusionTrainer(Trainer):
         self._evaluating = self._evaluate_first = False
         self.save_due = False
         self.border = Border.here(None, 0)
-        self.add_callback(_BorderCallback(self))
+        self.add_callback(BorderCallback(self))
         self._watched = False
 
     def _get_train_sampler(self, train_dataset=None):
@@ -247,7 +235,7 @@ class FusionTrainer(Trainer):
         """
         began = time.monotonic()
         held = [getattr(p, "ds_tensor", p) for p in self.model.parameters() if p.requires_grad]  # type: ignore[union-attr]
-        own = [p.to_local() if isinstance(p, DTensor) else p for p in held]
+        own = [getattr(p, "to_local", lambda p=p: p)() for p in held]  # this process's share of it
         bad = torch.stack([(~torch.isfinite(p.detach())).any() for p in own]).any().float().reshape(1)
         if self.args.world_size > 1:
             bad = _summed(self, bad)

@@ -5,10 +5,11 @@ import shutil
 import pytest
 import torch
 
-from gwfast_llm import checkpoints
-from gwfast_llm.checkpoints import WHOLE, SaveClock, last_checkpoint, remove_halves, sound_checkpoint
+from gwfast_llm import saving
+from gwfast_llm.checkpoints import WHOLE, last_checkpoint, remove_halves, sound_checkpoint
 from gwfast_llm.errors import FusionError
 from gwfast_llm.records import unsound, write_checksums
+from gwfast_llm.saving import SaveClock
 from gwfast_llm.trainer import FusionTrainer
 
 
@@ -135,7 +136,7 @@ def test_a_half_checkpoint_of_a_killed_run_is_said_and_left_out(tmp_path):
 
 def test_time_decides_where_no_number_of_steps_does(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(saving.time, "monotonic", lambda: now[0])
     clock = SaveClock(-1)
     assert not clock.due(at_end=True)
     now[0] += 61
@@ -157,8 +158,8 @@ def test_time_decides_where_no_number_of_steps_does(monkeypatch):
 
 
 def test_by_default_a_killed_run_has_lost_ten_minutes_at_most(fuse_here, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "PERIOD", 0.0)
-    monkeypatch.setattr(checkpoints, "SHARE", 0)
+    monkeypatch.setattr(saving, "PERIOD", 0.0)
+    monkeypatch.setattr(saving, "SHARE", 0)
     with monkeypatch.context() as patch:
         die_at(patch, 3)
         with pytest.raises(Killed):

@@ -35,13 +35,14 @@ def listed(runs):
     return sorted(path.name for path in runs.iterdir())
 
 
-def test_numbered_names_never_clash(tmp_path):
+def test_numbered_names_never_clash(tmp_path, capsys):
     assert claim(tmp_path, "").name == "fuse-001"
     (tmp_path / "fuse-007").mkdir()
     (tmp_path / "fuse-x").mkdir()
     (tmp_path / ".fuse-008.unfinished" / "model").mkdir(parents=True)
     with claimed(tmp_path, "", "fuse", False, False) as first, claimed(tmp_path, "", "fuse", False, False) as second:
         assert (first.name, second.name) == ("fuse-009", "fuse-010")
+    assert "an unfinished run fuse-008 holds the trained model: --resume goes on with it" in capsys.readouterr().out
     assert claim(tmp_path, "", resume=True).name == "fuse-008"
     with (
         pytest.raises(FusionError, match=r"no unfinished run tiny-\.\.\. in .* to resume"),

@@ -277,7 +277,7 @@ def test_a_full_disk_keeps_the_checkpoints_and_says_what_is_needed(home, command
     with monkeypatch.context() as patch:
         patch.setattr("transformers.PreTrainedModel.save_pretrained", full)
         patch.setattr(FusionTrainer, "_save_checkpoint", lambda *args: None)
-        patch.setattr("gwfast_llm.checkpoints.MarkCallback.on_save", lambda *args, **kwargs: None)
+        patch.setattr("gwfast_llm.saving.MarkCallback.on_save", lambda *args, **kwargs: None)
         code, said = command("--resume", config=config)
         assert code == 2
         assert "is full: the model needs" in one_line(said)
@@ -295,7 +295,7 @@ def test_room_is_looked_at_before_the_first_step(home, tmp_path, monkeypatch):
     config = configuration(home, save_every=1)
     assert check_room(tmp_path, 1000, 1000, config) == "10.0 kB"
     usage = __import__("shutil").disk_usage(tmp_path)
-    monkeypatch.setattr("gwfast_llm.preflight.shutil.disk_usage", lambda path: usage._replace(free=9000))
+    monkeypatch.setattr("gwfast_llm.disk.shutil.disk_usage", lambda path: usage._replace(free=9000))
     with pytest.raises(FusionError, match=r"needs about 10.0 kB for the model and its checkpoints, 9.0 kB are free"):
         check_room(tmp_path, 1000, 1000, config)
     with pytest.raises(FusionError, match=r"needs about 10\.0 kB"):  # checkpoints by time need room as well

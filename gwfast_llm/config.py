@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import os
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gwfast_llm.errors import FusionError
 from gwfast_llm.redact import one_line, redacted
-from gwfast_llm.settings import check_fields
+from gwfast_llm.settings import check_fields, expand_home, is_day
 
 LARGEST_SEED = 2**32 - 1
 PARTS = ("sft", "kl", "path", "uld", "gld", "gld_aligned", "hellinger", "hybrid", "gw_aligned")
 Preset = Literal["path", "infigfusion", "sft", "custom"]
 Routing = Literal["mince", "all"]
-
-
-def _is_day(text: str) -> bool:
-    try:
-        return datetime.date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
-
-
-def _expand(record: Any, *names: str) -> None:
-    """Put the home folder in place of a leading ``~`` of these fields."""
-    for name in names:
-        value = getattr(record, name)
-        if value.startswith("~"):
-            object.__setattr__(record, name, os.path.expanduser(value))
 
 
 def _require(condition: bool, message: str) -> None:
@@ -61,7 +44,7 @@ class ModelConfig:
         where = "sources" if isinstance(self, SourceConfig) else "pivot"
         check_fields(self, where)
         _require(bool(self.model.strip()), f"{where}.model is empty; give a folder or a hub name")
-        _expand(self, "model")
+        expand_home(self, "model")
 
     @property
     def shown(self) -> str:
@@ -89,7 +72,7 @@ class SourceConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _expand(self, "cache")
+        expand_home(self, "cache")
         _require(self.weight >= 0, f"sources: weight is {self.weight}; expected 0 or more")
 
     @property
@@ -141,9 +124,9 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, "data")
-        _expand(self, "train", "validation")
+        expand_home(self, "train", "validation")
         _require(self.max_length >= 2, f"data.max_length is {self.max_length}; expected at least 2")
-        _require(not self.date or _is_day(self.date), f"data.date is {self.date!r}; expected a day as 2026-01-31")
+        _require(not self.date or is_day(self.date), f"data.date is {self.date!r}; expected a day as 2026-01-31")
 
 
 @dataclass(frozen=True)
@@ -384,7 +367,6 @@ class FuseConfig:
             _require(isinstance(getattr(self, name), record), f"{name} is no {record.__name__}")
         for place, source in enumerate(self.sources):
             _require(isinstance(source, SourceConfig), f"sources[{place}] is no SourceConfig")
-        _require(bool(self.data.train), "data.train is empty; give a .jsonl or .parquet file, or a data set")
         for name in ("eval_every", "interval_every"):
             value = getattr(self.train, name)
             _require(

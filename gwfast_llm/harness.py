@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -53,7 +54,7 @@ class Harness:
             )
         from lm_eval.tasks import TaskManager  # type: ignore[import-not-found]
 
-        self._tasks = list(tasks)
+        self._tasks = [os.path.expanduser(task) for task in tasks]
         self._manager = TaskManager()
         known = set(self._manager.all_tasks)
         for task in self._tasks:

@@ -134,8 +134,18 @@ def load_tokenizer(config: ModelConfig) -> Any:
             tokenizer = PreTrainedTokenizerFast.from_pretrained(config.model)
         else:
             tokenizer = AutoTokenizer.from_pretrained(config.model, trust_remote_code=config.trust_remote_code)
-    except (OSError, ValueError) as problem:
+    except OSError as problem:
         raise _not_found(config, "tokenizer", problem) from None
+    except Exception as problem:  # the libraries raise many kinds, plain Exception among them
+        if "trust_remote_code" in str(problem):
+            raise FusionError(
+                f"{role_of(config)}: the tokenizer of {config.model} needs code of its own; read that code, then set "
+                "trust_remote_code of this model to true, or give another model"
+            ) from None
+        raise FusionError(
+            f"{role_of(config)}: the tokenizer of {config.model} cannot be read ({first_line(problem)}); give a folder "
+            "with a fast tokenizer (tokenizer.json)"
+        ) from None
     if not tokenizer.is_fast:
         raise FusionError(
             f"{role_of(config)}: the tokenizer of {config.model!r} reports no character offsets; "

@@ -7,8 +7,10 @@ values are numbers, truth values, text, and lists and records of those.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import difflib
 import math
+import os
 import re
 import stat
 import types
@@ -169,7 +171,10 @@ def check_value(value: Any, kind: Any, where: str) -> None:
         if not isinstance(value, list):
             raise FusionError(f"{where} is {shown(value)}; expected a list{_example(typing.get_args(kind)[0])}")
         for place, one in enumerate(value):
-            check_value(one, typing.get_args(kind)[0], f"{where.removeprefix('--')}[{place}]")
+            name, each = f"{where.removeprefix('--')}[{place}]", typing.get_args(kind)[0]
+            check_value(one, each, name)
+            if isinstance(one, Mapping):
+                _check_needed(one, each, name)
     elif origin is Literal:
         allowed = typing.get_args(kind)
         if not isinstance(value, str) or value not in allowed:
@@ -223,6 +228,13 @@ def check_record(content: Any, record: type, where: str) -> None:
         check_value(value, hints[name], f"{where}.{name}")
 
 
+def _check_needed(content: Mapping[str, Any], record: type, where: str) -> None:
+    for field in dataclasses.fields(record):
+        without = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if without and field.name not in content:
+            raise FusionError(f"{where}.{field.name} is missing")
+
+
 def unknown(where: str, name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
     """Say that a name is none of those known, with the nearest."""
     near = difflib.get_close_matches(name, list(known), 1)
@@ -235,3 +247,19 @@ def check_fields(record: Any, where: str) -> None:
     hints = typing.get_type_hints(type(record))
     for field in dataclasses.fields(record):
         check_value(getattr(record, field.name), hints[field.name], f"{where}.{field.name}")
+
+
+def expand_home(record: Any, *names: str) -> None:
+    """Put the home folder in place of a leading ``~`` of these fields of a frozen record."""
+    for name in names:
+        value = getattr(record, name)
+        if value.startswith("~"):
+            object.__setattr__(record, name, os.path.expanduser(value))
+
+
+def is_day(text: str) -> bool:
+    """Whether a text is a day as 2026-01-31."""
+    try:
+        return datetime.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False

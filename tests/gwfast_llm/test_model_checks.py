@@ -15,7 +15,7 @@ from gwfast_llm.errors import FusionError
 from gwfast_llm.evaluate import main as evaluate_command
 from gwfast_llm.fuse import main as fuse_command
 from gwfast_llm.inspect import main as inspect_command
-from gwfast_llm.loading import check_weights, load_model
+from gwfast_llm.loading import check_weights, load_model, load_tokenizer
 
 SMALL = {
     "hidden_size": 16,
@@ -254,3 +254,24 @@ def test_a_head_of_its_own_under_a_tied_configuration_stays_one(home, tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(again(ids).logits, model(ids).logits)
     assert not torch.equal(again.lm_head.weight, again.model.embed_tokens.weight)
+
+
+DAMAGED = {
+    "no tokenizer": lambda folder: [path.unlink() for path in folder.glob("tokenizer*")],
+    "cut": lambda folder: (folder / "tokenizer.json").write_text('{"version": "1.0", "model": {'),
+    "another form": lambda folder: (folder / "tokenizer.json").write_text('{"version": "9"}'),
+    "settings cut": lambda folder: (folder / "tokenizer_config.json").write_text("{"),
+    "settings a list": lambda folder: (folder / "tokenizer_config.json").write_text("[1]"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("how", DAMAGED)
+def test_a_damaged_tokenizer_is_one_line(home, tmp_path, how):
+    shutil.copytree(home / "A", tmp_path / "m")
+    DAMAGED[how](tmp_path / "m")
+    with pytest.raises(FusionError) as found:
+        load_tokenizer(SourceConfig(str(tmp_path / "m"), name="s"))
+    assert str(found.value).startswith("source s: ")
+    assert "tokenizer" in str(found.value)
+    assert "\n" not in str(found.value)

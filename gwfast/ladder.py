@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from gwfast import clock
 from gwfast._array import item, to_numpy
@@ -142,12 +145,18 @@ def climb(problem: Problem, effort: str, aim: Aim) -> Iterator[Rung]:
             aim.cut = True
             continue
         begin = clock.now()
-        for rung in make():
+        for rung in _numbers(make):
             seconds = clock.now() - begin
             share = seconds / max(1, len(rung.bounds))
             bounds = tuple(replace(b, seconds=share, value=_proved(b)) for b in rung.bounds)
             aim.take(bounds)
             yield Rung(rung.name, bounds, rung.plan)
+
+
+def _numbers(make: Callable[[], Iterator[Rung]]) -> Iterator[Rung]:
+    """The rungs, up to where costs or weights are so extreme that linear algebra gives up."""
+    with suppress(np.linalg.LinAlgError):
+        yield from make()
 
 
 def _proved(bound: Bound) -> Any:

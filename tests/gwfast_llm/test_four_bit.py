@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from gwfast_llm import loading, model_checks
+from gwfast_llm.checkpoints import last_checkpoint
 from gwfast_llm.config import (
     DataConfig,
     FuseConfig,
@@ -20,7 +21,7 @@ from gwfast_llm.config import (
 )
 from gwfast_llm.errors import FusionError
 from gwfast_llm.fuse import main as fuse_command
-from gwfast_llm.train import fuse, last_checkpoint
+from gwfast_llm.train import fuse
 
 needs_library = pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes (extra qlora) not installed")
 # peft 0.21 asks transformers 5.23 by a name that is going to change

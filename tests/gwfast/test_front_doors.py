@@ -69,6 +69,7 @@ def test_interval_holds_the_optimum_over_permutations(solver, case):
     assert optimum <= float(result.upper) + ROUNDING * (abs(optimum) + case.size)
 
 
+@pytest.mark.filterwarnings("ignore:Problem infeasible:UserWarning")  # POT, see `best_descent`
 @given(case=cases(max_points=5))
 def test_lower_end_is_below_what_descent_finds(solver, case):
     p, q = case.weights

@@ -36,7 +36,17 @@ from gwfast.transport import round_to_marginals
 
 PROBLEMS, CHUNK = 100_000, 1_000
 KINDS = ("normal", "cloud", "graph", "gram", "ties", "rank one", "path")
-TWISTS = ("plain", "near copy", "exact copy", "zero rows", "twins", "huge or tiny", "one side small", "one node", "points")
+TWISTS = (
+    "plain",
+    "near copy",
+    "exact copy",
+    "zero rows",
+    "twins",
+    "huge or tiny",
+    "one side small",
+    "one node",
+    "points",
+)
 WEIGHTS = ("uniform", "spread", "decades")
 
 

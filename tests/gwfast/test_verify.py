@@ -1,4 +1,4 @@
-"""Certificates kept in files and proved again: nothing lost, nothing believed, nothing false."""
+"""Certificates kept in files and proved again: nothing lost or believed; long, as every kind of file is tried."""
 
 import io
 import json

@@ -8,7 +8,7 @@ TORCH  := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
 FUSE_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: install fuse test lint docs bench clean
+.PHONY: install fuse test nightly lint docs bench clean
 
 install: $(STAMP)
 
@@ -24,6 +24,9 @@ fuse: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 $(TEST_ARGS)
+
+nightly: $(STAMP)  # every test, and random examples instead of the same ones
+	$(BIN)/python -m pytest -n 2 -m "nightly or not nightly" --hypothesis-profile=nightly $(TEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -15,6 +15,9 @@ import pytest
 hypothesis.settings.register_profile(
     "ci", derandomize=True, deadline=None, max_examples=40, suppress_health_check=list(hypothesis.HealthCheck)
 )
+hypothesis.settings.register_profile(
+    "nightly", deadline=None, max_examples=200, print_blob=True, suppress_health_check=list(hypothesis.HealthCheck)
+)
 hypothesis.settings.load_profile("ci")
 
 

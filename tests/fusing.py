@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -57,11 +58,15 @@ def command(*arguments):
     return run([sys.executable, "-m", "gwfast_llm.fuse", *arguments])
 
 
-def launched(home, folder, name, program=("-m", "gwfast_llm.fuse"), flags=(), **variables):
-    """Run the fuse command, or a program around it, in two processes."""
+FORKED = (Path(__file__).parent / "gwfast_llm" / "forked.py",)
+LAUNCHED = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+
+
+def launched(home, folder, name, program, flags=(), launcher=FORKED, **variables):
+    """Run a program around the fuse command in two processes."""
     path = config_file(folder / "c.yaml", home, 12, batch_size=2)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    return run([*launcher, *program, "--config", path, "--runs", folder, "--name", name, *flags], **variables)
+    line = [sys.executable, *launcher, program, "--config", path, "--runs", folder, "--name", name, *flags]
+    return run(line, **variables)
 
 
 def records(folder):

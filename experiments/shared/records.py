@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,12 @@ def environment() -> Row:
     }
 
 
+@lru_cache(maxsize=64)
+def _parsed(path: Path, modified: int, size: int) -> tuple[Row, ...]:
+    """Rows of a file in the state that the last two arguments name; pages read each record many times."""
+    return tuple(json.loads(line) for line in path.read_text().splitlines())
+
+
 @dataclass(frozen=True)
 class Record:
     """The rows of one experiment, kept in two small files.
@@ -68,7 +75,10 @@ class Record:
     def rows(self) -> list[Row]:
         """Rows of the finished jobs; none where nothing was run."""
         path = self.folder / "rows.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        if not path.exists():
+            return []
+        state = path.stat()
+        return list(_parsed(path, state.st_mtime_ns, state.st_size))
 
     @property
     def about(self) -> Row:

@@ -10,12 +10,13 @@ import yaml
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
-from fusing import agrees, command, config_file, launched, records, run, weights
+from fusing import FORKED, LAUNCHED, agrees, command, config_file, launched, records, run, weights
 from gwfast_llm.config import ModelConfig
+from gwfast_llm.fuse import main as fuse_command
 from gwfast_llm.loading import load_to_train
 
 HERE = Path(__file__).parent
-AROUND = [str(HERE / "around.py")]
+AROUND = HERE / "around.py"
 CHUNKED = ["--train.chunk", "9", "--train.packing", "true"]
 
 
@@ -37,28 +38,58 @@ def settings(kind):
     return {n: v for n, v in found.items() if n.startswith(("ACCELERATE_", "FSDP_", "AS_", "DS_", "SHARD_"))}
 
 
-def test_copies_give_the_losses_of_one(home, tmp_path, whole_run):
-    done = launched(home, tmp_path, "two")
-    assert done.returncode == 0, done.stderr[-3000:]
-    agrees(whole_run, tmp_path / "two")
-    ends = [[row["gw_upper"] for row in records(run) if "gw_upper" in row] for run in (whole_run, tmp_path / "two")]
-    assert ends[1] == pytest.approx(ends[0], rel=1e-4)
+# the copies are asked to stop between two checkpoints and two logged losses, one of them only; the others are killed
+KINDS = {
+    "copied": ("copies Parameter", [], {"STOP_AT": "5"}, "a signal at step 5: the checkpoint of step 5 is kept in"),
+    "fsdp2": ("FSDP2 DTensor", CHUNKED, {"DIE_AT": "6"}, "SIGKILL"),
+    "zero3": ("ZeRO-3 Parameter 0", CHUNKED, {"DIE_AT": "6"}, "SIGKILL"),
+}
 
 
-@pytest.mark.parametrize(("kind", "made_of"), [("fsdp2", "FSDP2 DTensor"), ("zero3", "ZeRO-3 Parameter 0")])
-def test_shards_by_our_file_give_the_losses_of_one(home, tmp_path, whole_run, kind, made_of):
-    """Sharded with the settings of examples/accelerate, in chunks, packed rows and with checkpoints."""
-    done = launched(home, tmp_path, "two", AROUND, [*CHUNKED, "--train.save_every", "4"], **settings(kind))
+def start(home, folder, kind, name, *more, launcher=FORKED, **variables):
+    """A run of two processes: copied, or sharded by our file, in chunks of packed rows."""
+    flags = ["--train.save_every", "4", *KINDS[kind][1], *more]
+    return launched(home, folder, name, AROUND, flags, launcher, **settings(kind), **variables)
+
+
+def ended_and_resumed(home, folder, kind, launcher=FORKED):
+    """End a run of two processes before its last step and go on with it."""
+    made_of, _, how, said = KINDS[kind]
+    ended = start(home, folder, kind, "ended", launcher=launcher, **how)
+    assert ended.returncode != 0
+    assert said in ended.stderr, ended.stderr[-3000:]
+    assert not (folder / "ended").exists()
+    done = start(home, folder, kind, "ended", "--resume", launcher=launcher)
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"SHARDED {made_of}" in done.stderr
-    agrees(whole_run, tmp_path / "two")
+    return folder / "ended"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_that_were_ended_and_resumed_give_the_losses_of_one(home, tmp_path, whole_run, kind):
+    resumed = ended_and_resumed(home, tmp_path, kind)
+    agrees(whole_run, resumed)
+    if kind == "copied":  # no interval is measured of shards
+        ends = [[row["gw_upper"] for row in records(run) if "gw_upper" in row] for run in (whole_run, resumed)]
+        assert ends[1] == pytest.approx(ends[0], rel=1e-4)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_that_were_ended_resume_to_the_same_bits(home, tmp_path, kind):
+    whole = start(home, tmp_path, kind, "whole", launcher=LAUNCHED)
+    assert whole.returncode == 0, whole.stderr[-3000:]
+    resumed = ended_and_resumed(home, tmp_path, kind, LAUNCHED)
+    first, second = weights(tmp_path / "whole"), weights(resumed)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert records(tmp_path / "whole") == records(resumed)
 
 
 def test_a_half_precision_pivot_is_loaded_once_and_trained_in_float32(home, tmp_path):
     """FSDP2 sends the weights of the first process; bfloat16 products round to 8 binary digits."""
     flags = ["--pivot.dtype", "bfloat16", "--train.packing", "true"]
-    one = command("--config", config_file(tmp_path / "one.yaml", home, 12), "--runs", tmp_path, "--name", "one", *flags)
-    assert one.returncode == 0, one.stderr[-3000:]
+    one = ["--config", config_file(tmp_path / "one.yaml", home, 12), "--runs", tmp_path, "--name", "one", *flags]
+    assert fuse_command(list(map(str, one))) == 0
     done = launched(home, tmp_path, "two", AROUND, flags, **settings("fsdp2"))
     assert done.returncode == 0, done.stderr[-3000:]
     agrees(tmp_path / "one", tmp_path / "two", rel=1e-3, atol=2**-7)
@@ -93,33 +124,7 @@ def test_adapters_on_shards_give_the_losses_of_one(home, tmp_path):
     agrees(tmp_path / "one", tmp_path / "two")
 
 
-# the copies are asked to stop between two checkpoints and two logged losses, one of them only; the others are killed
-@pytest.mark.parametrize(
-    ("kind", "how", "said"),
-    [
-        ("copied", {"STOP_AT": "5"}, "stopped; a signal at step 5: the checkpoint of step 5 is kept in"),
-        ("fsdp2", {"DIE_AT": "6"}, "SIGKILL"),
-        ("zero3", {"DIE_AT": "6"}, "SIGKILL"),
-    ],
-)
-def test_ended_processes_resume_to_the_same_bits(home, tmp_path, kind, how, said):
-    def start(name, *flags, **variables):
-        flags = ["--train.save_every", "4", *flags]
-        return launched(home, tmp_path, name, AROUND, flags, **settings(kind), **variables)
-
-    whole = start("whole")
-    assert whole.returncode == 0, whole.stderr[-3000:]
-    killed = start("killed", **how)
-    assert killed.returncode != 0
-    assert said in killed.stderr, killed.stderr[-3000:]
-    assert not (tmp_path / "killed").exists()
-    done = start("killed", "--resume")
-    assert done.returncode == 0, done.stderr[-3000:]
-    first, second = (weights(tmp_path / name) for name in ("whole", "killed"))
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert records(tmp_path / "whole") == records(tmp_path / "killed")
-
-
+@pytest.mark.nightly
 def test_sharded_model_gives_the_losses_of_a_whole_one(home):
     """FSDP over two processes (gloo), whole logits and chunks, against one process."""
 

@@ -3,15 +3,14 @@
 import dataclasses
 import json
 import signal
-import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from fusing import command, config_file, environment, records, weights
+from fusing import command, config_file, records, run, weights
 from gwfast_llm.combine import DenseStudent, batch_counts, batch_parts, part_names
 from gwfast_llm.config import (
     DataConfig,
@@ -230,39 +229,21 @@ def test_command_fuses_own_models(whole_run):
     }  # fmt: skip
 
 
-def test_killed_run_resumes_to_the_same_bits(home, tmp_path, capsys):
-    def start(name):
-        path = config_file(tmp_path / "c.yaml", home, 60, save_every=4)
-        line = [sys.executable, "-m", "gwfast_llm.fuse", "--config", path, "--runs", tmp_path, "--name", name]
-        return subprocess.Popen(
-            list(map(str, line)), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    undisturbed = start("whole")
-    killed = start("killed")
-    checkpoints = tmp_path / ".killed.unfinished" / "checkpoints"
-    deadline = time.monotonic() + 200
-    while not list(checkpoints.glob("checkpoint-*/whole")):
-        assert killed.poll() is None, killed.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    assert undisturbed.wait(200) == 0, undisturbed.communicate()[0]
-    undisturbed.communicate()
-    assert not (tmp_path / "killed").exists()
-    path = tmp_path / "c.yaml"
-
+def test_killed_run_resumes_to_the_same_bits(home, tmp_path, capsys, whole_run):
+    path = config_file(tmp_path / "c.yaml", home, 12, save_every=4)
     flags = ["--config", str(path), "--runs", str(tmp_path), "--name", "killed"]
+    killed = run([sys.executable, Path(__file__).with_name("around.py"), *flags], DIE_AT="6")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "killed").exists()
     assert fuse_command(flags) == 2
     assert "--resume goes on with it" in capsys.readouterr().err
     assert fuse_command([*flags, "--resume", "--train.lr", "0.1"]) == 2
     assert "another configuration (train.lr)" in capsys.readouterr().err
     done = command("--config", path, "--runs", tmp_path, "--name", "killed", "--resume")
     assert done.returncode == 0, done.stderr
-    first, second = (weights(tmp_path / name) for name in ("whole", "killed"))
+    first, second = (weights(folder) for folder in (whole_run, tmp_path / "killed"))
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert records(tmp_path / "whole") == records(tmp_path / "killed")
+    assert records(whole_run) == records(tmp_path / "killed")
 
 
 def test_nothing_to_resume_is_said(home, tmp_path, capsys):

@@ -11,16 +11,16 @@ from scipy.spatial.distance import cdist
 
 import gwfast
 from benchmarks import record
-from gwfast.bounds.cone import cone_bound
+from gwfast.bounds.doubly_nonnegative import cone_bound
 from gwfast.bounds.quadratic import quadratic_bound
-from gwfast.bounds.reformulation import reformulation_bound
-from gwfast.bounds.rows import row_bounds
+from gwfast.bounds.rlt1 import reformulation_bound
 from gwfast.bounds.spectral import eigenvalue_bounds
 from gwfast.bounds.split import split_bounds
+from gwfast.bounds.third_lower_bound import row_bounds
+from gwfast.inputs import make_request
 from gwfast.problem import objective
-from gwfast.request import make_request
-from gwfast.solvers.branch_and_bound import permutation_search
-from gwfast.solvers.low_dimension import low_dimension_search
+from gwfast.searches.branch_and_bound import permutation_search
+from gwfast.searches.low_dimension import low_dimension_search
 
 SEEDS = 5
 # class: largest gap asked for at n = 50 within ten seconds

@@ -8,9 +8,9 @@ import ot
 import gwfast
 from benchmarks import record
 from benchmarks.inputs import KINDS, pair
-from gwfast.request import make_request
-from gwfast.solvers.anneal import Schedule
-from gwfast.solvers.descent import Descent, best_descent
+from gwfast.heuristics.annealing import Schedule
+from gwfast.heuristics.descent import Descent, best_descent
+from gwfast.inputs import make_request
 
 SIZES, SEEDS = (50, 100, 200), 10
 # long runs that only serve to know a good value

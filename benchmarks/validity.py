@@ -13,25 +13,25 @@ import numpy as np
 
 import gwfast
 from benchmarks import record
-from gwfast.bounds.cone import cone_bound
-from gwfast.bounds.entries import second_lower_bound
+from gwfast.bounds.doubly_nonnegative import cone_bound
 from gwfast.bounds.one_feature import one_feature_bound
 from gwfast.bounds.quadratic import quadratic_bound
-from gwfast.bounds.reformulation import reformulation_bound
-from gwfast.bounds.rows import row_bounds
+from gwfast.bounds.rlt1 import reformulation_bound
+from gwfast.bounds.second_lower_bound import second_lower_bound
 from gwfast.bounds.sorting import sorting_bounds
 from gwfast.bounds.spectral import eigenvalue_bounds
 from gwfast.bounds.split import split_bounds
-from gwfast.ladder import one_feature_forms
+from gwfast.bounds.third_lower_bound import row_bounds
+from gwfast.heuristics.annealing import schedule_for
+from gwfast.heuristics.descent import Descent, descend
+from gwfast.inputs import make_request
 from gwfast.plan import Plan
 from gwfast.problem import Problem, objective
-from gwfast.request import make_request
 from gwfast.result import Bound
-from gwfast.solvers.anneal import schedule_for
-from gwfast.solvers.branch_and_bound import permutation_search
-from gwfast.solvers.coupling_search import CouplingSearch
-from gwfast.solvers.descent import Descent, descend
-from gwfast.solvers.low_dimension import low_dimension_search
+from gwfast.schedule import one_feature_forms
+from gwfast.searches.branch_and_bound import permutation_search
+from gwfast.searches.coupling_search import CouplingSearch
+from gwfast.searches.low_dimension import low_dimension_search
 from gwfast.transport import round_to_marginals
 
 PROBLEMS, CHUNK = 100_000, 1_000

@@ -1,16 +1,17 @@
 """Gromov-Wasserstein that tells the truth about its answers: every result with a certified interval."""
 
 from gwfast.errors import ConvergenceWarning, GWFastError, InputError, MissingPackageError, WorkerError
-from gwfast.gram import Gram
-from gwfast.graph import Graph
-from gwfast.ladder import EFFORTS
 from gwfast.pairwise import Neighbours, Pairwise, nearest, pairwise_gw
 from gwfast.plan import Plan
-from gwfast.point_cloud import PointCloud
 from gwfast.result import Bound, Certificate, Estimate, Result, Stop
 from gwfast.saving import load_certificate, save_certificate
+from gwfast.schedule import EFFORTS
 from gwfast.solve import certify, entropic_gw, exact_gw, lower_bound, sorted_gw
-from gwfast.space import Dense, Space
+from gwfast.spaces.dense import Dense
+from gwfast.spaces.gram import Gram
+from gwfast.spaces.graph import Graph
+from gwfast.spaces.point_cloud import PointCloud
+from gwfast.spaces.space import Space
 from gwfast.verify import verify
 
 __version__ = "0.1.0"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from gwfast.errors import GWFastError, InputError
 from gwfast.io import BUILT_IN, Loaded, load
-from gwfast.ladder import EFFORTS
 from gwfast.plot import plot_matching, pyplot
 from gwfast.result import Result
+from gwfast.schedule import EFFORTS
 from gwfast.solve import entropic_gw, exact_gw, sorted_gw
 
 METHODS = ("sorted", "exact", "entropic")

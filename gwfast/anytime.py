@@ -7,15 +7,15 @@ import sys
 from dataclasses import dataclass, replace
 
 from gwfast import clock
-from gwfast._array import item
-from gwfast.ladder import Aim, Rung, climb, keep_best
+from gwfast.arrays import item
+from gwfast.heuristics.descent import Descent, best_descent, descend
+from gwfast.heuristics.solution import Solution
+from gwfast.heuristics.sorting import best_sorted
 from gwfast.plan import Plan
 from gwfast.plan_value import plan_value
 from gwfast.problem import Problem
 from gwfast.result import Bound, Rounding, Stop, judge
-from gwfast.solvers.descent import Descent, best_descent, descend
-from gwfast.solvers.solution import Solution
-from gwfast.solvers.sorting import best_sorted
+from gwfast.schedule import Aim, Rung, climb, keep_best
 
 _PLAN_SHARE = 0.4  # of a short time, for the first plan
 

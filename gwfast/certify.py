@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from gwfast._array import Array, item, namespace
+from gwfast.arrays import Array, item, namespace
 from gwfast.errors import InputError
-from gwfast.ladder import Aim, climb, keep_best
 from gwfast.plan import Plan
 from gwfast.problem import Problem
 from gwfast.result import Bound
+from gwfast.schedule import Aim, climb, keep_best
 from gwfast.transport import round_to_marginals
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gwfast._array import Array
+from gwfast.arrays import Array
 from gwfast.problem import Problem
-from gwfast.space import Space
+from gwfast.spaces.space import Space
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,9 @@ import numpy as np
 
 from gwfast.csv_file import read_csv
 from gwfast.errors import InputError
-from gwfast.graph import Graph
-from gwfast.space import Dense, Space
+from gwfast.spaces.dense import Dense
+from gwfast.spaces.graph import Graph
+from gwfast.spaces.space import Space
 
 BUILT_IN = {
     "karate": nx.karate_club_graph,

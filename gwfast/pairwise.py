@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from gwfast import _check, clock
-from gwfast._array import item
+from gwfast import checks, clock
+from gwfast.arrays import item
 from gwfast.errors import InputError
 from gwfast.solve import exact_gw, lower_bound, sorted_gw
 from gwfast.workers import in_order, process_pool
@@ -105,7 +105,7 @@ def pairwise_gw(
     >>> bool(table.value[0, 1] == 0), bool(table.value[0, 2] > 0)
     (True, True)
     """
-    _check.choice(method, tuple(_SOLVERS), "method")
+    checks.choice(method, tuple(_SOLVERS), "method")
     spaces = _listed(spaces)
     if not (executor is None or hasattr(executor, "submit")):
         raise InputError(f"executor: expected a concurrent.futures.Executor, found {type(executor).__name__}")
@@ -217,9 +217,9 @@ def nearest(query: Any, spaces: Sequence[Any], k: int = 5, *, effort: str = "row
     >>> gwfast.nearest(path(4), [path(n) for n in (2, 4, 9)], k=1).index
     array([1])
     """
-    _check.choice(effort, ("sort", "rows", "spectral"), "effort")
+    checks.choice(effort, ("sort", "rows", "spectral"), "effort")
     spaces = _listed(spaces)
-    if _check.count(k, "k") > len(spaces):
+    if checks.count(k, "k") > len(spaces):
         raise InputError(f"k: expected at most the number of spaces, {len(spaces)}, found {k}")
     bounds = np.array([_bound(query, space, effort, f"spaces[{i}]") for i, space in enumerate(spaces)])
     found: list[tuple[float, int]] = []

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gwfast._array import Array, atoms_to_dense, from_numpy, is_array, namespace, nonzero_atoms, sum_by_index, to_numpy
+from gwfast.arrays import Array, atoms_to_dense, from_numpy, is_array, namespace, nonzero_atoms, sum_by_index, to_numpy
 from gwfast.errors import InputError
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gwfast._array import Array, item, namespace, sum_by_index
+from gwfast.arrays import Array, item, namespace, sum_by_index
+from gwfast.arrays.precision import EPS, TINY
 from gwfast.plan import Plan
 from gwfast.problem import Problem, differences, features, structure
 from gwfast.result import Bound
-from gwfast.space import EPS, TINY, Space
+from gwfast.spaces.space import Space
 
 PLAN = "feasible-plan"
 

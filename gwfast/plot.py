@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from gwfast._array import item, to_numpy
+from gwfast.arrays import item, to_numpy
 from gwfast.errors import InputError, MissingPackageError
-from gwfast.point_cloud import PointCloud
 from gwfast.result import Result
-from gwfast.space import Space
+from gwfast.spaces.point_cloud import PointCloud
+from gwfast.spaces.space import Space
 
 
 def pyplot() -> Any:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from gwfast._array import Array, detach, item, namespace, row_block, to_numpy
-from gwfast.gram import Gram
+from gwfast.arrays import Array, detach, item, namespace, row_block, to_numpy
 from gwfast.plan import Plan
-from gwfast.space import Space
+from gwfast.spaces.gram import Gram
+from gwfast.spaces.space import Space
 
 _DIRECT = 30_000  # atoms up to which the sum over pairs of atoms is taken even where a factored form exists
 _RECOUNT = 10_000  # atoms of a dense plan up to which the sum is taken where its expanded form cancels

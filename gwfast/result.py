@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
-from gwfast._array import item
+from gwfast.arrays import item
 from gwfast.plan import Plan
 from gwfast.problem import Problem
 

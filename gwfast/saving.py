@@ -14,9 +14,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from gwfast._array import item
-from gwfast.bounds.cone_dual import CONE, ConeDual
-from gwfast.bounds.reformulation_dual import REFORMULATION, ReformulationDual
+from gwfast.arrays import item
+from gwfast.bounds.doubly_nonnegative_dual import CONE, ConeDual
+from gwfast.bounds.rlt1_dual import REFORMULATION, ReformulationDual
 from gwfast.errors import InputError
 from gwfast.result import Bound, Certificate
 

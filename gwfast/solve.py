@@ -9,21 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from gwfast import _check, clock
-from gwfast._array import item
+from gwfast import checks, clock
 from gwfast.anytime import Progress, prove
+from gwfast.arrays import item
 from gwfast.certify import lower_bounds, marginal_error, repaired
 from gwfast.errors import ConvergenceWarning
-from gwfast.ladder import EFFORTS, LAST_PASSES, MEMORY, SECONDS, Aim, one_feature_forms
+from gwfast.heuristics.annealing import schedule_for
+from gwfast.heuristics.descent import Descent, best_descent
+from gwfast.heuristics.entropic import Entropic, entropic_descent
+from gwfast.heuristics.solution import Solution
+from gwfast.heuristics.sorting import best_sorted
+from gwfast.inputs import Request, make_request
 from gwfast.memory import check_room
 from gwfast.plan_value import plan_value
-from gwfast.request import Request, make_request
 from gwfast.result import Bound, Certificate, Result, Stop
-from gwfast.solvers.anneal import schedule_for
-from gwfast.solvers.descent import Descent, best_descent
-from gwfast.solvers.entropic import Entropic, entropic_descent
-from gwfast.solvers.solution import Solution
-from gwfast.solvers.sorting import best_sorted
+from gwfast.schedule import EFFORTS, LAST_PASSES, MEMORY, SECONDS, Aim, one_feature_forms
 
 
 @np.errstate(all="ignore")
@@ -152,14 +152,14 @@ def exact_gw(
     0.0
     """
     begin = clock.now()
-    effort = _check.choice(("sort" if rtol is None else "prove") if effort is None else effort, EFFORTS, "effort")
-    gap = 0.0 if rtol is None else _check.fraction(rtol, "rtol")
+    effort = checks.choice(("sort" if rtol is None else "prove") if effort is None else effort, EFFORTS, "effort")
+    gap = 0.0 if rtol is None else checks.fraction(rtol, "rtol")
     aim = _aim(effort, time_limit, memory_limit, gap)
     request = make_request(C1, C2, p, q, M, alpha)
     schedule = schedule_for(*request.problem.shape)
     check_room("exact_gw", request.problem, effort)
     end = aim.deadline - LAST_PASSES * sum(n * n for n in request.problem.shape)
-    options = Descent(schedule, _check.positive(tol, "tol"), _check.count(max_iter, "max_iter"), deadline=end)
+    options = Descent(schedule, checks.positive(tol, "tol"), checks.count(max_iter, "max_iter"), deadline=end)
     if rtol is None and effort in ("sort", "rows"):
         return _finish(request, best_descent(request.problem, options), effort, aim, "exact_gw", begin)
     solution, bounds = prove(request.problem, effort, aim, options, Progress(verbose, begin, request.unit))
@@ -234,14 +234,14 @@ def entropic_gw(
     True
     """
     begin = clock.now()
-    _check.choice(effort, EFFORTS, "effort")
-    _check.choice(solver, ("PGD", "PPA"), "solver")
+    checks.choice(effort, EFFORTS, "effort")
+    checks.choice(solver, ("PGD", "PPA"), "solver")
     aim = _aim(effort, time_limit, None, 0.0)
     options = Entropic(
-        _check.positive(epsilon, "epsilon"),
+        checks.positive(epsilon, "epsilon"),
         solver == "PPA",
-        _check.positive(tol, "tol"),
-        _check.count(max_iter, "max_iter"),
+        checks.positive(tol, "tol"),
+        checks.count(max_iter, "max_iter"),
         deadline=math.inf if time_limit is None else aim.deadline,
     )
     request = make_request(C1, C2, p, q, M, alpha)
@@ -301,7 +301,7 @@ def lower_bound(
     >>> gwfast.lower_bound(np.abs(f[:, None] - f), np.zeros((2, 2)), effort="sort").best.theorem
     'mean-std'
     """
-    _check.choice(effort, EFFORTS, "effort")
+    checks.choice(effort, EFFORTS, "effort")
     aim = _aim(effort, time_limit, memory_limit, 0.0)
     request = make_request(C1, C2, p, q, M, alpha)
     problem = request.problem
@@ -361,7 +361,7 @@ def certify(
     >>> gwfast.certify(C, C, np.eye(2) / 2).upper
     0.0
     """
-    _check.choice(effort, EFFORTS, "effort")
+    checks.choice(effort, EFFORTS, "effort")
     request = make_request(C1, C2, p, q, M, alpha)
     problem = request.problem
     check_room("certify", problem, effort)
@@ -374,8 +374,8 @@ def certify(
 
 
 def _aim(effort: str, time_limit: float | None, memory_limit: float | None, gap: float) -> Aim:
-    seconds = SECONDS[effort] if time_limit is None else _check.positive(time_limit, "time_limit")
-    memory = MEMORY if memory_limit is None else _check.positive(memory_limit, "memory_limit")
+    seconds = SECONDS[effort] if time_limit is None else checks.positive(time_limit, "time_limit")
+    memory = MEMORY if memory_limit is None else checks.positive(memory_limit, "memory_limit")
     return Aim(gap=gap, deadline=clock.now() + seconds, memory=memory)
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from gwfast import clock
-from gwfast._array import Array, from_numpy, item, namespace
+from gwfast.arrays import Array, from_numpy, item, namespace
+from gwfast.arrays.precision import EPS
 from gwfast.plan import Plan
-from gwfast.space import EPS
 
 Atoms = tuple[Array, Array, Array]
 _PIVOTS = 100_000_000
@@ -185,7 +185,7 @@ def _restricted_simplex(M: np.ndarray, p: np.ndarray, q: np.ndarray, v: np.ndarr
     with clock.paused():
         from ot.lp.emd_wrap import emd_c_sparse
 
-    from gwfast._array.reduced_costs import smallest_reduced
+    from gwfast.kernels.pricing import smallest_reduced
 
     m = M.shape[1]
     u = (M - v).min(axis=1)
@@ -222,7 +222,7 @@ def _keys(columns: np.ndarray, m: int, turned: bool = False) -> np.ndarray:
 
 def _clean(rows: np.ndarray, cols: np.ndarray, mass: np.ndarray, p: np.ndarray, q: np.ndarray) -> Atoms:
     """Drop atoms without mass, and give the others the masses that a vertex must have."""
-    from gwfast._array.forest_numba import forest_masses
+    from gwfast.kernels.forest import forest_masses
 
     keep = mass > 0
     rows, cols, mass = rows[keep], cols[keep], mass[keep]

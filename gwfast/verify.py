@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 
 from gwfast import clock
-from gwfast.bounds.cone_dual import ConeDual
-from gwfast.bounds.entries import ENTRIES, second_lower_bound
+from gwfast.bounds.doubly_nonnegative_dual import ConeDual
 from gwfast.bounds.one_feature import ONE_FEATURE, one_feature_bound
-from gwfast.bounds.reformulation_dual import ReformulationDual
-from gwfast.bounds.rows import ANOVA_ROWS, ROWS, row_bounds
+from gwfast.bounds.rlt1_dual import ReformulationDual
+from gwfast.bounds.second_lower_bound import ENTRIES, second_lower_bound
 from gwfast.bounds.sorting import sorting_bounds
 from gwfast.bounds.spectral import EIGENVALUES, PROJECTED, eigenvalue_bounds
+from gwfast.bounds.third_lower_bound import ANOVA_ROWS, ROWS, row_bounds
 from gwfast.certify import repaired
 from gwfast.errors import InputError
-from gwfast.ladder import keep_best, one_feature_forms
+from gwfast.inputs import make_request
 from gwfast.plan_value import plan_value
 from gwfast.problem import Problem
-from gwfast.request import make_request
 from gwfast.result import Bound, Certificate
+from gwfast.schedule import keep_best, one_feature_forms
 
 Proof = Callable[[], tuple[Bound, ...]]
 

@@ -17,8 +17,8 @@ import gwfast
 from benchmarks.inputs import pair
 from benchmarks.quality import REFERENCES
 from experiments.shared.records import Row
-from gwfast.request import make_request
-from gwfast.solvers.descent import Descent, best_descent
+from gwfast.heuristics.descent import Descent, best_descent
+from gwfast.inputs import make_request
 
 SHARE = 0.05  # epsilon over the loss of the product coupling
 ZERO = 1e-9  # an objective below this share of the product coupling's loss counts as 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gwfast._array.transport_numba import assign
-from gwfast.space import EPS
+from gwfast.arrays.precision import EPS
+from gwfast.kernels.assignment import assign
 from gwfast.transport import LinearSolution, is_uniform, solve_linear
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gwfast._array import Array, item, namespace, row_block, safe_sqrt
-from gwfast.bounds.features import cheapest_partner
+from gwfast.arrays import Array, item, namespace, row_block, safe_sqrt
+from gwfast.bounds.feature_term import cheapest_partner
 from gwfast.bounds.rounding import allowance, proved
 from gwfast.problem import Problem
 from gwfast.result import Bound
-from gwfast.space import Space
+from gwfast.spaces.space import Space
 from gwfast.transport import wasserstein_1d
 
 ONE_FEATURE = "one-feature"

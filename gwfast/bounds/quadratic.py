@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from gwfast import clock
-from gwfast._array import from_numpy
+from gwfast.arrays import from_numpy
+from gwfast.arrays.precision import EPS
 from gwfast.bounds.linear import minimum
 from gwfast.bounds.scaled import Scaled, scaled
 from gwfast.bounds.spectral import eigenvalue_error, hermitian
 from gwfast.plan import Plan
 from gwfast.problem import Problem
 from gwfast.result import Bound
-from gwfast.space import EPS
 
 QUADRATIC = "quadratic"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gwfast._array import Array, item, namespace
+from gwfast.arrays import Array, item, namespace
+from gwfast.arrays.precision import EPS
 from gwfast.problem import Problem
 from gwfast.result import Bound
-from gwfast.space import EPS
 
 
 def unit(problem: Problem) -> float:

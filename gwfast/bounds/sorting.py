@@ -6,8 +6,8 @@ L2(p) gives W_2 to an error e (triangle inequality), so every term is lowered be
 
 from __future__ import annotations
 
-from gwfast._array import Array, namespace, safe_sqrt
-from gwfast.bounds.features import cheapest_partner
+from gwfast.arrays import Array, namespace, safe_sqrt
+from gwfast.bounds.feature_term import cheapest_partner
 from gwfast.bounds.rounding import proved, unit
 from gwfast.problem import Problem
 from gwfast.result import Bound

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
+from gwfast.arrays.precision import EPS
 from gwfast.bounds.linear import minimum
 from gwfast.bounds.scaled import Scaled, scaled
 from gwfast.problem import Problem
 from gwfast.result import Bound
-from gwfast.space import EPS
 from gwfast.transport import wasserstein_1d
 
 EIGENVALUES = "eigenvalues"

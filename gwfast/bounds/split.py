@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from gwfast import clock
-from gwfast._array.row_products_numba import merge_products
-from gwfast._array.sorted_numba import rearranged
+from gwfast.arrays.precision import EPS
 from gwfast.bounds.linear import minimum
 from gwfast.bounds.quadratic import frank_wolfe, quadratic_model
 from gwfast.bounds.scaled import Scaled, scaled, split
 from gwfast.bounds.spectral import eigenvalue_error, hermitian
+from gwfast.kernels.row_products import merge_products, rearranged
 from gwfast.problem import Problem
 from gwfast.result import Bound
-from gwfast.space import EPS
 from gwfast.transport import is_uniform
 
 SKEW = "skew-rows"

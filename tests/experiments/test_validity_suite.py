@@ -5,7 +5,7 @@ from test_docs import LABELS
 
 from benchmarks import validity
 from gwfast.plan_value import PLAN
-from gwfast.solvers.branch_and_bound import PERMUTATIONS
+from gwfast.searches.branch_and_bound import PERMUTATIONS
 
 
 def test_every_theorem_is_checked():

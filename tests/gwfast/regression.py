@@ -53,14 +53,14 @@ def scale(arguments):
 
 def deep(arguments):
     """Bounds and plans of the deep methods after a fixed number of steps, by method."""
-    from gwfast.bounds.cone import cone_bound
+    from gwfast.bounds.doubly_nonnegative import cone_bound
     from gwfast.bounds.quadratic import quadratic_bound
-    from gwfast.bounds.reformulation import reformulation_bound
+    from gwfast.bounds.rlt1 import reformulation_bound
     from gwfast.bounds.split import split_bounds
-    from gwfast.request import make_request
-    from gwfast.solvers.branch_and_bound import permutation_search
-    from gwfast.solvers.coupling_search import CouplingSearch
-    from gwfast.solvers.low_dimension import low_dimension_search
+    from gwfast.inputs import make_request
+    from gwfast.searches.branch_and_bound import permutation_search
+    from gwfast.searches.coupling_search import CouplingSearch
+    from gwfast.searches.low_dimension import low_dimension_search
 
     request = make_request(*arguments)
     task = request.problem

@@ -9,7 +9,7 @@ import pytest
 import gwfast
 import reference
 from gwfast import clock
-from gwfast.ladder import EFFORTS
+from gwfast.schedule import EFFORTS
 from strategies import cost
 
 

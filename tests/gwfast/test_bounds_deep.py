@@ -6,16 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference
-from gwfast._array import admm_numba, admm_torch
 from gwfast.bounds.quadratic import dual_weights, quadratic_bound
-from gwfast.bounds.reformulation import Reformulation, memory, reformulation_bound
-from gwfast.bounds.reformulation_dual import ReformulationDual
-from gwfast.bounds.rows import row_bounds
+from gwfast.bounds.rlt1 import Reformulation, memory, reformulation_bound
+from gwfast.bounds.rlt1_dual import ReformulationDual
 from gwfast.bounds.spectral import eigenvalue_bounds
 from gwfast.bounds.split import split_bounds
+from gwfast.bounds.third_lower_bound import row_bounds
+from gwfast.inputs import make_request
+from gwfast.kernels import rlt1, rlt1_torch
 from gwfast.plan import Plan
 from gwfast.problem import objective
-from gwfast.request import make_request
 from gwfast.transport import solve_linear
 from strategies import KINDS, Case, cases, cost, weights
 
@@ -235,7 +235,7 @@ def test_torch_sweeps_match_compiled_ones(symmetric):
         cost(rng, 6, "normal", symmetric), cost(rng, 5, "normal", symmetric), weights(rng, 6, "spread"), None, M, 0.7
     )
     bounds = []
-    for backend in (admm_numba, admm_torch):
+    for backend in (rlt1, rlt1_torch):
         run = Reformulation(problem_of(case), backend=backend)
         run.run(40)
         bounds.append(run.certify().value)
@@ -245,7 +245,7 @@ def test_torch_sweeps_match_compiled_ones(symmetric):
 def test_changing_the_step_keeps_the_dual_and_the_limit():
     rng = np.random.default_rng(6)
     problem = problem_of(Case(cost(rng, 7, "cloud"), cost(rng, 7, "cloud"), None, None, None, None))
-    for backend in (admm_numba, admm_torch):
+    for backend in (rlt1, rlt1_torch):
         plain, changed = (Reformulation(problem, step=0.1, backend=backend) for _ in range(2))
         for run in (plain, changed):
             run.run(30)

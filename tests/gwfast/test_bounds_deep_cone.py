@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference
-from gwfast.bounds.cone import Cone, ConeDual, cone_bound, cone_memory
-from gwfast.bounds.cone_dual import Face
-from gwfast.bounds.reformulation import Reformulation
+from gwfast.bounds.doubly_nonnegative import Cone, ConeDual, cone_bound, cone_memory
+from gwfast.bounds.doubly_nonnegative_dual import Face
+from gwfast.bounds.rlt1 import Reformulation
+from gwfast.inputs import make_request
 from gwfast.plan import Plan
 from gwfast.problem import objective
-from gwfast.request import make_request
 from gwfast.result import Stop
 from gwfast.transport import solve_linear
 from strategies import Case, cases, cost, weights

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference
-from gwfast.bounds.permutations import permutation_slack
 from gwfast.bounds.scaled import scaled
+from gwfast.inputs import make_request
 from gwfast.problem import objective
-from gwfast.request import make_request
 from gwfast.result import Stop
-from gwfast.solvers import branch_and_bound
-from gwfast.solvers.branch_and_bound import permutation_search, search_memory
+from gwfast.searches import branch_and_bound
+from gwfast.searches.branch_and_bound import permutation_search, search_memory
+from gwfast.searches.permutation_slack import permutation_slack
 from strategies import KINDS, Case, cost
 
 

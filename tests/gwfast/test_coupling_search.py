@@ -11,10 +11,10 @@ import gwfast
 import reference
 from gwfast import clock
 from gwfast.bounds.scaled import scaled
+from gwfast.inputs import make_request
 from gwfast.problem import objective
-from gwfast.request import make_request
 from gwfast.result import Stop
-from gwfast.solvers.coupling_search import CouplingSearch, Part, children, rest_of
+from gwfast.searches.coupling_search import CouplingSearch, Part, children, rest_of
 from strategies import KINDS, cases, cost, weights
 
 

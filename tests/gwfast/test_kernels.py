@@ -14,7 +14,7 @@ import gwfast
 from gwfast import clock
 
 KERNEL = """
-from gwfast._array.compiled import compiled
+from gwfast.kernels.compiled import compiled
 
 @compiled()
 def double(x):

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 import gwfast
 import reference
 from gwfast.bounds.scaled import scaled
+from gwfast.inputs import make_request
 from gwfast.plan import Plan
 from gwfast.problem import objective
-from gwfast.request import make_request
 from gwfast.result import Stop
-from gwfast.solvers.low_dimension import low_dimension_search, moment_form
+from gwfast.searches.low_dimension import low_dimension_search, moment_form
 from strategies import weights
 
 

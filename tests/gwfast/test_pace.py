@@ -6,16 +6,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gwfast._array import admm_numba, workers_numba
-from gwfast._array.workers_numba import OutOfTime, Workers
-from gwfast.bounds import cone, quadratic, reformulation, reformulation_run, split
+from gwfast.bounds import doubly_nonnegative as cone
+from gwfast.bounds import quadratic, split
+from gwfast.bounds import rlt1 as reformulation
+from gwfast.bounds import rlt1_solver as reformulation_run
 from gwfast.bounds.pace import Pace, seconds_of_sweep, worth_beginning
+from gwfast.heuristics import conditional_gradient
+from gwfast.heuristics.products import Products
+from gwfast.heuristics.sorting import best_sorted
+from gwfast.inputs import make_request
+from gwfast.kernels import rlt1 as host_sweeps
+from gwfast.kernels import row_blocks
+from gwfast.kernels.row_blocks import OutOfTime, Workers
 from gwfast.problem import objective
-from gwfast.request import make_request
 from gwfast.result import Stop
-from gwfast.solvers import branch_and_bound, conditional_gradient, coupling_search, low_dimension
-from gwfast.solvers.products import Products
-from gwfast.solvers.sorting import best_sorted
+from gwfast.searches import branch_and_bound, coupling_search, low_dimension
 from strategies import cost
 
 BEGIN, SWEEP, CERTIFICATE = 6.0, 1.0, 3.0
@@ -47,14 +52,14 @@ def timed_backend(clock, seconds=lambda kind, count: kind):
         def call(*args):
             count[name] += 1
             clock.seconds += seconds(usual, count[name])
-            return getattr(admm_numba, name)(*args)
+            return getattr(host_sweeps, name)(*args)
 
         return call
 
     names = ("Workers", "make_costs", "refresh", "restep", "marginal", "to_host")
     usual = {"start": BEGIN, "sweep": SWEEP, "dual_means": CERTIFICATE}
     return SimpleNamespace(
-        **{name: getattr(admm_numba, name) for name in names}, **{name: slow(name, s) for name, s in usual.items()}
+        **{name: getattr(host_sweeps, name) for name in names}, **{name: slow(name, s) for name, s in usual.items()}
     )
 
 
@@ -117,7 +122,7 @@ def test_workers_leave_out_blocks_after_the_deadline():
 
 @pytest.mark.parametrize("seconds", [0.0, 3.0, 9.0, 12.0, 17.0, 35.0, 60.0, 200.0, 1000.0])
 def test_the_reformulation_keeps_its_limit(monkeypatch, seconds):
-    clock = fake(monkeypatch, reformulation, reformulation_run, workers_numba)
+    clock = fake(monkeypatch, reformulation, reformulation_run, row_blocks)
     problem = graphs()
     result = reformulation.reformulation_bound(
         problem, float(objective(problem, best_sorted(problem).plan)), 0.0, seconds, backend=timed_backend(clock)
@@ -133,7 +138,7 @@ def test_the_reformulation_keeps_its_limit(monkeypatch, seconds):
 
 
 def test_one_certificate_is_enough_where_time_is_short(monkeypatch):
-    clock = fake(monkeypatch, reformulation, reformulation_run, workers_numba)
+    clock = fake(monkeypatch, reformulation, reformulation_run, row_blocks)
     certificates = []
     backend = timed_backend(clock, lambda usual, count: certificates.append(count) or usual if usual == 3.0 else usual)
     result = reformulation.reformulation_bound(graphs(), 1.0, 0.0, BEGIN + 30.0 + CERTIFICATE, backend=backend)
@@ -143,7 +148,7 @@ def test_one_certificate_is_enough_where_time_is_short(monkeypatch):
 
 @pytest.mark.parametrize("slower", [2.0, 5.0])
 def test_sweeps_that_slow_down_end_in_time(monkeypatch, slower):
-    clock = fake(monkeypatch, reformulation, reformulation_run, workers_numba)
+    clock = fake(monkeypatch, reformulation, reformulation_run, row_blocks)
     backend = timed_backend(clock, lambda usual, count: usual * slower if usual == SWEEP and count > 10 else usual)
     result = reformulation.reformulation_bound(graphs(), 1.0, 0.0, 60.0, backend=backend)
     assert 10 < result.sweeps < 60
@@ -153,7 +158,7 @@ def test_sweeps_that_slow_down_end_in_time(monkeypatch, slower):
 def test_what_is_far_too_late_is_given_up_and_the_last_bound_kept(monkeypatch):
     problem, bounds = graphs(), []
     for late in (1.0, 100.0):
-        clock = fake(monkeypatch, reformulation, reformulation_run, workers_numba)
+        clock = fake(monkeypatch, reformulation, reformulation_run, row_blocks)
         backend = timed_backend(
             clock, lambda usual, count, late=late: usual * late if usual == 3.0 and count > 1 else usual
         )

@@ -8,7 +8,7 @@ import pytest
 
 import gwfast
 from gwfast import memory
-from gwfast.request import make_request
+from gwfast.inputs import make_request
 from strategies import cost
 
 CALLS = {

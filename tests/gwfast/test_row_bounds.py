@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 import gwfast
 import reference
-from gwfast._array import sorted_row_products
-from gwfast.bounds.entries import second_lower_bound
-from gwfast.bounds.rows import row_bounds
-from gwfast.request import make_request
+from gwfast.arrays import sorted_row_products
+from gwfast.bounds.second_lower_bound import second_lower_bound
+from gwfast.bounds.third_lower_bound import row_bounds
+from gwfast.inputs import make_request
 from strategies import cases, cost, weights
 
 

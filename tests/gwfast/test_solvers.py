@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import gwfast
 import reference
-from gwfast.request import make_request
+from gwfast.inputs import make_request
 from gwfast.transport import solve_linear
 from strategies import cost, weights
 
@@ -154,7 +154,7 @@ def test_restricted_linear_programs_find_the_same_optimum(weighted):
 
 
 def test_factored_products_agree_with_dense_ones():
-    from gwfast.solvers.products import Products
+    from gwfast.heuristics.products import Products
 
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(30, 2)), rng.normal(size=(25, 2))

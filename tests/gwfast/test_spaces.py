@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gwfast
-from gwfast._array import to_numpy
+from gwfast.arrays import to_numpy
 
 MAKERS = {
     "sqeuclidean": lambda rng, n: gwfast.PointCloud(rng.normal(size=(n, 2)) + 3, metric="sqeuclidean"),

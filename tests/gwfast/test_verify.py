@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 import gwfast
 import reference
-from gwfast._array import item
-from gwfast.bounds.cone import Cone
-from gwfast.bounds.cone_dual import ConeDual
-from gwfast.bounds.reformulation import Reformulation
-from gwfast.bounds.reformulation_dual import ReformulationDual
-from gwfast.request import make_request
+from gwfast.arrays import item
+from gwfast.bounds.doubly_nonnegative import Cone
+from gwfast.bounds.doubly_nonnegative_dual import ConeDual
+from gwfast.bounds.rlt1 import Reformulation
+from gwfast.bounds.rlt1_dual import ReformulationDual
+from gwfast.inputs import make_request
 from strategies import cases, cost, weights
 
 

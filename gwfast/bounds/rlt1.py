@@ -1,0 +1,170 @@
+"""The level-1 reformulation-linearisation bound in coupling form."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from types import ModuleType
+
+from gwfast import clock
+from gwfast.bounds.rlt1_dual import REFORMULATION, ReformulationDual
+from gwfast.bounds.rlt1_solver import Reformulation, memory
+from gwfast.kernels import rlt1 as host_sweeps
+from gwfast.kernels.row_blocks import OutOfTime
+from gwfast.plan import Plan
+from gwfast.problem import Problem
+from gwfast.result import Bound, Stop
+
+__all__ = [
+    "REFORMULATION",
+    "Reformulation",
+    "ReformulationDual",
+    "ReformulationResult",
+    "drive",
+    "memory",
+    "reformulation_bound",
+]
+
+_POLISH = 10  # cost of solving all inner problems, in certificates that take their prices as they are
+_FIRST, _GROUP = 20, 40  # sweeps between two certificates, which cost as much as 3 to 5 of them; fixed, so runs repeat
+_FLAT = 16  # groups of sweeps without progress after which a run has stalled
+_GRACE, _GRACE_SHARE = 0.004, 0.02  # seconds, and share of the time given, that a last certificate may be late
+_SHORTEN = 0.3  # factor of the step length after every quarter of them: shorter steps settle tight problems
+
+
+@dataclass(frozen=True, eq=False)
+class ReformulationResult:
+    """What `reformulation_bound` hands back.
+
+    Attributes
+    ----------
+    bound : Bound
+    dual : ReformulationDual
+        Verifies the bound again without the solver.
+    plan : Plan
+        Coupling of the last state.
+    sweeps : int
+    seconds : float
+    stop : Stop
+    """
+
+    bound: Bound
+    dual: ReformulationDual
+    plan: Plan
+    sweeps: int
+    seconds: float
+    stop: Stop
+
+
+def reformulation_bound(
+    problem: Problem,
+    upper: float | None = None,
+    gap: float = 0.0,
+    time_limit: float = math.inf,
+    sweeps: int = 2000,
+    memory_limit: float = math.inf,
+    backend: ModuleType = host_sweeps,
+) -> ReformulationResult | None:
+    r"""Lower bound of the objective by the level-1 reformulation-linearisation of couplings.
+
+    The least <Q, Y> over Y_ik,jl >= 0, Y symmetric, with sum_l Y_ik,jl = p_j (Y 1)_ik, sum_j Y_ik,jl = q_l (Y 1)_ik
+    and total mass one; vec(T) vec(T)' is feasible for every coupling T.  Solved in part, and proved from the dual
+    as it stands.  At convergence never below the bounds by rows.  Any weights, n != m, asymmetric costs, features.
+
+    Parameters
+    ----------
+    problem : Problem
+    upper : float, optional
+        Objective of the best plan known: sets the step length, and with `gap` the stop.  Never enters the proof.
+    gap : float
+        Stop when (upper - bound) / upper is at most this.
+    time_limit : float
+        Seconds; no sweep is begun that would not end within them.
+    sweeps : int
+        Most sweeps.
+    memory_limit : float
+        Bytes.
+    backend : module
+        `gwfast.kernels.rlt1`, or `gwfast.kernels.rlt1_torch` for a GPU.
+
+    Returns
+    -------
+    ReformulationResult or None
+        None where `memory(problem)`, about 4 (nm)^2 bytes, exceeds the limit.  O(n^2 m^2) a sweep.
+
+    References
+    ----------
+    Adams and Johnson 1994 for permutations; docs/theory for couplings and the certificate.
+    """
+    if memory(problem) > memory_limit:
+        return None
+    begin = clock.now()
+    run = Reformulation(problem, upper, backend=backend, seconds=time_limit)
+    stop = drive(run, upper, gap, begin + time_limit, sweeps) or Stop.TIME_LIMIT
+    result = ReformulationResult(run.best, run.dual, run.plan(), run.sweeps, clock.now() - begin, stop)
+    run.close()
+    return result
+
+
+def drive(
+    run: Reformulation, upper: float | None, gap: float, deadline: float, sweeps: int, pause: float = math.inf
+) -> Stop | None:
+    """Sweep and certify in turn until something stops it; None at `pause`, after which it may be called again.
+
+    The certificates take about a tenth of the time.  Where there is room for it before the deadline, the inner
+    problems of the best dual are solved at the end.  What would end late is not begun, and given up where it is late
+    nevertheless.  A pause changes nothing in what is computed: runs that no deadline cuts give the same numbers every
+    time.
+    """
+    allowed = deadline - clock.now()
+    run.deadline = deadline
+    try:
+        if allowed > 0:
+            run.begin()
+        if math.isfinite(deadline):
+            run.deadline += _GRACE + _GRACE_SHARE * max(allowed, 0.0)
+        return _turns(run, upper, gap, deadline, sweeps, pause, allowed)
+    except OutOfTime:
+        return Stop.TIME_LIMIT
+
+
+def _turns(
+    run: Reformulation, upper: float | None, gap: float, deadline: float, sweeps: int, pause: float, allowed: float
+) -> Stop | None:
+    pace = run.pace
+    while True:
+        stop = _reached(run, upper, gap)
+        now = clock.now()
+        polish = _POLISH * pace.certificate
+        worth_polishing = pace.certificate > 0 and allowed > 4 * polish
+        until = deadline - (polish if worth_polishing else 0.0)
+        if stop is None and run.sweeps >= sweeps:
+            stop = Stop.ITERATIONS
+        if stop is None and not pace.fits(until - now):
+            stop = Stop.TIME_LIMIT
+        if stop is None and pace.flat >= _FLAT:
+            stop = Stop.STALLED
+        if stop is not None:
+            if stop not in (Stop.OPTIMAL, Stop.GAP_REACHED) and run.sweeps and worth_polishing and now < deadline:
+                run.polish(deadline - pace.reserve)
+                stop = _reached(run, upper, gap) or stop
+            return stop
+        if now >= pause:
+            return None
+        before = run.best.value
+        group = pace.group(_GROUP if run.sweeps else _FIRST, until - now)
+        done = run.run(min(group, sweeps - run.sweeps), until)
+        run.certify(exact=False)
+        if done >= _FIRST:
+            grown = run.best.value - before > 1e-7 * abs(run.best.value) + run.best.margin
+            pace.flat = 0 if grown or run.best.value <= 0 else pace.flat + 1
+            if pace.flat and pace.flat % (_FLAT // 4) == 0 and pace.flat < _FLAT:
+                run.change_step(_SHORTEN)
+
+
+def _reached(run: Reformulation, upper: float | None, gap: float) -> Stop | None:
+    if run.trivial:
+        return Stop.OPTIMAL
+    if upper is not None and upper - run.best.value <= max(gap * abs(upper), 2 * run.best.margin):
+        return Stop.GAP_REACHED
+    return None

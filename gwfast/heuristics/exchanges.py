@@ -1,0 +1,61 @@
+"""Two-exchange finish for plans that are permutations."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from gwfast import clock
+from gwfast.arrays import from_numpy, to_numpy
+from gwfast.heuristics.products import Products
+from gwfast.plan import Plan
+from gwfast.problem import Problem
+from gwfast.transport import PROGRAM, is_uniform
+
+_SWAP = 3e-9  # seconds an entry of the cost for a sweep and a swap, on a slow machine
+
+
+def two_exchange(problem: Problem, plan: Plan, most: int, deadline: float = math.inf) -> Plan | None:
+    """Improve a permutation by swapping pairs of targets, each swap the best one for its point.
+
+    Parameters
+    ----------
+    problem : Problem
+        With uniform weights and n = m; nothing is done otherwise.
+    plan : Plan
+    most : int
+        Swaps at most.
+    deadline : float
+        clock.now() before which the swaps are expected to end; fewer are done, or none.
+
+    Returns
+    -------
+    Plan or None
+        None where no swap helps or the plan is no permutation.  O(n^2) a sweep and a swap; on the host.
+    """
+    if plan.is_dense or not is_uniform(problem.p, problem.q) or plan.mass.shape[0] != problem.x.n:
+        return None
+    n = problem.shape[0]
+    if deadline < math.inf:
+        left = deadline - clock.now() - PROGRAM * n * n  # the products take about as long as a linear program
+        most = min(most, int(left / (_SWAP * n * n)))
+        if most <= 0:
+            return None
+    with clock.paused():
+        from gwfast.kernels.swaps import exchange
+
+    host = problem.hosted()
+    here = Plan(plan.shape, to_numpy(plan.rows), to_numpy(plan.cols), to_numpy(plan.mass))
+    products = Products(host, single=False)
+    image = np.ascontiguousarray(products.image(here))
+    back = image if host.symmetric else np.ascontiguousarray(products.back(here))
+    target = np.empty(plan.shape[0], dtype=np.int64)
+    target[here.rows] = here.cols
+    linear = np.zeros_like(image) if host.M is None else (1 - host.alpha) * host.M
+    tol = 1e-12 * (host.size + abs(float(linear.max())))
+    costs = np.ascontiguousarray(host.x.dense()), np.ascontiguousarray(host.y.dense())
+    back = back.copy()  # the kernel writes to both
+    if exchange(*costs, target, image, back, np.ascontiguousarray(linear), host.alpha, tol, most) == 0:
+        return None
+    return Plan.from_permutation(from_numpy(target, problem.p), problem.p)

@@ -1,0 +1,225 @@
+"""From what a caller passes to a Problem: checks, support, precision, gradient tape; and the way back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gwfast import checks
+from gwfast.arrays import (
+    Array,
+    asks_for_gradient,
+    cast_like,
+    is_array,
+    is_torch,
+    item,
+    namespace,
+    needs_grad,
+    scalar,
+    scalar_down,
+    scalar_up,
+)
+from gwfast.errors import InputError
+from gwfast.plan import Plan
+from gwfast.plan_value import PlanValue
+from gwfast.problem import Problem
+from gwfast.result import Bound, Certificate
+from gwfast.spaces.dense import Dense
+from gwfast.spaces.space import Space
+
+_SMALL, _LARGE = 1e-100, 1e100  # costs outside are brought near 1, so that no margin and no square leaves float64
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A checked call.
+
+    Attributes
+    ----------
+    problem : Problem
+        float64, on the points that carry mass, cut from the gradient tape, without the offset that both costs share,
+        and of an order of magnitude whose squares float64 holds.
+    taped : Problem or None
+        The same with the tape, where the caller asked torch for gradients.
+    rows, cols : integer arrays or None
+        The points that carry mass, where some carry none.
+    shape : tuple of int
+        Numbers of points that the caller passed.
+    dtype : torch dtype or None
+        Precision of what is handed back; None for numpy.
+    unit : float
+        Power of two: the caller's objective over that of `problem`.
+    """
+
+    problem: Problem
+    taped: Problem | None
+    rows: Array | None
+    cols: Array | None
+    shape: tuple[int, int]
+    dtype: Any
+    unit: float = 1.0
+
+    def plan(self, plan: Plan) -> Plan:
+        """Return a plan of the problem as the caller should see it: all points, the caller's precision."""
+        plan = plan.lifted(self.rows, self.cols, self.shape)
+        if self.dtype is None:
+            return plan
+        if plan.is_dense:
+            return replace(plan, matrix=cast_like(plan.matrix, self.dtype))
+        return replace(plan, mass=cast_like(plan.mass, self.dtype))
+
+    def given(self, plan: Any) -> Plan:
+        """Return a plan that the caller passed, checked, on the points of the problem."""
+        array = plan.toarray() if isinstance(plan, Plan) else plan
+        like = checks.same_library(C1=self.problem.p, plan=array)
+        T = checks.matrix(array, "plan", "a matrix (n, m)", like=like)
+        if tuple(T.shape) != self.shape:
+            raise InputError(f"plan: expected shape {self.shape}, found {tuple(T.shape)}")
+        xp = namespace(T)
+        if item(xp.min(T)) < 0:
+            raise InputError(f"plan: expected entries >= 0, found {item(xp.min(T)):.3g}; a plan moves mass")
+        if self.rows is not None:
+            T = T[self.rows]
+        if self.cols is not None:
+            T = T[:, self.cols]
+        filled = int(xp.sum(xp.astype(T > 0, xp.int64)))
+        dense = Plan(self.problem.shape, matrix=T)
+        return dense if filled > 2 * sum(T.shape) else Plan(self.problem.shape, *dense.atoms())
+
+    def certificate(self, certificate: Certificate) -> Certificate:
+        """Return a certificate in the caller's units and number type, its ends rounded outwards."""
+        upper = certificate.plan_value
+        return replace(
+            certificate,
+            bounds=tuple(self._bound(b, scalar_down) for b in certificate.bounds),
+            plan_value=None if upper is None else self._bound(upper, scalar_up),
+            scale=self.problem.scale * self.unit,
+        )
+
+    def number(self, value: Any) -> Any:
+        """Return a computed objective in the caller's units and number type."""
+        return scalar(value * self.unit, self.dtype)
+
+    def _bound(self, bound: Bound, rounded: Callable[[Any, Any], Any]) -> Bound:
+        value = bound.value * self.unit
+        if self.unit < 1 and item(value) / self.unit != item(bound.value):  # left float64 at its lower end
+            value = value + math.copysign(5e-324, 1.0 if rounded is scalar_up else -1.0)
+        given = rounded(value, self.dtype)
+        return replace(bound, value=given, margin=bound.margin * self.unit + abs(item(given) - item(value)))
+
+    def tape(self, found: PlanValue, plan: Plan) -> PlanValue:
+        """Give the plan's objective its envelope gradient: that of the objective at the fixed plan."""
+        if self.taped is None:
+            return found
+        smooth = _taped_objective(self.taped, plan)
+        slope = smooth - smooth.detach()
+        bound = replace(found.bound, value=found.bound.value + slope)
+        return PlanValue(found.value + slope, bound)
+
+
+def make_request(C1: Any, C2: Any, p: Any, q: Any, M: Any, alpha: Any) -> Request:
+    """Check the arguments that all front doors share."""
+    (p, p_name), (q, q_name) = _weights(C1, p, "C1", "p"), _weights(C2, q, "C2", "q")
+    like = checks.same_library(C1=_array_of(C1), C2=_array_of(C2), **{p_name: p, q_name: q}, M=M)
+    x, y = _space(C1, "C1", like), _space(C2, "C2", like)
+    for weights, name in ((p, p_name), (q, q_name)):
+        if asks_for_gradient(weights):
+            raise InputError(
+                f"{name}: found weights that ask for a gradient, which gwfast does not compute; pass {name}.detach()"
+            )
+    p, q = checks.weights(p, x.n, p_name, x.like), checks.weights(q, y.n, q_name, y.like)
+    M, share = checks.feature_cost(M, (x.n, y.n), alpha, like)
+    shape, dtype = (x.n, y.n), _dtype(C1, x)
+    rows, cols = _support(p), _support(q)
+    x, y = x.weighted(p), y.weighted(q)
+    if rows is not None:
+        x = x.restricted(rows)
+        M = None if M is None else M[rows]
+    if cols is not None:
+        y = y.restricted(cols)
+        M = None if M is None else M[:, cols]
+    x, y = _without_offset(x, y)
+    problem, unit = _near_one(Problem(x, y, M, share))
+    taped = None
+    if needs_grad(alpha, M, *x.arrays(), *y.arrays()):
+        taped = replace(problem, alpha=alpha.double().to(x.like.device)) if needs_grad(alpha) else problem
+        problem = problem.detached()
+    return Request(problem, taped, rows, cols, shape, dtype, unit)
+
+
+def _without_offset(x: Space, y: Space) -> tuple[Space, Space]:
+    """Both spaces less an offset that their costs share, which no objective sees; only where that is exact."""
+    if not (isinstance(x, Dense) and isinstance(y, Dense)):
+        return x, y
+    low, high = min(x.extremes[0], y.extremes[0]), max(x.extremes[1], y.extremes[1])
+    near, far = min(abs(low), abs(high)), max(abs(low), abs(high))
+    if not (low * high > 0 and far <= 2 * near):  # Sterbenz: within a factor 2 a difference is exact
+        return x, y
+    offset = low + (high - low) / 2
+    return x.shifted(offset), y.shifted(offset)
+
+
+def _near_one(problem: Problem) -> tuple[Problem, float]:
+    """The problem with an objective whose margins and squares float64 holds, and the factor back to the caller's."""
+    extent = max(problem.x.extent, problem.y.extent)
+    M = problem.M
+    linear = 0.0 if M is None else (1 - problem.alpha) * item(namespace(M).max(namespace(M).abs(M)))
+    largest = max(extent, math.sqrt(linear))
+    if largest == 0 or _SMALL <= largest <= _LARGE:
+        return problem, 1.0
+    root = 2.0 ** -round(math.log2(largest) / 2)  # squares of costs take its fourth power
+    x, y = problem.x.scaled(root), problem.y.scaled(root)
+    return replace(problem, x=x, y=y, M=None if M is None else M * root**4), root**-4
+
+
+def _array_of(C: Any) -> Any:
+    return C.like if isinstance(C, Space) else C
+
+
+def _space(C: Any, name: str, like: Array) -> Space:
+    if isinstance(C, Space):
+        return C
+    if hasattr(C, "nodes") and hasattr(C, "edges"):
+        raise InputError(f"{name}: found a networkx graph; wrap it, gwfast.Graph({name}), to choose its cost")
+    return Dense(checks.numeric(checks.table(C, name), name, like), name=name)
+
+
+def _weights(C: Any, p: Any, name: str, weights_name: str) -> tuple[Any, str]:
+    """The weights that go with a cost, and what the caller calls them."""
+    own = getattr(C, "weights", None) if isinstance(C, Space) else None
+    if own is None:
+        return p, weights_name
+    if p is not None:
+        raise InputError(f"{weights_name}: {name} has weights of its own; pass them in one place only")
+    return own, f"{name}.weights"
+
+
+def _support(p: Array) -> Array | None:
+    xp = namespace(p)
+    if bool(xp.all(p > 0)):
+        return None
+    return xp.nonzero(p > 0)[0]
+
+
+def _dtype(C: Any, space: Space) -> Any:
+    if not is_torch(space.like):
+        return None
+    return C.dtype if is_array(C) and C.is_floating_point() else space.like.dtype
+
+
+def _taped_objective(problem: Problem, plan: Plan) -> Array:
+    """Objective at a fixed plan, as plain differentiable operations."""
+    if plan.is_dense:
+        T = plan.matrix
+        p, q = problem.p, problem.q
+        c1, c2 = problem.x.dense(), problem.y.dense()
+        value = p @ (c1 * c1) @ p + q @ (c2 * c2) @ q - 2 * (T * (c1 @ T @ c2.mT)).sum()
+    else:
+        gap = problem.x.gather(plan.rows, plan.rows) - problem.y.gather(plan.cols, plan.cols)
+        value = plan.mass @ (gap * gap) @ plan.mass
+    if problem.M is None:
+        return value
+    linear = (problem.M * plan.toarray()).sum()
+    return (1 - problem.alpha) * linear + problem.alpha * value

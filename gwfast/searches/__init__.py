@@ -1,0 +1,1 @@
+"""Searches: Problem -> plans and bounds that meet, one method a file."""

@@ -1,0 +1,314 @@
+"""Exact search over permutations: branch and bound on the level-1 reformulated cost."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gwfast import clock
+from gwfast.arrays import from_numpy
+from gwfast.arrays.precision import EPS
+from gwfast.bounds.linear import minimum
+from gwfast.bounds.pace import seconds_of_sweep
+from gwfast.bounds.quadratic import quadratic_bound
+from gwfast.bounds.rlt1_dual import ReformulationDual, constant_part, processors
+from gwfast.bounds.rlt1_solver import Reformulation
+from gwfast.bounds.scaled import Scaled, scaled
+from gwfast.kernels.gilmore_lawler import cheap_search
+from gwfast.kernels.hahn_grant import reduce_rows, search, value_of
+from gwfast.kernels.iterated_exchanges import iterated
+from gwfast.plan import Plan
+from gwfast.problem import Problem
+from gwfast.result import Bound, Stop
+from gwfast.searches.permutation_slack import permutation_slack
+from gwfast.searches.search_path import SearchPath
+from gwfast.transport import is_uniform
+
+PERMUTATIONS = "permutations"
+COUPLINGS = "branch-and-bound"
+_ROUNDS = 2
+_SLICE, _CHEAP_SLICE = 400_000_000, 1 << 14  # work, over n^5, and nodes between two meetings: some 50 ms
+_ROOT, _NODE, _CHEAP_NODE = 6e-9, 5e-10, 4e-6  # seconds of the root and of a node, over n^5, on a slow processor
+_CHEAP_POINTS, _CHEAP_GAP = 17, 0.15  # small problems with a weak root go faster with many cheap nodes
+
+
+@dataclass(frozen=True, eq=False)
+class PermutationResult:
+    """What the search found and proved.
+
+    Attributes
+    ----------
+    plan : Plan
+        Best permutation.
+    bound : Bound
+        Lower bound over permutations only.
+    coupling_bound : Bound
+        Lower bound over all couplings that follows: less by the slack of `permutation_slack`.
+    nodes : int
+    seconds : float
+    stop : Stop
+        OPTIMAL where the tree was exhausted.
+    """
+
+    plan: Plan
+    bound: Bound
+    coupling_bound: Bound
+    nodes: int
+    seconds: float
+    stop: Stop
+
+
+def search_memory(problem: Problem) -> int:
+    """Bytes that `permutation_search` needs: the reduced costs of one path of the tree, about 8 n^5 / 5."""
+    n = problem.shape[0]
+    return 8 * sum(r**4 + 3 * r * r for r in range(1, n + 1)) + 4 * n**4
+
+
+def search_seconds(n: int) -> float:
+    """Guess of the seconds that the search needs before it has anything to say."""
+    return _ROOT * n**5 + 100 * seconds_of_sweep(n * n)
+
+
+def permutation_search(
+    problem: Problem,
+    start: np.ndarray | None = None,
+    gap: float = 0.0,
+    time_limit: float = math.inf,
+    node_limit: int = 100_000_000,
+    sweeps: int | None = None,
+    memory_limit: float = math.inf,
+) -> PermutationResult | None:
+    r"""Minimise the objective over permutations, with a proof.
+
+    At the root the cost of pairs of pairs is reformulated by the dual of the level-1 reformulation; at every node
+    the dual ascent of Hahn and Grant raises the bound, and children inherit the reduced costs.
+
+    Parameters
+    ----------
+    problem : Problem
+        n = m and uniform weights.
+    start : integer array (n,), optional
+        Permutation to improve first, besides the rounded plan of the quadratic bound.
+    gap : float
+        Stop when (value - bound) / value is at most this.
+    time_limit : float
+        Seconds.
+    node_limit : int
+        Most nodes.
+    sweeps : int, optional
+        Sweeps of the reformulation at the root; chosen by size without it.
+    memory_limit : float
+        Bytes.
+
+    Returns
+    -------
+    PermutationResult or None
+        None where the weights are not uniform, n != m, or `search_memory(problem)` exceeds the limit.
+        O(r^5) a node with r points left, exponentially many nodes in the worst case.
+
+    References
+    ----------
+    Hahn and Grant 1998; Adams and Johnson 1994.
+    """
+    if not is_uniform(problem.p, problem.q) or search_memory(problem) > memory_limit:
+        return None
+    begin = clock.now()
+    tree = _Tree(problem, start, sweeps, time_limit)
+    most = max(1, min(processors(), int(min(memory_limit / search_memory(problem), 2**16))))
+    stop = tree.run(gap, begin + time_limit, node_limit, most)
+    plan = Plan.from_permutation(from_numpy(tree.target, problem.p), problem.p)
+    bound, coupling = tree.bounds()
+    return PermutationResult(plan, bound, coupling, tree.nodes, clock.now() - begin, stop)
+
+
+def good_permutation(s: Scaled, plans: list[np.ndarray], kicks: int = 100) -> np.ndarray:
+    """Round plans (n, m) to permutations, and return the best after iterated exchanges; O(n^3) a kick, seeded."""
+    n = len(s.p)
+    M = n * s.features
+    rng = np.random.default_rng(0)
+    least = 1e-14 * n * n * s.size
+    best, least_value = np.arange(n), math.inf
+    for T in plans:
+        target = minimum(-T, s.p, s.q).cols.astype(np.int64)
+        iterated(s.first, s.second, M, target, rng.integers(0, n, (kicks, 6)), least)
+        value = value_of(s.first, s.second, M, target)
+        if value < least_value:
+            best, least_value = target, value
+    return best
+
+
+class _Tree:
+    """The searches of a tree; costs are divided by `unit` so that the incumbent is about one."""
+
+    def __init__(self, problem: Problem, start: np.ndarray | None, sweeps: int | None, time_limit: float):
+        begin = clock.now()
+        self.problem, self.s = problem, scaled(problem)
+        s, n = self.s, problem.shape[0]
+        plans = [np.asarray(quadratic_bound(problem, 15, time_limit / 10)[1].toarray())]
+        if start is not None:
+            plans.append(np.eye(n)[start])
+        start = good_permutation(s, plans)
+        M = n * s.features
+        value = value_of(s.first, s.second, M, start.astype(np.int64))
+        until = begin + time_limit / 2 - _ROOT * n**5
+        C, L, constant = _root_costs(problem, s, value / (n * n) * s.scale, sweeps, until)
+        # far below the cost of a forbidden pair
+        self.unit = max(abs(value), float(np.abs(C).max()) / 10, float(np.abs(L).max()) / 10) or 1e-30
+        root = math.sqrt(self.unit)
+        self.A, self.B, self.M = s.first / root, s.second / root, M / self.unit
+        self.best = np.append(start.astype(np.float64), value / self.unit)
+        self.closed_nodes = 0
+        self.paths = [self._root(C / self.unit, L / self.unit, constant / self.unit)]
+
+    def _root(self, C: np.ndarray, L: np.ndarray, constant: float) -> SearchPath:
+        """First node, the rounding margin of the whole search, and the choice of engine."""
+        s, n = self.s, self.problem.shape[0]
+        peak = max(float(np.abs(C).max()), float(np.abs(L).max()) / n, abs(constant) / n**2, 1e-30)
+        # every entry is rewritten a few times a round, on at most n levels, and a permutation meets n^2 entries
+        self.margin = 8 * n * n * (n * (_ROUNDS + 2) + 16) * EPS * peak + s.margin * n * n / self.unit
+        self.tolerance = 1e-9 * abs(self.best[n]) + self.margin
+        reduce_rows(L, C, np.empty((3, n), np.int64), np.empty(n), np.empty(n, np.bool_), np.empty(n))
+        root = constant + minimum(L, s.p, s.q).lower * n
+        self.cheap = n < _CHEAP_POINTS and root < (1 - _CHEAP_GAP) * self.best[n]
+        if self.cheap:
+            self.orders = (np.argsort(self.A, axis=1), np.argsort(self.B, axis=1))
+            linear = np.zeros((n, n, n))
+            linear[0] = self.M + (np.diag(self.A)[:, None] - np.diag(self.B)[None, :]) ** 2
+            costs, offset, first = (linear,), np.empty(0, np.int64), -math.inf
+        else:
+            offset = np.concatenate([[0], np.cumsum([r**4 for r in range(n, 0, -1)])])
+            store, leaders, first = np.empty(offset[-1]), np.zeros((n, n * n)), constant
+            store[: n**4], leaders[0] = C.ravel(), L.ravel()
+            costs = (store, leaders)
+        rows, cols = (np.zeros((n, n + 1), np.int64) for _ in range(2))
+        rows[0, :n] = cols[0, :n] = np.arange(n)
+        lower = np.zeros(n)
+        lower[0] = first
+        kids, counts = np.zeros((n, n, 2), np.int64), np.zeros(n, np.int64)
+        state = np.array([0, 1, 0])
+        return SearchPath(
+            costs,
+            offset,
+            np.zeros(n),
+            rows,
+            cols,
+            lower,
+            kids,
+            np.zeros((n, n)),
+            counts,
+            counts.copy(),
+            state,
+            self.best,
+        )
+
+    def _search(self, path: SearchPath, budget: int) -> bool:
+        """Search for some nodes; returns whether the path is exhausted."""
+        problem, end = (self.A, self.B, self.M), (path.state, self.tolerance)
+        arguments: tuple[Any, ...]
+        if self.cheap:
+            arguments = (*problem, *self.orders, *path.costs, path.fixed, *path.tree, *end, budget)
+            return cheap_search(*arguments)
+        store, leaders = path.costs
+        arguments = (*problem, leaders, store, path.offset, *path.tree, *end, _ROUNDS, budget)
+        return search(*arguments)
+
+    @property
+    def target(self) -> np.ndarray:
+        return self.best[:-1].astype(np.int64)
+
+    @property
+    def nodes(self) -> int:
+        return self.closed_nodes + sum(int(path.state[2]) for path in self.paths)
+
+    def open_bound(self) -> float:
+        """Least bound of the nodes not yet explored, at most the incumbent less the tolerance of pruning."""
+        low = self.best[-1] - self.tolerance
+        return min([low, *(path.open_bound() for path in self.paths)])
+
+    def run(self, gap: float, deadline: float, node_limit: int, most: int) -> Stop:
+        """Search in slices, on up to `most` processors, until exhausted or a limit is met.
+
+        The slices are counted in nodes and meet at their ends, where incumbents and children are shared: runs that
+        no deadline cuts repeat exactly.
+        """
+        n = self.problem.shape[0]
+        budget = _CHEAP_SLICE if self.cheap else max(1, _SLICE // n**5)
+        seconds = _CHEAP_NODE if self.cheap else _NODE * n**5  # of a node
+        with ExitStack() as stack:
+            pool = None
+            while True:
+                begin, before = clock.now(), self.nodes
+                if begin + seconds >= deadline:
+                    return Stop.TIME_LIMIT
+                left = node_limit - before
+                if left <= 0:
+                    return Stop.ITERATIONS
+                active = self.paths[:left]
+                each = min(budget, left // len(active))
+                if 3 * seconds * each > deadline - begin:  # the last slices, which only a deadline makes shorter
+                    each = max(1, int((deadline - begin) / (3 * seconds)))
+                share = [each] * len(active)
+                if len(active) > 1:  # small trees never get here, and start no threads
+                    pool = pool or stack.enter_context(ThreadPoolExecutor(most))
+                    done = list(pool.map(self._search, active, share))
+                else:
+                    done = [self._search(active[0], share[0])]
+                done += [False] * (len(self.paths) - len(active))
+                last = (clock.now() - begin) * len(active) / max(1, self.nodes - before)
+                seconds = max(last, (seconds + last) / 2)  # deep nodes are cheap, and the next one may be none of them
+                if self._meet(done, most):
+                    return Stop.OPTIMAL
+                if self.best[n] - self.open_bound() <= gap * abs(self.best[n]):
+                    return Stop.GAP_REACHED
+
+    def _meet(self, done: list[bool], most: int) -> bool:
+        """Share the incumbent and the work; returns whether nothing is left."""
+        self.best = min((path.best for path in self.paths), key=lambda best: best[-1]).copy()
+        self.closed_nodes += sum(int(path.state[2]) for path, over in zip(self.paths, done) if over)
+        self.paths = [path for path, over in zip(self.paths, done) if not over]
+        for path in self.paths:
+            path.best[:] = self.best
+        for path in tuple(self.paths):
+            if len(self.paths) < most and (other := path.halved()) is not None:
+                self.paths.append(other)
+        return not self.paths
+
+    def bounds(self) -> tuple[Bound, Bound]:
+        """The bound over permutations, and the one over couplings."""
+        s, n = self.s, self.problem.shape[0]
+        value = (self.open_bound() - self.margin) * self.unit / (n * n)
+        slack = permutation_slack(s)
+        return s.lower(value, PERMUTATIONS), s.lower(value - slack, COUPLINGS)
+
+
+def _root_costs(
+    problem: Problem, s: Scaled, upper: float, sweeps: int | None, until: float
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Costs of pairs of pairs C (n, n, n, n), of pairs L (n, n), and the constant, after some sweeps."""
+    n = problem.shape[0]
+    run = Reformulation(problem, upper if upper > 0 else None)
+    if not run.trivial:
+        run.run(sweeps if sweeps is not None else (100 if n < 10 else 250), until)
+        run.certify(exact=False)
+    dual = run.dual
+    run.close()
+    C = reformulated_cost(s, dual)
+    paid = np.tensordot(s.p, dual.rows, 1) + np.tensordot(s.q, dual.cols, 1)
+    index = np.arange(n)
+    L = n * (s.linear - paid) + C[index[:, None], index[None, :], index[:, None], index[None, :]]
+    return C, L, n * n * constant_part(s)
+
+
+def reformulated_cost(s: Scaled, dual: ReformulationDual) -> np.ndarray:
+    """Cost Q_ik,jl + A_i,jl + B_k,jl (n, m, n, m) of a dual."""
+    x, y = s.effects
+    C = np.einsum("ij,kl->ikjl", -x.rest, y.rest)
+    C = 2 * C if s.symmetric else C - np.einsum("ji,lk->ikjl", x.rest, y.rest)
+    C += dual.rows[:, None]
+    C += dual.cols[None]
+    return C

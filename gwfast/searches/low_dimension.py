@@ -1,0 +1,290 @@
+"""Global search for points of low dimension: branch and bound over the cross moment of a plan."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from gwfast import clock
+from gwfast.arrays import from_numpy, to_numpy
+from gwfast.bounds.scaled import Scaled, scaled
+from gwfast.kernels.boxes import box_bound, cut, explore
+from gwfast.plan import Plan
+from gwfast.problem import Problem
+from gwfast.result import Bound, Stop
+from gwfast.spaces.gram import Gram
+from gwfast.spaces.point_cloud import PointCloud
+from gwfast.spaces.space import Space
+from gwfast.transport import is_uniform, sorted_atoms
+
+LOW_DIMENSION = "low-dimension"
+_MOST = 9  # entries of the cross moment beyond which boxes are hopeless
+_CUTS, _BOXES = 20_000, 200_000  # cuts remembered, boxes waiting at a time
+_PRICES = 1 << 24  # numbers kept for warm starts
+
+
+@dataclass(frozen=True, eq=False)
+class MomentForm:
+    """A problem as constant - 2 max_T [ <linear, T> + curvature |X' T Y|^2 ], in scaled units.
+
+    Attributes
+    ----------
+    X, Y : arrays (n, d), (m, e)
+        Points centred under the weights, along principal axes.
+    linear : array (n, m)
+    constant, curvature : float
+    """
+
+    X: np.ndarray
+    Y: np.ndarray
+    linear: np.ndarray
+    constant: float
+    curvature: float
+
+
+def _points(space: Space) -> np.ndarray | None:
+    """Points (n, d) whose squared distances or inner products are the costs."""
+    if isinstance(space, PointCloud) and space.metric == "sqeuclidean":
+        return to_numpy(space.points)
+    if isinstance(space, Gram):
+        return (space.factor.toarray() if space.is_sparse else to_numpy(space.factor)).T
+    return None
+
+
+def _centred(points: np.ndarray, weights: np.ndarray, root: float) -> tuple[np.ndarray, np.ndarray]:
+    """Points about their mean along principal axes, and the mean in these axes, times `root`; idle axes dropped."""
+    mean = weights @ points
+    left = weights @ (points - mean)  # the rounding of the first mean is of the size of the points
+    x, mean = points - mean - left, mean + left
+    _, sizes, axes = np.linalg.svd(np.sqrt(weights)[:, None] * x, full_matrices=False)
+    axes = axes[sizes > 0] if (sizes > 0).any() else axes[:1]
+    return root * (x @ axes.T), root * (axes @ mean)
+
+
+def _both_points(problem: Problem) -> tuple[np.ndarray, np.ndarray] | None:
+    """Points of both spaces where they are of one kind and of low dimension."""
+    x, y = problem.x, problem.y
+    if type(x) is not type(y):
+        return None
+    first, second = _points(x), _points(y)
+    if first is None or second is None or min(first.shape) * min(second.shape) > 4 * _MOST:
+        return None
+    return first, second
+
+
+def suits(problem: Problem) -> bool:
+    """Whether `low_dimension_search` may have an answer; O(1) for points and dense factors."""
+    return _both_points(problem) is not None
+
+
+def moment_form(problem: Problem, s: Scaled) -> MomentForm | None:
+    """Write a problem between two squared Euclidean clouds or two Gram spaces in moment form; None for others."""
+    host = problem.hosted()
+    points = _both_points(host)
+    if points is None:
+        return None
+    root = (problem.alpha**0.5 / s.scale**0.5) ** 0.5
+    (X, mean_x), (Y, mean_y) = (_centred(z, w, root) for z, w in zip(points, (s.p, s.q)))
+    second = float(s.p @ s.first**2 @ s.p + s.q @ s.second**2 @ s.q)
+    if isinstance(host.x, PointCloud):
+        a, b = (X * X).sum(axis=1), (Y * Y).sum(axis=1)
+        total_a, total_b = float(s.p @ a), float(s.q @ b)
+        linear = 2 * np.multiply.outer(a - total_a, b - total_b)
+        return MomentForm(X, Y, linear - s.features / 2, second - 8 * total_a * total_b, 4.0)
+    # |F T G'|^2 with F = X + mean: the mean adds a linear term; axes that were dropped carry no spread, only means
+    whole = root * (s.p @ points[0]), root * (s.q @ points[1])
+    linear = 2 * np.multiply.outer(X @ mean_x, Y @ mean_y)
+    constant = second - 2 * float(whole[0] @ whole[0]) * float(whole[1] @ whole[1])
+    return MomentForm(X, Y, linear - s.features / 2, constant, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class LowDimensionResult:
+    """What the search found and proved: a plan, a bound over all couplings, cuts (linear programs) and boxes."""
+
+    plan: Plan
+    bound: Bound
+    cuts: int
+    boxes: int
+    seconds: float
+    stop: Stop
+
+
+class _Search:
+    """The arrays of the search: cuts, a ring of prices, and a heap of boxes."""
+
+    def __init__(self, form: MomentForm, s: Scaled):
+        self.form, self.s = form, s
+        m = form.linear.shape[1]
+        size = form.X.shape[1] * form.Y.shape[1]
+        self.size, self.uniform = size, is_uniform(s.p, s.q)
+        self.slopes, self.heights = np.empty((_CUTS, size)), np.empty(_CUTS)
+        self.prices = np.zeros((max(2, min(_CUTS, _PRICES // m)), m))
+        self.lows, self.highs = np.empty((_BOXES, size)), np.empty((_BOXES, size))
+        self.warm, self.ids = np.zeros(_BOXES, np.int64), np.zeros(_BOXES, np.int64)
+        self.keys, self.free = np.empty(_BOXES), np.arange(_BOXES - 1, -1, -1)
+        self.counts = np.array([0, _BOXES, 0, 0])  # boxes waiting, free slots, cuts, boxes so far
+        self.values = np.array([-math.inf, -math.inf])  # best value, largest bound of a closed box
+        self.plan = np.multiply.outer(s.p, s.q)
+        self.floor = s.margin
+
+    def cut(self, slope: np.ndarray, last: int) -> np.ndarray:
+        """Solve the linear program of a slope, warm from the prices of cut `last`; return its cross moment."""
+        form, s, at = self.form, self.s, int(self.counts[2])
+        flow, moment = np.empty(form.linear.shape), np.empty(self.size)
+        prices = self.prices[at % len(self.prices)]
+        prices[:] = self.prices[last % len(self.prices)]
+        height, value = cut(
+            form.X, form.Y, form.linear, s.p, s.q, self.uniform, form.curvature, slope, prices, flow, moment
+        )
+        self.slopes[at % _CUTS], self.heights[at % _CUTS] = slope, height
+        self.counts[2] += 1
+        if value > self.values[0]:
+            self.values[0], self.plan = value, flow
+        return moment
+
+    def climb(self, moment: np.ndarray, deadline: float, steps: int = 30) -> None:
+        """Local search: linearise at the moment, solve, repeat while the value grows and there is time."""
+        for _ in range(steps):
+            if clock.now() >= deadline:
+                break
+            before = self.values[0]
+            moment = self.cut(2 * self.form.curvature * moment, int(self.counts[2]) - 1)
+            if self.values[0] <= before:
+                break
+
+    def starts(self, count: int, deadline: float) -> None:
+        """Rotations of the principal axes, then local search from the best."""
+        rng = np.random.default_rng(0)
+        d, e = self.form.X.shape[1], self.form.Y.shape[1]
+        spread_x = np.sqrt(self.s.p @ self.form.X**2)
+        spread_y = np.sqrt(self.s.q @ self.form.Y**2)
+        ends = [self.cut(np.zeros(self.size), 0)]
+        for _ in range(count):
+            if clock.now() >= deadline:
+                break
+            frame = np.linalg.qr(rng.normal(size=(max(d, e), max(d, e))))[0][:d, :e]
+            before = self.values[0]
+            slope = 2 * self.form.curvature * spread_x[:, None] * frame * spread_y[None, :]
+            moment = self.cut(slope.ravel(), int(self.counts[2]) - 1)
+            if self.values[0] > before:
+                ends.append(moment)
+        for moment in ends[-3:]:
+            self.climb(moment, deadline)
+
+    def root(self) -> None:
+        """The first box: it holds the cross moment of every coupling, by sorted products of the coordinates."""
+        s, e = self.s, self.form.Y.shape[1]
+        for t in range(self.size):
+            x, y = self.form.X[:, t // e], self.form.Y[:, t % e]
+            room = s.unit * math.sqrt(float((s.p @ x**2) * (s.q @ y**2)))
+            for corner, sign in ((self.lows, -1), (self.highs, 1)):
+                i, k, mass = sorted_atoms(x, sign * y, s.p, s.q)
+                corner[0, t] = float(mass @ (x[i] * y[k])) + sign * room
+        known = int(self.counts[2])
+        self.counts[:2] = 1, _BOXES - 1
+        self.keys[0] = box_bound(
+            self.lows[0], self.highs[0], self.slopes, self.heights, known, self.form.curvature, -math.inf
+        )
+
+    def run(self, gap: float, deadline: float) -> Stop:
+        """Search in slices until the gap is reached or the time is up."""
+        form, s, budget = self.form, self.s, 8
+        while True:
+            begin, used = clock.now(), budget
+            if begin >= deadline:
+                return Stop.TIME_LIMIT
+            status = explore(
+                form.X,
+                form.Y,
+                form.linear,
+                s.p,
+                s.q,
+                self.uniform,
+                form.curvature,
+                form.constant,
+                gap,
+                self.floor,
+                self.slopes,
+                self.heights,
+                self.prices,
+                self.lows,
+                self.highs,
+                self.warm,
+                self.keys,
+                self.ids,
+                self.free,
+                self.counts,
+                self.values,
+                self.plan,
+                budget,
+            )
+            if status:
+                return (Stop.GAP_REACHED, Stop.ITERATIONS, Stop.STALLED)[status - 1]
+            now = clock.now()
+            if now - begin < 0.05:
+                budget *= 2
+            while budget > 1 and (now - begin) * budget > 1.5 * used * (deadline - now):
+                budget //= 2  # boxes take longer as more cuts are known
+
+    def top(self) -> float:
+        """Proved upper bound of the maximum over all couplings."""
+        waiting = self.keys[0] if self.counts[0] else -math.inf
+        return float(max(waiting, self.values.max()))
+
+
+def low_dimension_search(
+    problem: Problem, start: Plan | None = None, gap: float = 1e-3, time_limit: float = math.inf
+) -> LowDimensionResult | None:
+    r"""Minimise the objective over couplings of points of low dimension, with a proof.
+
+    For squared Euclidean distances or inner products the objective is ``constant - 2 [<linear, T> + c |M|^2]`` with
+    the cross moment M = X' T Y of few entries.  For every slope theta and every box that holds M::
+
+        <linear, T> + c |M|^2 <= max_T <linear + X theta Y', T> + max_{M in box} (c |M|^2 - theta . M),
+
+    one linear program and one maximum per entry.  Boxes are bounded by all slopes met so far, then by the one at
+    their centre, and halved along their widest edge.
+
+    Parameters
+    ----------
+    problem : Problem
+        Two `PointCloud` spaces with squared distances or two `Gram` spaces, product of ranks at most 9; any
+        weights, n != m, features.
+    start : Plan, optional
+        A plan to improve first.
+    gap : float
+        Stop when (value - bound) / value is at most this.
+    time_limit : float
+        Seconds.
+
+    Returns
+    -------
+    LowDimensionResult or None
+        None for other problems.  One linear program a box; boxes grow exponentially with the product of ranks.
+
+    References
+    ----------
+    Ryner, Kronqvist, Karlsson 2023, for cuts on polytopes instead of boxes.
+    """
+    begin = clock.now()
+    deadline = begin + time_limit
+    s = scaled(problem)
+    form = moment_form(problem, s)
+    if form is None or form.X.shape[1] * form.Y.shape[1] > _MOST:
+        return None
+    search = _Search(form, s)
+    if start is not None:
+        T = to_numpy(start.toarray())
+        search.climb((form.X.T @ T @ form.Y).ravel(), begin + time_limit / 4)
+    search.starts(min(40, 2 * search.size**2) if search.size > 1 else 0, begin + time_limit / 2)
+    search.root()
+    stop = search.run(gap, deadline)
+    rows, cols = np.nonzero(search.plan)
+    atoms = (from_numpy(z, problem.p) for z in (rows, cols, search.plan[rows, cols]))
+    # the moments are sums like those of the costs, with a few more steps
+    bound = s.lower(form.constant - 2 * search.top(), LOW_DIMENSION, 8 * s.margin)
+    cuts, boxes = int(search.counts[2]), int(search.counts[3])
+    return LowDimensionResult(Plan(problem.shape, *atoms), bound, cuts, boxes, clock.now() - begin, stop)

@@ -17,8 +17,9 @@ from gwfast.bounds.rlt1 import reformulation_bound
 from gwfast.bounds.spectral import eigenvalue_bounds
 from gwfast.bounds.split import split_bounds
 from gwfast.bounds.third_lower_bound import row_bounds
-from gwfast.inputs import make_request
-from gwfast.problem import objective
+from gwfast.budget import Budget
+from gwfast.presolve import presolve
+from gwfast.problem import Problem
 from gwfast.searches.branch_and_bound import permutation_search
 from gwfast.searches.low_dimension import low_dimension_search
 
@@ -91,7 +92,7 @@ def pair(kind: str, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def problem_of(C1: object, C2: object):
-    return make_request(C1, C2, None, None, None, None).problem
+    return presolve(Problem.of(C1, C2)).problem
 
 
 def _gap(upper: float, lower: float) -> float:
@@ -111,7 +112,7 @@ def ladder(kind: str, n: int, seed: int, seconds: float) -> dict:
     begin = time.perf_counter()
     middle = [*split_bounds(problem, upper), quadratic_bound(problem)[0]]
     lagrangian = time.perf_counter() - begin
-    result = reformulation_bound(problem, upper, gap=1e-7, time_limit=seconds - found, sweeps=10**6)
+    result = reformulation_bound(problem, upper, gap=1e-7, budget=Budget().within(seconds - found), sweeps=10**6)
     return {
         "class": kind,
         "n": n,
@@ -148,9 +149,9 @@ def small(kind: str, n: int, seed: int) -> dict:
     """Gap of the doubly nonnegative bound within one second against the best permutation and plan."""
     C1, C2 = pair(kind, n, seed)
     problem = problem_of(C1, C2)
-    exact = permutation_search(problem, time_limit=20)
-    upper = min(float(objective(problem, exact.plan)), float(gwfast.exact_gw(C1, C2).value))
-    cone = cone_bound(problem, upper, gap=1e-7, time_limit=1.0, steps=10**6)
+    exact = permutation_search(problem, budget=Budget().within(20))
+    upper = min(float(problem.objective(exact.plan)), float(gwfast.exact_gw(C1, C2).value))
+    cone = cone_bound(problem, upper, gap=1e-7, budget=Budget().within(1.0), steps=10**6)
     return {
         "class": kind,
         "n": n,
@@ -166,8 +167,8 @@ def small(kind: str, n: int, seed: int) -> dict:
 def searched(kind: str, n: int, seed: int) -> dict:
     """Time to prove the best permutation."""
     problem = problem_of(*pair(kind, n, seed))
-    result = permutation_search(problem, time_limit=60)
-    value = float(objective(problem, result.plan))
+    result = permutation_search(problem, budget=Budget().within(60))
+    value = float(problem.objective(result.plan))
     return {
         "class": kind,
         "n": n,
@@ -184,8 +185,8 @@ def planar(n: int, dimension: int, seed: int) -> dict:
     rng = np.random.default_rng(seed)
     x, y = (gwfast.PointCloud(rng.normal(size=(n, dimension)), "sqeuclidean") for _ in range(2))
     problem = problem_of(x, y)
-    result = low_dimension_search(problem, gap=1e-3, time_limit=60)
-    value = float(objective(problem, result.plan))
+    result = low_dimension_search(problem, gap=1e-3, budget=Budget().within(60))
+    value = float(problem.objective(result.plan))
     return {
         "class": f"squared cloud in R^{dimension}",
         "n": n,
@@ -233,7 +234,7 @@ def couplings(seed: int, seconds: float, gap: float) -> dict:
         "n": len(C1),
         "seed": seed,
         "upper": upper,
-        "best_permutation": float(objective(problem_of(C1, C2), permutation.plan)),
+        "best_permutation": float(problem_of(C1, C2).objective(permutation.plan)),
         "gap_before": _gap(upper, best) if upper > 0 else 0.0,
         "gap": result.gap,
         "seconds": result.seconds,

@@ -10,7 +10,8 @@ from benchmarks import record
 from benchmarks.inputs import KINDS, pair
 from gwfast.heuristics.annealing import Schedule
 from gwfast.heuristics.descent import Descent, best_descent
-from gwfast.inputs import make_request
+from gwfast.presolve import presolve
+from gwfast.problem import Problem
 
 SIZES, SEEDS = (50, 100, 200), 10
 # long runs that only serve to know a good value
@@ -30,7 +31,7 @@ def run() -> None:
             for seed in range(SEEDS):
                 C1, C2 = pair(kind, n, seed)
                 u = np.full(n, 1 / n)
-                problem = make_request(C1, C2, None, None, None, None).problem
+                problem = presolve(Problem.of(C1, C2)).problem
                 known = [
                     gwfast.certify(C1, C2, best_descent(problem, Descent(s)).plan, effort="sort").upper
                     for s in REFERENCES

@@ -1,11 +1,12 @@
 """Gromov-Wasserstein that tells the truth about its answers: every result with a certified interval."""
 
 from gwfast.errors import ConvergenceWarning, GWFastError, InputError, MissingPackageError, WorkerError
+from gwfast.method import EFFORTS
 from gwfast.pairwise import Neighbours, Pairwise, nearest, pairwise_gw
 from gwfast.plan import Plan
-from gwfast.result import Bound, Certificate, Estimate, Result, Stop
+from gwfast.problem import Problem
+from gwfast.result import Bound, Certificate, Result, Stop
 from gwfast.saving import load_certificate, save_certificate
-from gwfast.schedule import EFFORTS
 from gwfast.solve import certify, entropic_gw, exact_gw, lower_bound, sorted_gw
 from gwfast.spaces.dense import Dense
 from gwfast.spaces.gram import Gram
@@ -22,7 +23,6 @@ __all__ = [
     "Certificate",
     "ConvergenceWarning",
     "Dense",
-    "Estimate",
     "GWFastError",
     "Gram",
     "Graph",
@@ -32,6 +32,7 @@ __all__ = [
     "Pairwise",
     "Plan",
     "PointCloud",
+    "Problem",
     "Result",
     "Space",
     "Stop",

@@ -1,4 +1,4 @@
-"""An anytime run: improve the plan and the bound in turn until the gap, the time or the effort ends."""
+"""An anytime call: improve the plan and the bound in turn until the gap, the time or the effort ends."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import math
 import sys
 from dataclasses import dataclass, replace
 
-from gwfast import clock
 from gwfast.arrays import item
+from gwfast.budget import UNLIMITED, Budget
 from gwfast.heuristics.descent import Descent, best_descent, descend
-from gwfast.heuristics.solution import Solution
 from gwfast.heuristics.sorting import best_sorted
+from gwfast.marginals import BALANCED
+from gwfast.method import Found, Incumbent, keep_best
 from gwfast.plan import Plan
 from gwfast.plan_value import plan_value
+from gwfast.policy import POLICY
 from gwfast.problem import Problem
-from gwfast.result import Bound, Rounding, Stop, judge
-from gwfast.schedule import Aim, Rung, climb, keep_best
-
-_PLAN_SHARE = 0.4  # of a short time, for the first plan
+from gwfast.result import Bound, Rounding, Stop
+from gwfast.schedule import Climb
 
 
 @dataclass
@@ -28,61 +28,77 @@ class Progress:
     begin: float
     unit: float = 1.0  # of the caller's objective in that of the problem
 
-    def line(self, aim: Aim, what: str) -> None:
+    def line(self, incumbent: Incumbent, budget: Budget, what: str) -> None:
         """Print time, incumbent, bound, gap and what was just done."""
         if not self.show:
             return
-        gap = (aim.upper - aim.lower) / abs(aim.upper) if aim.upper and math.isfinite(aim.lower) else math.nan
-        seconds = clock.now() - self.begin
-        upper, lower = aim.upper * self.unit, aim.lower * self.unit
-        ends = f"incumbent {upper:<12.7g} bound {lower:<12.7g} gap {100 * gap:7.3f} %"
+        upper, lower = incumbent.upper, incumbent.lower
+        proved = math.isfinite(lower)
+        bound = f"{lower * self.unit:<12.7g}" if proved else f"{'-':<12}"
+        gap = f"{100 * (upper - lower) / abs(upper):7.3f} %" if proved and upper else f"{'-':>7}  "
+        seconds = budget.now() - self.begin
+        ends = f"incumbent {upper * self.unit:<12.7g} bound {bound} gap {gap}"
         print(f"{seconds:8.2f} s   {ends}   {what}", file=sys.stderr, flush=True)
 
 
+def first_plan(problem: Problem, options: Descent) -> tuple[Found, Incumbent]:
+    """The plan that a call starts from, found in its share of the time, and the incumbent that it makes."""
+    options = replace(options, budget=options.budget.slice(POLICY.plan_share))
+    best = best_descent(problem, options)
+    plan: Plan = best.plan  # pyright: ignore[reportAssignmentType]
+    return best, Incumbent().with_plan(plan, plan_value(problem, plan).bound)
+
+
 def prove(
-    problem: Problem, effort: str, aim: Aim, options: Descent, progress: Progress
-) -> tuple[Solution, tuple[Bound, ...]]:
-    """Return the best plan found and the best bound of every rung that was climbed.
+    problem: Problem, effort: str, gap: float, budget: Budget, options: Descent, progress: Progress
+) -> tuple[Found, tuple[Bound, ...]]:
+    """Return the best plan found and the best bound of every theorem that was used.
 
     Interrupting it (Ctrl-C) returns what there is so far.
     """
-    best, bounds = best_sorted(problem), {}
+    bounds: dict[str, Bound] = {}
+    climb = Climb(problem, effort, budget)
     stop = Stop.EXHAUSTED
-    aim.hold(best.plan, plan_value(problem, best.plan).bound)
+    best = best_sorted(problem) if problem.marginals is BALANCED else None
     try:
-        share = clock.now() + _PLAN_SHARE * aim.left
-        best = best_descent(problem, replace(options, deadline=min(options.deadline, share)))
-        aim.hold(best.plan, plan_value(problem, best.plan).bound)
-        progress.line(aim, best.start)
+        best, climb.incumbent = first_plan(problem, options)
+        climb.incumbent = replace(climb.incumbent, gap=gap)
+        progress.line(climb.incumbent, budget, best.start)
         tried = 0
-        for rung in climb(problem, effort, aim):
-            keep_best(bounds, rung.bounds)
-            if rung.plan is not None and not aim.reached and aim.left > 0 and tried < 12:
+        for name, found in climb:
+            keep_best(bounds, found.bounds)
+            open_ = not climb.incumbent.closed and not budget.expired
+            if found.plan is not None and open_ and tried < POLICY.improvements:
                 tried += 1
-                best = _improved(problem, best, rung, aim, options)
-            progress.line(aim, rung.name)
+                best = _improved(problem, best, found.plan, name, climb, options)
+            progress.line(climb.incumbent, budget, name)
     except KeyboardInterrupt:
         stop = Stop.INTERRUPTED
-    if not bounds:  # interrupted before the first rung: the cheapest one is always there
-        bounds = {b.theorem: b for rung in climb(problem, "sort", Aim()) for b in rung.bounds}
-        aim.take(tuple(bounds.values()))
-    if aim.reached:
-        found = judge(aim.lower, aim.upper, aim.margin, aim.upper_margin, problem.scale)
-        enough = aim.upper - aim.lower <= aim.gap * abs(aim.upper)
-        hidden = Stop.GAP_REACHED if enough else Stop.ROUNDING
-        stop = Stop.OPTIMAL if found is Rounding.OPTIMAL else hidden
-    elif stop is Stop.EXHAUSTED and (aim.cut or aim.left <= 0):
+        if best is None:
+            raise
+    if not bounds:  # interrupted before the first one: the cheapest are always there
+        for _, found in Climb(problem, "sort", UNLIMITED):
+            keep_best(bounds, found.bounds)
+    plan: Plan = best.plan  # pyright: ignore[reportAssignmentType]
+    incumbent = replace(climb.incumbent.with_bounds(tuple(bounds.values())), gap=gap)
+    if incumbent.plan is not plan:
+        incumbent = incumbent.with_plan(plan, plan_value(problem, plan).bound)
+    if incumbent.closed:
+        closed = Stop.GAP_REACHED if incumbent.enough else Stop.ROUNDING
+        stop = Stop.OPTIMAL if incumbent.rounding(problem.scale) is Rounding.OPTIMAL else closed
+    elif stop is Stop.EXHAUSTED and (climb.cut or budget.expired):
         stop = Stop.TIME_LIMIT
     return replace(best, stop=stop), tuple(bounds.values())
 
 
-def _improved(problem: Problem, best: Solution, rung: Rung, aim: Aim, options: Descent) -> Solution:
-    """Descend from the plan of a rung and keep the better of the two."""
-    plan: Plan = rung.plan  # pyright: ignore[reportAssignmentType]
+def _improved(problem: Problem, best: Found, plan: Plan, name: str, climb: Climb, options: Descent) -> Found:
+    """Descend from the plan of a method and keep the better of the two."""
     normal, factor = problem.normalised()
-    found = descend(normal, plan, f"the {rung.name} bound", options)
-    bound = plan_value(problem, found.plan).bound
-    if item(bound.value) >= aim.upper:
+    found = descend(normal, plan, f"the {name} bound", options)
+    if found.plan is None:
         return best
-    aim.hold(found.plan, bound)
+    bound = plan_value(problem, found.plan).bound
+    if item(bound.value) >= climb.incumbent.upper:
+        return best
+    climb.incumbent = climb.incumbent.with_plan(found.plan, bound)
     return replace(found, stationarity=found.stationarity / factor)

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from gwfast import checks, clock
+from gwfast import checks
 from gwfast.arrays import item
+from gwfast.budget import UNLIMITED
 from gwfast.errors import InputError
 from gwfast.solve import exact_gw, lower_bound, sorted_gw
 from gwfast.workers import in_order, process_pool
@@ -115,7 +116,7 @@ def pairwise_gw(
     value, lower = np.zeros((count, count)), np.zeros((count, count))
     own, pairs, total = executor is None, combinations(range(count), 2), count * (count - 1) // 2
     show = sys.stderr.isatty() if progress is None else progress
-    begin = clock.now()
+    begin = UNLIMITED.now()
 
     def start() -> Executor:
         return executor or process_pool(_keep, method, spaces)
@@ -170,7 +171,7 @@ def _listed(spaces: Any) -> list[Any]:
 
 
 def _report(done: int, total: int, begin: float) -> None:
-    left = (clock.now() - begin) * (total - done) / done
+    left = (UNLIMITED.now() - begin) * (total - done) / done
     end = "\n" if done == total else ""
     print(f"\r{done} of {total} pairs, about {left:.0f} s left ", end=end, file=sys.stderr, flush=True)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from gwfast.arrays import Array, item, namespace, sum_by_index
+from gwfast.arrays import Array, item, namespace
 from gwfast.arrays.precision import EPS, TINY
 from gwfast.plan import Plan
-from gwfast.problem import Problem, differences, features, structure
+from gwfast.problem import Problem, differences, features, second_moments, structure
 from gwfast.result import Bound
 from gwfast.spaces.space import Space
 
@@ -31,7 +31,7 @@ class PlanValue:
 
 
 def plan_value(problem: Problem, plan: Plan) -> PlanValue:
-    r"""Evaluate a plan whose marginals are right to rounding.
+    r"""Evaluate a plan that is feasible to rounding.
 
     With S the sum, d the rounding errors of the costs in L2, and e the masses that the marginals of the plan miss,
 
@@ -42,7 +42,7 @@ def plan_value(problem: Problem, plan: Plan) -> PlanValue:
     multiple of E C1^2 + E C2^2, and by the missing masses once more.  O(N) beyond the objective, for N atoms.
     """
     total, direct = structure(problem, plan)
-    missing = _missing(problem, plan)
+    missing = problem.marginals.missing(plan, problem.p, problem.q)
     value, margin = total, _structure_margin(problem, plan, item(total), direct, missing)
     if problem.M is not None:
         alpha = item(problem.alpha)
@@ -66,8 +66,8 @@ def _structure_margin(problem: Problem, plan: Plan, total: float, direct: bool, 
             doubt = 0.0 if same and total == 0 else problem.x.doubt + problem.y.doubt
             rounding = 4 * (mass.shape[0] + n + m + 16) * EPS * total + doubt * (2 * total**0.5 + doubt) + TINY
     else:
-        doubt = problem.x.doubt + problem.y.doubt
-        rounding = 8 * (n + m + 32) * EPS * problem.size + doubt * (2 * (2 * problem.size) ** 0.5 + doubt) + TINY
+        doubt, size = problem.x.doubt + problem.y.doubt, item(second_moments(problem, plan))
+        rounding = 8 * (n + m + 32) * EPS * size + doubt * (2 * (2 * size) ** 0.5 + doubt) + TINY
     first, second = missing
     moved = item(first @ _squares(problem.x)) + item(second @ _squares(problem.y))
     return rounding * (1 + 1e-9) + (2.01 if direct else 3.01) * moved
@@ -87,40 +87,7 @@ def _squares(space: Space) -> Array:
 
 def _feature_margin(problem: Problem, plan: Plan, missing: tuple[Array, Array]) -> float:
     xp, M = namespace(problem.M), problem.M
-    size = features(Problem(problem.x, problem.y, xp.abs(M), problem.alpha), plan)
+    size = features(replace(problem, M=xp.abs(M)), plan)
     atoms = sum(problem.shape) if plan.is_dense else plan.mass.shape[0]
     spread = item(xp.max(M)) - item(xp.min(M))
     return (2 * (atoms + 32) * EPS * item(size) + item(xp.sum(missing[0])) * spread) * (1 + 1e-9)
-
-
-def _missing(problem: Problem, plan: Plan) -> tuple[Array, Array]:
-    """Masses (n,) and (m,), from above, that a coupling near the plan has to move.
-
-    The plan is shrunk where it is too heavy (that of a row takes from the columns too) and what is missing is spread
-    as a product, as `round_to_marginals` does.  A point that is matched whole misses nothing.
-    """
-    p, q = problem.p, problem.q
-    rows, columns = plan.marginals()
-    if plan.is_dense:
-        atoms_of_rows, atoms_of_columns = float(problem.shape[1]), float(problem.shape[0])
-    else:
-        one = namespace(p).ones_like(plan.mass)
-        atoms_of_rows = sum_by_index(plan.rows, one, problem.shape[0])
-        atoms_of_columns = sum_by_index(plan.cols, one, problem.shape[1])
-    off_rows, off_columns = _off(rows, p, atoms_of_rows), _off(columns, q, atoms_of_columns)
-    xp = namespace(p)
-    exact = not bool(xp.any(off_rows > 0)) and not bool(xp.any(off_columns > 0))
-    if exact:
-        return off_rows, off_columns
-    total = (p.shape[0] + q.shape[0]) * EPS  # the weights of both sides sum to 1 to rounding only
-    off_rows, off_columns = off_rows + total * p, off_columns + total * q
-    first = off_rows + plan.apply(off_columns / q)
-    second = off_columns + plan.T.apply(off_rows / p)
-    return first * (1 + 1e-6), second * (1 + 1e-6)
-
-
-def _off(found: Array, weights: Array, atoms: Array | float) -> Array:
-    """Bound of the difference between the masses that a plan gives some points and their weights."""
-    xp = namespace(weights)
-    gap = xp.abs(found - weights)
-    return xp.where((gap == 0) & (atoms == 1), xp.zeros_like(gap), gap + (8 + atoms) * EPS * weights)

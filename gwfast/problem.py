@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
-from gwfast.arrays import Array, detach, item, namespace, row_block, to_numpy
+from gwfast import checks
+from gwfast.arrays import Array, asks_for_gradient, detach, item, namespace, row_block, to_numpy
+from gwfast.errors import InputError
+from gwfast.losses import SQUARE, Loss
+from gwfast.marginals import BALANCED, Marginals
 from gwfast.plan import Plan
+from gwfast.spaces.dense import Dense
 from gwfast.spaces.gram import Gram
 from gwfast.spaces.space import Space
+from gwfast.transport import is_uniform
 
 _DIRECT = 30_000  # atoms up to which the sum over pairs of atoms is taken even where a factored form exists
 _RECOUNT = 10_000  # atoms of a dense plan up to which the sum is taken where its expanded form cancels
@@ -19,11 +26,13 @@ _CANCELLED = 1e-6  # share of the costs below which the margin of an expanded fo
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Two weighted spaces and an optional feature cost.
+    r"""Two weighted spaces, an optional feature cost, a loss and a set of feasible plans.
 
     The objective of a plan T is, in POT's convention,
 
-        (1 - alpha) <M, T> + alpha sum_ijkl (C1_ij - C2_kl)^2 T_ik T_jl.
+    .. math:: (1 - \alpha) \langle M, T \rangle + \alpha \sum_{ijkl} L(C_{1,ij}, C_{2,kl}) \, T_{ik} T_{jl}.
+
+    Make one with `Problem.of`, which checks its arguments; every front door takes it in the place of arrays.
 
     Attributes
     ----------
@@ -31,14 +40,66 @@ class Problem:
         The two spaces, with weights (n,) and (m,).
     M : array (n, m) or None
         Feature cost.
-    alpha : float
+    alpha : float or 0-d tensor
         Weight of the Gromov-Wasserstein term; 1 without `M`.
+    loss : Loss
+        The square of the difference.
+    marginals : Marginals
+        The feasible plans: couplings.
+
+    Examples
+    --------
+    >>> import numpy as np, gwfast
+    >>> C = np.array([[0.0, 1.0], [1.0, 0.0]])
+    >>> problem = gwfast.Problem.of(C, 2 * C)
+    >>> gwfast.exact_gw(problem).value == gwfast.exact_gw(C, 2 * C).value
+    True
     """
 
     x: Space
     y: Space
     M: Array = None
-    alpha: float = 1.0
+    alpha: Any = 1.0
+    loss: Loss = SQUARE
+    marginals: Marginals = BALANCED
+
+    @classmethod
+    def of(cls, C1: Any, C2: Any, p: Any = None, q: Any = None, *, M: Any = None, alpha: Any = None) -> Problem:
+        """Check what a caller passes and make a problem of it.
+
+        Parameters
+        ----------
+        C1, C2 : arrays (n, n) and (m, m), or Space
+        p, q : arrays (n,) and (m,), optional
+            Weights, summing to 1; uniform by default.
+        M : array (n, m), optional
+        alpha : float, optional
+            In [0, 1]; 0.5 where `M` is given.
+
+        Returns
+        -------
+        Problem
+            In float64, with torch's gradient tape where the caller has one.  O(n^2 + m^2).
+
+        Raises
+        ------
+        InputError
+            An argument is not as above; the message names it.
+        """
+        (p, p_name), (q, q_name) = _weights(C1, p, "C1", "p"), _weights(C2, q, "C2", "q")
+        like = checks.same_library(C1=_array_of(C1), C2=_array_of(C2), **{p_name: p, q_name: q}, M=M)
+        x, y = _space(C1, "C1", like), _space(C2, "C2", like)
+        for weights, name in ((p, p_name), (q, q_name)):
+            if asks_for_gradient(weights):
+                raise InputError(
+                    f"{name}: found weights that ask for a gradient, which gwfast does not compute; "
+                    f"pass {name}.detach()"
+                )
+        p, q = checks.weights(p, x.n, p_name, x.like), checks.weights(q, y.n, q_name, y.like)
+        M, share = checks.feature_cost(M, (x.n, y.n), alpha, like)
+        if asks_for_gradient(alpha) and M is not None:
+            share = alpha.double().to(x.like.device)
+        return cls(x.weighted(p), y.weighted(q), M, share)
 
     @property
     def p(self) -> Array:
@@ -60,16 +121,27 @@ class Problem:
         """Whether both costs are symmetric."""
         return self.x.symmetric and self.y.symmetric
 
+    @cached_property
+    def uniform(self) -> bool:
+        """Whether both sides have as many points, all of one mass, so that permutations are plans."""
+        return is_uniform(self.p, self.q)
+
     @property
     def T(self) -> Problem:
         """The same problem with both costs transposed; every plan has the same objective."""
-        return Problem(self.x.T, self.y.T, self.M, self.alpha)
+        return replace(self, x=self.x.T, y=self.y.T)
 
     def normalised(self) -> tuple[Problem, float]:
         """The same problem with an objective of the order of 1, for solvers in single precision, and its factor.
 
-        The factor is a power of 16, so nothing is rounded; problems near 1 already are returned as they are.
+        The factor is a power of 16, so nothing is rounded; problems near 1 already are returned as they are.  Where one
+        cost of a balanced problem is much larger than the other, they are brought together by a power of 4: that takes
+        a constant from the objective, beside which the rest would be lost.
         """
+        apart = self._apart()
+        if apart:
+            together = replace(self, x=self.x.scaled(2.0**apart), y=self.y.scaled(2.0**-apart))
+            return together.normalised()
         scale = self.alpha * self.size
         if self.M is not None:
             scale += (1 - self.alpha) * item(namespace(self.M).max(namespace(self.M).abs(self.M)))
@@ -77,17 +149,50 @@ class Problem:
             return self, 1.0
         root = 2.0 ** -round(math.log2(scale) / 4)
         M = None if self.M is None else self.M * root**4
-        return Problem(self.x.scaled(root), self.y.scaled(root), M, self.alpha), root**4
+        return replace(self, x=self.x.scaled(root), y=self.y.scaled(root), M=M), root**4
+
+    def _apart(self) -> int:
+        """Power of 4 by which the first cost is to be multiplied and the second divided; 0 within a factor 10."""
+        squares = item(self.x.moments.second), item(self.y.moments.second)
+        if self.marginals is not BALANCED or not all(0 < s < math.inf for s in squares):
+            return 0
+        return round((math.log2(squares[1]) - math.log2(squares[0])) / 8)
 
     def detached(self) -> Problem:
         """The same problem cut from torch's gradient tape."""
         M = None if self.M is None else detach(self.M)
-        return Problem(self.x.detached(), self.y.detached(), M, item(self.alpha))
+        return replace(self, x=self.x.detached(), y=self.y.detached(), M=M, alpha=item(self.alpha))
 
     def hosted(self) -> Problem:
         """The same problem in host memory, as numpy arrays: for linear programs and compiled kernels."""
         M = None if self.M is None else to_numpy(self.M)
-        return Problem(self.x.hosted(), self.y.hosted(), M, self.alpha)
+        return replace(self, x=self.x.hosted(), y=self.y.hosted(), M=M)
+
+    def objective(self, plan: Plan) -> Array:
+        """Objective of `plan` in float64.
+
+        Sums squared differences over pairs of atoms, which cannot cancel: O(N^2) time for N atoms, O(N) memory
+        beyond blocks.  Dense plans use c - 2 <T, C1 T C2'>, O(n m (n + m)); two Gram spaces with very many atoms
+        use ``|H1 T H2'|^2``.  Where these cancel to below a millionth, and the atoms are few enough, the sum is taken.
+
+        Parameters
+        ----------
+        plan : Plan
+
+        Returns
+        -------
+        0-d array of the library of the problem.
+        """
+        value = structure(self, plan)[0]
+        if self.M is None:
+            return value
+        return (1 - self.alpha) * features(self, plan) + self.alpha * value
+
+    def gradient(self, plan: Array) -> Array:
+        """Gradient (n, m) of the objective at a dense plan, up to terms that no feasible plan sees."""
+        image = product(self, plan)
+        back = image if self.symmetric else product(self.T, plan)
+        return linearised(self, image, back, Plan(self.shape, matrix=plan))
 
     @cached_property
     def size(self) -> float:
@@ -109,6 +214,28 @@ class Problem:
         return scale + (1 - alpha) * (item(xp.max(self.M)) - item(xp.min(self.M)))
 
 
+def _array_of(C: Any) -> Any:
+    return C.like if isinstance(C, Space) else C
+
+
+def _space(C: Any, name: str, like: Array) -> Space:
+    if isinstance(C, Space):
+        return C
+    if hasattr(C, "nodes") and hasattr(C, "edges"):
+        raise InputError(f"{name}: found a networkx graph; wrap it, gwfast.Graph({name}), to choose its cost")
+    return Dense(checks.numeric(checks.table(C, name), name, like), name=name)
+
+
+def _weights(C: Any, p: Any, name: str, weights_name: str) -> tuple[Any, str]:
+    """The weights that go with a cost, and what the caller calls them."""
+    own = getattr(C, "weights", None) if isinstance(C, Space) else None
+    if own is None:
+        return p, weights_name
+    if p is not None:
+        raise InputError(f"{weights_name}: {name} has weights of its own; pass them in one place only")
+    return own, f"{name}.weights"
+
+
 def _spread(space: Space) -> float:
     """Variance of a cost, less that of its row and column means, with the diagonal that adds nothing to it."""
     xp, p, moments, diagonal = namespace(space.weights), space.weights, space.moments, space.diagonal()
@@ -125,28 +252,6 @@ def _spread(space: Space) -> float:
     return max(item(second - p @ mean**2 - p @ comean**2 + (p @ mean) ** 2), 0.0)
 
 
-def objective(problem: Problem, plan: Plan) -> Array:
-    """Objective of `plan` in float64.
-
-    Sums squared differences over pairs of atoms, which cannot cancel: O(N^2) time for N atoms, O(N) memory
-    beyond blocks.  Dense plans use c - 2 <T, C1 T C2'>, O(n m (n + m)); two Gram spaces with very many atoms
-    use ``|H1 T H2'|^2``.  Where these cancel to below a millionth, and the atoms are few enough, the sum is taken.
-
-    Parameters
-    ----------
-    problem : Problem
-    plan : Plan
-
-    Returns
-    -------
-    0-d array of the library of the problem.
-    """
-    value = structure(problem, plan)[0]
-    if problem.M is None:
-        return value
-    return (1 - problem.alpha) * features(problem, plan) + problem.alpha * value
-
-
 def features(problem: Problem, plan: Plan) -> Array:
     """Return <M, T> of a plan, O(N) for N atoms."""
     xp = namespace(problem.M)
@@ -158,9 +263,11 @@ def features(problem: Problem, plan: Plan) -> Array:
 def structure(problem: Problem, plan: Plan) -> tuple[Array, bool]:
     """Gromov-Wasserstein part of the objective, and whether it is a sum of squares, which cannot cancel."""
     if plan.is_dense:
-        value = _expanded(problem, plan.matrix)
+        value = second_moments(problem, plan) - 2 * namespace(plan.matrix).sum(
+            plan.matrix * product(problem, plan.matrix)
+        )
     elif plan.mass.shape[0] > _DIRECT and isinstance(problem.x, Gram) and isinstance(problem.y, Gram):
-        value = _factored(problem.x, problem.y, plan)
+        value = second_moments(problem, plan) - 2 * _factored(problem.x, problem.y, plan)
     else:
         return _pairs(problem.x, problem.y, plan), True
     if item(value) <= _CANCELLED * problem.size:
@@ -168,6 +275,16 @@ def structure(problem: Problem, plan: Plan) -> tuple[Array, bool]:
         if mass.shape[0] <= _RECOUNT:
             return _pairs(problem.x, problem.y, Plan(plan.shape, rows, cols, mass)), True
     return namespace(problem.p).clip(value, 0.0), False  # a sum of squares, that cancellation may leave below 0
+
+
+def second_moments(problem: Problem, plan: Plan) -> Array:
+    """E C1^2 + E C2^2 under the marginals of a plan; those that are given are not summed again."""
+    x, y, marginals = problem.x, problem.y, problem.marginals
+    if not (marginals.rows_given and marginals.columns_given):
+        rows, columns = plan.marginals()
+        x = x if marginals.rows_given else x.weighted(rows)
+        y = y if marginals.columns_given else y.weighted(columns)
+    return x.moments.second + y.moments.second
 
 
 def differences(x: Space, y: Space, plan: Plan) -> Iterator[tuple[Array, Array]]:
@@ -189,12 +306,6 @@ def _pairs(x: Space, y: Space, plan: Plan) -> Array:
     return total
 
 
-def _expanded(problem: Problem, plan: Array) -> Array:
-    # the plan has the marginals p and q to rounding: every plan that reaches this point was made to
-    constant = problem.x.moments.second + problem.y.moments.second
-    return constant - 2 * namespace(plan).sum(plan * product(problem, plan))
-
-
 def product(problem: Problem, plan: Array) -> Array:
     """C1 @ plan @ C2' (n, m), through the factors of the spaces where they have some."""
     xp = namespace(plan)
@@ -202,21 +313,44 @@ def product(problem: Problem, plan: Array) -> Array:
     return problem.x.times(half)
 
 
-def gradient(problem: Problem, plan: Array) -> Array:
-    """Gradient (n, m) of the objective at a dense coupling, up to terms that no coupling sees."""
-    image = product(problem, plan)
-    back = image if problem.symmetric else product(problem.T, plan)
-    return linearised(problem, image, back)
+def linearised(problem: Problem, image: Array, back: Array, plan: Plan | None = None) -> Array:
+    """Gradient -2 alpha (C1 T C2' + C1' T C2) + (1 - alpha) M from the two products (n, m).
 
-
-def linearised(problem: Problem, image: Array, back: Array) -> Array:
-    """Gradient -2 alpha (C1 T C2' + C1' T C2) + (1 - alpha) M from the two products (n, m)."""
+    Marginals that are not given add the derivative of E C1^2 or E C2^2 under those of `plan`.
+    """
     cost = -2 * problem.alpha * (image + back)
-    return cost if problem.M is None else cost + (1 - problem.alpha) * problem.M
+    if problem.M is not None:
+        cost = cost + (1 - problem.alpha) * problem.M
+    marginals = problem.marginals
+    if plan is None or (marginals.rows_given and marginals.columns_given):
+        return cost
+    rows, columns = plan.marginals()
+    xp = namespace(cost)
+    if not marginals.rows_given:
+        cost = cost + xp.astype(problem.alpha * _square_slope(problem.x, rows), cost.dtype)[:, None]
+    if not marginals.columns_given:
+        cost = cost + xp.astype(problem.alpha * _square_slope(problem.y, columns), cost.dtype)[None, :]
+    return cost
+
+
+def _square_slope(space: Space, weights: Array) -> Array:
+    """Derivative (n,) of w' (C o C) w in the weights w (n,)."""
+    weighted = space.weighted(weights)
+    rows = weighted.moments.rms**2
+    return 2 * rows if space.symmetric else rows + weighted.T.moments.rms**2
+
+
+def square_form(space: Space, d: Array) -> Array:
+    """The form d' (C o C) d of a vector d (n,) of any signs, in blocks of rows."""
+    total, step = namespace(d).zeros_like(d[0]), row_block(space.n)
+    for start in range(0, space.n, step):
+        block = space.rows(start, min(space.n, start + step))
+        total = total + d[start : start + step] @ ((block * block) @ d)
+    return total
 
 
 def _factored(x: Gram, y: Gram, plan: Plan) -> Array:
+    """The inner product <T, C1 T C2'> of two Gram spaces, through their factors."""
     h1, h2 = x.factor[:, plan.rows], y.factor[:, plan.cols]
     inner = (h1 * plan.mass[None, :]) @ h2.T
-    square = inner.multiply(inner).sum() if hasattr(inner, "multiply") else namespace(inner).sum(inner * inner)
-    return x.moments.second + y.moments.second - 2 * square
+    return inner.multiply(inner).sum() if hasattr(inner, "multiply") else namespace(inner).sum(inner * inner)

@@ -26,7 +26,6 @@ class Stop(Enum):
     ROUNDING = "the interval is no wider than its rounding margins: the size of the costs hides the rest"
     EXHAUSTED = "every bound of the asked effort was computed"
     INTERRUPTED = "interrupted: best so far"
-    GIVEN = "plan given by the caller"
 
 
 class Rounding(Enum):
@@ -87,14 +86,6 @@ class Bound:
     dual: Dual | None = field(default=None, repr=False, compare=False)
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A number that is not proved, with the method that gave it."""
-
-    value: Any
-    method: str
-
-
 @dataclass(frozen=True, eq=False)
 class Certificate:
     """What is proved about a problem: every bound by name, and the interval that they leave.
@@ -122,8 +113,8 @@ class Certificate:
 
     @property
     def best(self) -> Bound:
-        """The largest lower bound."""
-        return max(self.bounds, key=lambda b: item(b.value))
+        """The largest lower bound; minus infinity where nothing is proved."""
+        return max(self.bounds, key=lambda b: item(b.value), default=Bound("lower", -math.inf, "nothing proved"))
 
     @property
     def lower(self) -> Any:

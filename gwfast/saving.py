@@ -15,13 +15,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from gwfast.arrays import item
-from gwfast.bounds.doubly_nonnegative_dual import CONE, ConeDual
-from gwfast.bounds.rlt1_dual import REFORMULATION, ReformulationDual
 from gwfast.errors import InputError
+from gwfast.methods import DUALS
 from gwfast.result import Bound, Certificate
 
 _FORMAT, _VERSION = "gwfast certificate", 1
-_DUALS: dict[str, type[Any]] = {REFORMULATION: ReformulationDual, CONE: ConeDual}
 _BROKEN = (
     ArithmeticError,
     AttributeError,
@@ -192,11 +190,12 @@ def _bound_record(bound: Bound, arrays: dict[str, np.ndarray]) -> dict[str, Any]
 
 def _dual_record(bound: Bound, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     dual: Any = bound.dual
-    kinds = [name for name, kind in _DUALS.items() if isinstance(dual, kind)]
+    kinds = [name for name, kind in DUALS.items() if isinstance(dual, kind)]
     if not kinds:
         raise InputError(
-            f"certificate: the dual of {bound.theorem}: expected a ReformulationDual or a ConeDual, "
-            f"found {type(dual).__name__}; take one that gwfast made"
+            f"certificate: the dual of {bound.theorem}: expected one of "
+            f"{', '.join(kind.__name__ for kind in DUALS.values())}, found {type(dual).__name__}; "
+            "take one that gwfast made"
         )
     names = {}
     for name in _array_names(kinds[0]):
@@ -206,7 +205,7 @@ def _dual_record(bound: Bound, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _array_names(kind: str) -> list[str]:
-    return [f.name for f in fields(_DUALS[kind]) if f.name != "scale"]
+    return [f.name for f in fields(DUALS[kind]) if f.name != "scale"]
 
 
 def _read(archive: Any) -> Certificate:
@@ -232,14 +231,14 @@ def _bound(record: dict[str, Any], archive: Any) -> Bound:
     return Bound(record["side"], value, _text(record["theorem"]), margin, seconds, dual)
 
 
-def _dual(record: dict[str, Any], archive: Any) -> ReformulationDual | ConeDual:
+def _dual(record: dict[str, Any], archive: Any) -> Any:
     arrays = {}
     for name in _array_names(record["kind"]):
         array = archive[record["arrays"][name]]
         if array.dtype != np.float64:
             raise ValueError(f"{name} of a dual holds {array.dtype}")
         arrays[name] = array
-    return _DUALS[record["kind"]](**arrays, scale=float.fromhex(record["scale"]))
+    return DUALS[record["kind"]](**arrays, scale=float.fromhex(record["scale"]))
 
 
 def _text(x: Any) -> str:

@@ -9,25 +9,30 @@ from typing import Any
 
 import numpy as np
 
-from gwfast import checks, clock
-from gwfast.anytime import Progress, prove
+from gwfast import checks
+from gwfast.anytime import Progress, first_plan, prove
 from gwfast.arrays import item
-from gwfast.certify import lower_bounds, marginal_error, repaired
-from gwfast.errors import ConvergenceWarning
+from gwfast.bounds.one_feature import forms
+from gwfast.budget import MEMORY, UNLIMITED, Budget
+from gwfast.certify import marginal_error, repaired
+from gwfast.errors import ConvergenceWarning, InputError
 from gwfast.heuristics.annealing import schedule_for
 from gwfast.heuristics.descent import Descent, best_descent
 from gwfast.heuristics.entropic import Entropic, entropic_descent
-from gwfast.heuristics.solution import Solution
 from gwfast.heuristics.sorting import best_sorted
-from gwfast.inputs import Request, make_request
+from gwfast.marginals import BALANCED
 from gwfast.memory import check_room
+from gwfast.method import EFFORTS, Found, Incumbent
+from gwfast.plan import Plan
 from gwfast.plan_value import plan_value
+from gwfast.policy import POLICY
+from gwfast.presolve import Presolved, presolve, problem_of
 from gwfast.result import Bound, Certificate, Result, Stop
-from gwfast.schedule import EFFORTS, LAST_PASSES, MEMORY, SECONDS, Aim, one_feature_forms
+from gwfast.schedule import Climb, lower_bounds
 
 
 @np.errstate(all="ignore")
-def sorted_gw(C1: Any, C2: Any, p: Any = None, q: Any = None, *, M: Any = None, alpha: Any = None) -> Result:
+def sorted_gw(C1: Any, C2: Any = None, p: Any = None, q: Any = None, *, M: Any = None, alpha: Any = None) -> Result:
     r"""Gromov-Wasserstein by sorting: the best of a few sorted plans, and every bound that sorting proves.
 
     .. math:: GW_2^2 = \min_{T \in \Pi(p, q)} \sum_{ijkl} (C_{1,ij} - C_{2,kl})^2 \, T_{ik} T_{jl}
@@ -35,7 +40,8 @@ def sorted_gw(C1: Any, C2: Any, p: Any = None, q: Any = None, *, M: Any = None, 
     Parameters
     ----------
     C1, C2 : arrays (n, n) and (m, m), or Space
-        Costs between points, symmetric or not, numpy or torch; any unit, the same on both sides.
+        Costs between points, symmetric or not, numpy or torch; any unit, the same on both sides.  Or one `Problem`
+        in the place of all arrays.
     p, q : arrays (n,) and (m,), optional
         Weights, summing to 1; uniform by default.
     M : array (n, m), optional
@@ -72,17 +78,21 @@ def sorted_gw(C1: Any, C2: Any, p: Any = None, q: Any = None, *, M: Any = None, 
     >>> round(res.value, 6), res.optimal
     (10.222222, True)
     """
-    begin = clock.now()
-    request = make_request(C1, C2, p, q, M, alpha)
-    family = one_feature_forms(request.problem)
-    solution = best_sorted(request.problem, family)
-    return _finish(request, solution, "sort", Aim(), "sorted_gw", begin)
+    begin = UNLIMITED.now()
+    request = presolve(*problem_of(C1, C2, p, q, M, alpha))
+    if request.problem.marginals is not BALANCED:
+        raise InputError(
+            f"C1: found a Problem with {request.problem.marginals.name} plans; sorted_gw matches balanced ones; "
+            "call exact_gw"
+        )
+    found = best_sorted(request.problem, forms(request.problem))
+    return _finish(request, found, "sort", UNLIMITED, "sorted_gw", begin)
 
 
 @np.errstate(all="ignore")
 def exact_gw(
     C1: Any,
-    C2: Any,
+    C2: Any = None,
     p: Any = None,
     q: Any = None,
     *,
@@ -151,25 +161,26 @@ def exact_gw(
     >>> gwfast.exact_gw(C, C[::-1, ::-1]).value
     0.0
     """
-    begin = clock.now()
+    begin = UNLIMITED.now()
     effort = checks.choice(("sort" if rtol is None else "prove") if effort is None else effort, EFFORTS, "effort")
     gap = 0.0 if rtol is None else checks.fraction(rtol, "rtol")
-    aim = _aim(effort, time_limit, memory_limit, gap)
-    request = make_request(C1, C2, p, q, M, alpha)
+    budget = _budget(effort, time_limit, memory_limit)
+    request = presolve(*problem_of(C1, C2, p, q, M, alpha))
     schedule = schedule_for(*request.problem.shape)
     check_room("exact_gw", request.problem, effort)
-    end = aim.deadline - LAST_PASSES * sum(n * n for n in request.problem.shape)
-    options = Descent(schedule, checks.positive(tol, "tol"), checks.count(max_iter, "max_iter"), deadline=end)
+    for_plan = budget.less(POLICY.last_pass * sum(n * n for n in request.problem.shape))
+    options = Descent(schedule, checks.positive(tol, "tol"), checks.count(max_iter, "max_iter"), budget=for_plan)
     if rtol is None and effort in ("sort", "rows"):
-        return _finish(request, best_descent(request.problem, options), effort, aim, "exact_gw", begin)
-    solution, bounds = prove(request.problem, effort, aim, options, Progress(verbose, begin, request.unit))
-    return _assemble(request, solution, bounds, "exact_gw", begin)
+        return _finish(request, best_descent(request.problem, options), effort, budget, "exact_gw", begin)
+    progress = Progress(verbose, begin, request.unit)
+    found, bounds = prove(request.problem, effort, gap, budget, options, progress)
+    return _assemble(request, found, bounds, "exact_gw", begin)
 
 
 @np.errstate(all="ignore")
 def entropic_gw(
     C1: Any,
-    C2: Any,
+    C2: Any = None,
     p: Any = None,
     q: Any = None,
     *,
@@ -233,31 +244,31 @@ def entropic_gw(
     >>> gwfast.entropic_gw(C, C[::-1, ::-1], epsilon=0.1).value < 0.01
     True
     """
-    begin = clock.now()
+    begin = UNLIMITED.now()
     checks.choice(effort, EFFORTS, "effort")
     checks.choice(solver, ("PGD", "PPA"), "solver")
-    aim = _aim(effort, time_limit, None, 0.0)
+    budget = _budget(effort, time_limit, None)
     options = Entropic(
         checks.positive(epsilon, "epsilon"),
         solver == "PPA",
         checks.positive(tol, "tol"),
         checks.count(max_iter, "max_iter"),
-        deadline=math.inf if time_limit is None else aim.deadline,
+        budget=UNLIMITED if time_limit is None else budget,
     )
-    request = make_request(C1, C2, p, q, M, alpha)
+    request = presolve(*problem_of(C1, C2, p, q, M, alpha))
     options = replace(options, epsilon=options.epsilon / request.unit)
     check_room("entropic_gw", request.problem, effort)
-    solution = entropic_descent(request.problem, options)
-    if solution.stop is Stop.ITERATIONS:
+    found = entropic_descent(request.problem, options)
+    if found.stop is Stop.ITERATIONS:
         told = f"entropic_gw stopped at max_iter={options.max_iter} before its tolerance was met, so its value depends"
         warnings.warn(f"{told} on where it stopped; raise epsilon or max_iter", ConvergenceWarning, stacklevel=3)
-    return _finish(request, solution, effort, aim, "entropic_gw", begin)
+    return _finish(request, found, effort, budget, "entropic_gw", begin)
 
 
 @np.errstate(all="ignore")
 def lower_bound(
     C1: Any,
-    C2: Any,
+    C2: Any = None,
     p: Any = None,
     q: Any = None,
     *,
@@ -302,14 +313,15 @@ def lower_bound(
     'mean-std'
     """
     checks.choice(effort, EFFORTS, "effort")
-    aim = _aim(effort, time_limit, memory_limit, 0.0)
-    request = make_request(C1, C2, p, q, M, alpha)
+    budget = _budget(effort, time_limit, memory_limit)
+    request = presolve(*problem_of(C1, C2, p, q, M, alpha))
     problem = request.problem
     check_room("lower_bound", problem, effort)
+    incumbent = Incumbent()
     if effort in ("dual", "prove"):
-        plan = best_descent(problem, Descent(schedule_for(*problem.shape), deadline=aim.deadline)).plan
-        aim.hold(plan, plan_value(problem, plan).bound)
-    return request.certificate(Certificate(lower_bounds(request.taped or problem, effort, aim)))
+        incumbent = first_plan(problem, Descent(schedule_for(*problem.shape), budget=budget))[1]
+    climb = Climb(problem, effort, budget, incumbent, taped=request.taped)
+    return request.certificate(Certificate(lower_bounds(climb)))
 
 
 @np.errstate(all="ignore")
@@ -362,39 +374,42 @@ def certify(
     0.0
     """
     checks.choice(effort, EFFORTS, "effort")
-    request = make_request(C1, C2, p, q, M, alpha)
+    request = presolve(*problem_of(C1, C2, p, q, M, alpha))
     problem = request.problem
     check_room("certify", problem, effort)
     given, error = repaired(problem, request.given(plan))
     upper = request.tape(plan_value(problem, given), given).bound
-    aim = _aim(effort, time_limit, memory_limit, 0.0)
-    aim.upper, aim.upper_margin = item(upper.value), upper.margin
-    bounds = lower_bounds(request.taped or problem, effort, aim)
-    return request.certificate(Certificate(bounds, upper, error))
+    budget = _budget(effort, time_limit, memory_limit)
+    incumbent = Incumbent(given, item(upper.value), upper.margin)
+    climb = Climb(problem, effort, budget, incumbent, taped=request.taped)
+    return request.certificate(Certificate(lower_bounds(climb), upper, error))
 
 
-def _aim(effort: str, time_limit: float | None, memory_limit: float | None, gap: float) -> Aim:
-    seconds = SECONDS[effort] if time_limit is None else checks.positive(time_limit, "time_limit")
+def _budget(effort: str, time_limit: float | None, memory_limit: float | None) -> Budget:
+    default = {"dual": POLICY.seconds_dual, "prove": POLICY.seconds_prove}.get(effort, math.inf)
+    seconds = default if time_limit is None else checks.positive(time_limit, "time_limit")
     memory = MEMORY if memory_limit is None else checks.positive(memory_limit, "memory_limit")
-    return Aim(gap=gap, deadline=clock.now() + seconds, memory=memory)
+    return Budget(memory=memory).within(seconds)
 
 
-def _finish(request: Request, solution: Solution, effort: str, aim: Aim, solver: str, begin: float) -> Result:
-    return _assemble(request, solution, lower_bounds(request.taped or request.problem, effort, aim), solver, begin)
+def _finish(request: Presolved, found: Found, effort: str, budget: Budget, solver: str, begin: float) -> Result:
+    climb = Climb(request.problem, effort, budget, taped=request.taped)
+    return _assemble(request, found, lower_bounds(climb), solver, begin)
 
 
-def _assemble(request: Request, solution: Solution, bounds: tuple[Bound, ...], solver: str, begin: float) -> Result:
-    problem, plan = request.problem, solution.plan
-    found = request.tape(plan_value(problem, plan), plan)
-    certificate = request.certificate(Certificate(bounds, found.bound, marginal_error(problem, plan)))
+def _assemble(request: Presolved, found: Found, bounds: tuple[Bound, ...], solver: str, begin: float) -> Result:
+    problem = request.problem
+    plan: Plan = found.plan  # pyright: ignore[reportAssignmentType]
+    valued = request.tape(plan_value(problem, plan), plan)
+    certificate = request.certificate(Certificate(bounds, valued.bound, marginal_error(problem, plan)))
     return Result(
-        value=request.number(found.value),
+        value=request.number(valued.value),
         plan=request.plan(plan),
         certificate=certificate,
-        stop=solution.stop,
-        start=solution.start,
-        seconds=clock.now() - begin,
+        stop=found.stop or Stop.EXHAUSTED,
+        start=found.start,
+        seconds=UNLIMITED.now() - begin,
         solver=solver,
-        iterations=solution.iterations,
-        stationarity=solution.stationarity * request.unit,
+        iterations=found.iterations,
+        stationarity=found.stationarity * request.unit,
     )

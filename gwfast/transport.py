@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from gwfast import clock
 from gwfast.arrays import Array, from_numpy, item, namespace
 from gwfast.arrays.precision import EPS
+from gwfast.budget import UNLIMITED, Budget
 from gwfast.plan import Plan
 
 Atoms = tuple[Array, Array, Array]
@@ -140,21 +140,21 @@ def solve_linear(
     p: np.ndarray,
     q: np.ndarray,
     near: tuple[np.ndarray, np.ndarray] | None = None,
-    deadline: float = math.inf,
+    budget: Budget = UNLIMITED,
 ) -> LinearSolution:
     """Minimise <M, T> over couplings T of p (n,) and q (m,), for a cost M (n, m) of any sign and size.
 
     The network simplex runs on the cost shifted and scaled to [0, 1] (it returns wrong plans for negative costs).
     O(nm (n + m)) in practice.  With potentials `near` the optimal ones, large problems are solved on the few
-    places of least reduced cost, to which violated ones are added until none is left: the same optimum.  After
-    `deadline` the plan at hand is returned: a coupling, with a bound that is proved, but perhaps not optimal.
+    places of least reduced cost, to which violated ones are added until none is left: the same optimum.  After the
+    deadline of `budget` the plan at hand is returned: a coupling, with a bound that is proved, but perhaps not optimal.
     """
     low, high = float(M.min()), float(M.max())
     span = high - low
     scaled = np.ascontiguousarray((M - low) / span) if span > 0 else np.zeros_like(M)
     q = q * (p.sum() / q.sum())
     if near is not None and M.size >= _RESTRICT and span > 0:
-        rows, cols, mass, u, v = _restricted_simplex(scaled, p, q, (near[1] - low) / span, deadline)
+        rows, cols, mass, u, v = _restricted_simplex(scaled, p, q, (near[1] - low) / span, budget)
     else:
         rows, cols, mass, u, v = _full_simplex(scaled, p, q)
     v = (scaled - u[:, None]).min(axis=0)
@@ -180,7 +180,7 @@ def _full_simplex(M: np.ndarray, p: np.ndarray, q: np.ndarray) -> Basis:
     return rows, cols, plan[rows, cols], u, v
 
 
-def _restricted_simplex(M: np.ndarray, p: np.ndarray, q: np.ndarray, v: np.ndarray, deadline: float) -> Basis:
+def _restricted_simplex(M: np.ndarray, p: np.ndarray, q: np.ndarray, v: np.ndarray, budget: Budget) -> Basis:
     """Column generation from column potentials `v`: exact, a fraction of the time where they are good."""
     with clock.paused():
         from ot.lp.emd_wrap import emd_c_sparse
@@ -199,10 +199,10 @@ def _restricted_simplex(M: np.ndarray, p: np.ndarray, q: np.ndarray, v: np.ndarr
         found = emd_c_sparse(p, q, i.astype(np.uint64), k.astype(np.uint64), M[i, k], _PIVOTS)
         u, v = found[4], found[5]
         more = _keys(smallest_reduced(M, u, v, 4, -1e-12), m)
-        if len(more) == 0 or clock.now() >= deadline:
+        if len(more) == 0 or budget.expired:
             return found[0].astype(np.int64), found[1].astype(np.int64), found[2], u, v
         keys = _distinct(keys, more)
-        if clock.now() + PROGRAM * M.size >= deadline and round_ + 1 == _ROUNDS:
+        if round_ + 1 == _ROUNDS and not budget.fits(PROGRAM * M.size):
             return found[0].astype(np.int64), found[1].astype(np.int64), found[2], u, v
     return _full_simplex(M, p, q)
 

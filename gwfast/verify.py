@@ -8,21 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from gwfast import clock
-from gwfast.bounds.doubly_nonnegative_dual import ConeDual
-from gwfast.bounds.one_feature import ONE_FEATURE, one_feature_bound
-from gwfast.bounds.rlt1_dual import ReformulationDual
-from gwfast.bounds.second_lower_bound import ENTRIES, second_lower_bound
-from gwfast.bounds.sorting import sorting_bounds
-from gwfast.bounds.spectral import EIGENVALUES, PROJECTED, eigenvalue_bounds
-from gwfast.bounds.third_lower_bound import ANOVA_ROWS, ROWS, row_bounds
+from gwfast.budget import UNLIMITED
 from gwfast.certify import repaired
 from gwfast.errors import InputError
-from gwfast.inputs import make_request
+from gwfast.method import keep_best
+from gwfast.methods import DUALS, METHODS
 from gwfast.plan_value import plan_value
+from gwfast.presolve import presolve, problem_of
 from gwfast.problem import Problem
 from gwfast.result import Bound, Certificate
-from gwfast.schedule import keep_best, one_feature_forms
 
 Proof = Callable[[], tuple[Bound, ...]]
 
@@ -31,7 +25,7 @@ Proof = Callable[[], tuple[Bound, ...]]
 def verify(
     certificate: Certificate,
     C1: Any,
-    C2: Any,
+    C2: Any = None,
     p: Any = None,
     q: Any = None,
     *,
@@ -91,14 +85,14 @@ def verify(
         raise InputError(
             f"certificate: expected a Certificate, found {type(certificate).__name__}; pass the certificate of a result"
         )
-    request = make_request(C1, C2, p, q, M, alpha)
+    request = presolve(*problem_of(C1, C2, p, q, M, alpha))
     problem = request.problem
     named = dict.fromkeys(bound.theorem for bound in certificate.bounds)
     found: dict[str, Bound] = {}
     for proof in _proofs(problem, certificate, set(named)):
-        begin = clock.now()
+        begin = UNLIMITED.now()
         bounds = proof()
-        seconds = (clock.now() - begin) / max(1, len(bounds))
+        seconds = (UNLIMITED.now() - begin) / max(1, len(bounds))
         keep_best(found, (replace(bound, seconds=seconds) for bound in bounds))
     unverified = tuple(theorem for theorem in named if theorem not in found)
     fresh = Certificate(tuple(found.values()), unverified=unverified)
@@ -110,28 +104,18 @@ def verify(
 
 def _proofs(problem: Problem, certificate: Certificate, named: set[str]) -> Iterator[Proof]:
     """Yield what proves bounds from the problem alone, cheapest first, then the duals."""
-    yield lambda: sorting_bounds(problem)
-    if ONE_FEATURE in named:
-        yield lambda: _one_feature(problem)
-    if ENTRIES in named:
-        yield lambda: (second_lower_bound(problem),)
-    if named & {ROWS, ANOVA_ROWS}:
-        yield lambda: row_bounds(problem)[0]
-    if named & {EIGENVALUES, PROJECTED}:
-        yield lambda: eigenvalue_bounds(problem)
+    for number, method in enumerate(m for m in METHODS if m.once and m.applies(problem)):
+        if number == 0 or named.intersection(method.theorems):  # the cheapest ones are always proved
+            yield lambda method=method: method.start(problem).step().bounds
     for bound in certificate.bounds:
         dual = bound.dual
         if dual is None:
             continue
         # what is said to be a dual has to be one that this library evaluates itself
-        if not isinstance(dual, ReformulationDual | ConeDual):
+        kinds = tuple(DUALS.values())
+        if not isinstance(dual, kinds):
             raise InputError(
-                f"certificate: the dual of {bound.theorem}: expected a ReformulationDual or a ConeDual, "
-                f"found {type(dual).__name__}; take one that gwfast made"
+                f"certificate: the dual of {bound.theorem}: expected one of "
+                f"{', '.join(kind.__name__ for kind in kinds)}, found {type(dual).__name__}; take one that gwfast made"
             )
         yield lambda dual=dual: (dual.verify(problem),)
-
-
-def _one_feature(problem: Problem) -> tuple[Bound, ...]:
-    family = one_feature_forms(problem)
-    return () if family is None else (one_feature_bound(problem, *family),)

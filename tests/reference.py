@@ -4,6 +4,14 @@ import itertools
 
 import numpy as np
 
+from gwfast.presolve import presolve
+from gwfast.problem import Problem
+
+
+def problem_of(C1, C2, p=None, q=None, M=None, alpha=None):
+    """The problem that a front door would solve."""
+    return presolve(Problem.of(C1, C2, p, q, M=M, alpha=alpha)).problem
+
 
 def objective(C1, C2, T, M=None, alpha=1.0):
     """Sum over all four indices, O(n^2 m^2)."""

@@ -18,7 +18,8 @@ from benchmarks.inputs import pair
 from benchmarks.quality import REFERENCES
 from experiments.shared.records import Row
 from gwfast.heuristics.descent import Descent, best_descent
-from gwfast.inputs import make_request
+from gwfast.presolve import presolve
+from gwfast.problem import Problem
 
 SHARE = 0.05  # epsilon over the loss of the product coupling
 ZERO = 1e-9  # an objective below this share of the product coupling's loss counts as 0
@@ -132,7 +133,7 @@ def value(C1: np.ndarray, C2: np.ndarray, plan: np.ndarray) -> float:
 
 def reference(C1: np.ndarray, C2: np.ndarray) -> float:
     """Least objective of several long anneals."""
-    problem = make_request(C1, C2, None, None, None, None).problem
+    problem = presolve(Problem.of(C1, C2, None, None, M=None, alpha=None)).problem
     return min(value(C1, C2, np.asarray(best_descent(problem, Descent(s)).plan.toarray())) for s in REFERENCES)
 
 

@@ -20,6 +20,16 @@ def is_torch(x: object) -> bool:
     return torch is not None and isinstance(x, torch.Tensor)
 
 
+def on_host(x: object) -> bool:
+    """Whether `x` is a numpy array, which compiled kernels read as it is."""
+    return not is_torch(x)
+
+
+def on_gpu(x: Any) -> bool:
+    """Whether `x` is a tensor in the memory of a CUDA device."""
+    return is_torch(x) and x.is_cuda
+
+
 def is_array(x: object) -> bool:
     """Whether `x` is an array of a library that gwfast supports."""
     return isinstance(x, np.ndarray | np.generic) or is_torch(x)
@@ -79,6 +89,11 @@ def detach(x: Array) -> Array:
 def cast_like(x: Array, dtype: Any) -> Array:
     """Return `x` in `dtype` (a torch dtype), or as it is where `dtype` is None."""
     return x if dtype is None else x.to(dtype)
+
+
+def returned_dtype(x: Any) -> Any:
+    """Precision in which a caller who passed `x` is answered: its own for torch, None for numpy."""
+    return x.dtype if is_torch(x) and x.is_floating_point() else None
 
 
 def item(x: Any) -> float:

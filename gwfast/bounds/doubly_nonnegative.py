@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import eigh
 
-from gwfast import clock
 from gwfast.bounds.doubly_nonnegative_dual import CONE, ConeDual, Face, cone_bound_of, improved_cone, scaled_cost
 from gwfast.bounds.pace import Pace, seconds_of_sweep
+from gwfast.bounds.rlt1_dual import REFORMULATION
 from gwfast.bounds.rlt1_solver import Reformulation
+from gwfast.budget import UNLIMITED, Budget
+from gwfast.method import Found, Incumbent, Method, Need, Steps, Turn
 from gwfast.problem import Problem
 from gwfast.result import Bound, Stop
 
@@ -19,6 +22,7 @@ __all__ = ["CONE", "Cone", "ConeDual", "ConeResult", "cone_bound", "cone_memory"
 
 _RELAXATION = 1.9
 _SWEEPS = 150  # of the reformulation, where the steps start
+_STEPS = 200
 _STEP = 1.5e-10, 5e-4  # seconds of a step: for each n^3 m^3, and besides, on a slow processor
 _FEWEST = 8  # steps that make a start worth its time
 _LONGEST, _SHORTEST = 10.0, 0.5  # step lengths of the first and the last steps, in units of the reformulation's
@@ -66,7 +70,7 @@ class Cone:
     """
 
     def __init__(self, run: Reformulation):
-        self.problem, self.scaled = run.problem, run.scaled
+        self.problem, self.scaled, self.now = run.problem, run.scaled, run.budget.now
         s = self.scaled
         self.best: Bound = run.best
         self.dual: ConeDual | None = None
@@ -103,10 +107,10 @@ class Cone:
             self.price += (mass - 1) / max(support, 0.02)
         return Y
 
-    def run(self, steps: int, until: float = math.inf) -> int:
-        """Do some steps, O(n^3 m^3) each, and return how many: so few that a certificate still ends by `until`."""
-        done, now = 0, clock.now()
-        while done < steps and not self.trivial and self.pace.fits(until - now):
+    def run(self, steps: int, until: Budget = UNLIMITED) -> int:
+        """Do some steps, O(n^3 m^3) each, and return how many: so few that a certificate still fits into `until`."""
+        done, now = 0, until.now()
+        while done < steps and not self.trivial and self.pace.fits(until.left):
             Y = self._nonnegative()
             if self.steps and self.steps % _EVERY == 0 and self.length > _SHORTEST:
                 self._change_step(max(_SHORTEST, self.length * _SHORTEN**_EVERY), Y)
@@ -114,7 +118,7 @@ class Cone:
             self.W += np.float32(_RELAXATION) * (self.face.up(_semidefinite(G)) - Y)
             self.steps += 1
             done += 1
-            last, now = now, clock.now()
+            last, now = now, until.now()
             self.pace.swept(now - last)
         return done
 
@@ -122,7 +126,7 @@ class Cone:
         """Prove a bound from the current state and keep it if it is the best; O(n^3 m^3) in float64."""
         if self.trivial:
             return self.best
-        s, begin = self.scaled, clock.now()
+        s, begin = self.scaled, self.now()
         Y = self._nonnegative()
         Z = (Y - self.W).astype(np.float64) * self.unit
         Z = (Z + Z.T) / 2
@@ -136,7 +140,7 @@ class Cone:
         bound = cone_bound_of(s, dual)
         if bound.value > self.best.value:
             self.best, self.dual = bound, dual
-        self.pace.certified(clock.now() - begin)
+        self.pace.certified(self.now() - begin)
         return bound
 
 
@@ -148,6 +152,27 @@ def _semidefinite(G: np.ndarray) -> np.ndarray:
         return (E[:, above] * w[above]) @ E[:, above].T
     below = ~above
     return G - (E[:, below] * w[below]) @ E[:, below].T
+
+
+def _groups(run: Reformulation, turn: Turn, steps: int) -> Iterator[tuple[Cone, Stop | None]]:
+    """Groups of steps with a proof each, from where the reformulation stands; and why they ended."""
+    cone = Cone(run)
+    stop, group = Stop.OPTIMAL if run.trivial else None, 20
+    while stop is None:
+        best, upper, left = cone.best, turn.incumbent.target, turn.budget.left
+        if upper is not None and upper - best.value <= max(turn.incumbent.gap * abs(upper), 2 * best.margin):
+            stop = Stop.GAP_REACHED
+        elif cone.steps >= steps:
+            stop = Stop.ITERATIONS
+        elif not cone.pace.fits(left):
+            stop = Stop.TIME_LIMIT
+        else:
+            cone.run(min(cone.pace.group(group, left), steps - cone.steps), turn.budget)
+            cone.certify()
+            group = 50
+        yield cone, stop
+    if cone.steps == 0 and run.trivial:
+        yield cone, Stop.OPTIMAL
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,9 +190,8 @@ def cone_bound(
     problem: Problem,
     upper: float | None = None,
     gap: float = 0.0,
-    time_limit: float = math.inf,
-    steps: int = 200,
-    memory_limit: float = math.inf,
+    budget: Budget = UNLIMITED,
+    steps: int = _STEPS,
 ) -> ConeResult | None:
     r"""Lower bound of the objective by the doubly nonnegative relaxation of couplings.
 
@@ -181,43 +205,55 @@ def cone_bound(
         Objective of the best plan known; never enters the proof.
     gap : float
         Stop when (upper - bound) / upper is at most this.
-    time_limit : float
-        Seconds; no step is begun that would not end within them.
+    budget : Budget
+        No step is begun that would not end before its deadline.
     steps : int
         Most steps.
-    memory_limit : float
-        Bytes.
 
     Returns
     -------
     ConeResult or None
-        None where `cone_memory(problem)` exceeds the limit.  O(n^3 m^3) a step.
+        None where `cone_memory(problem)` exceeds the memory of the budget.  O(n^3 m^3) a step.
 
     References
     ----------
     Zhao, Karisch, Rendl, Wolkowicz 1998 for permutations; Chen, Nguyen, Koh, Soh 2024 study another relaxation for
     couplings.
     """
-    if cone_memory(problem) > memory_limit:
+    if cone_memory(problem) > budget.memory:
         return None
-    begin = clock.now()
-    end = begin + time_limit
-    run = Reformulation(problem, upper)
-    run.run(_SWEEPS, begin + time_limit / 2)
-    run.certify()
-    cone = Cone(run)
-    stop, group = Stop.OPTIMAL if run.trivial else None, 20
-    while stop is None:
-        best, left = cone.best, end - clock.now()
-        if upper is not None and upper - best.value <= max(gap * abs(upper), 2 * best.margin):
-            stop = Stop.GAP_REACHED
-        elif cone.steps >= steps:
-            stop = Stop.ITERATIONS
-        elif not cone.pace.fits(left):
-            stop = Stop.TIME_LIMIT
-        else:
-            cone.run(min(cone.pace.group(group, left), steps - cone.steps), end)
-            cone.certify()
-            group = 50
+    begin = budget.now()
+    turn = Turn(budget, incumbent=Incumbent(upper=math.inf if upper is None else upper, gap=gap))
+    run = _begun(problem, turn)
+    for cone, stop in _groups(run, turn, steps):
+        result = ConeResult(cone.best, cone.dual, cone.steps, budget.now() - begin, stop or Stop.TIME_LIMIT)
     run.close()
-    return ConeResult(cone.best, cone.dual, cone.steps, clock.now() - begin, stop)
+    return result
+
+
+def _begun(problem: Problem, turn: Turn) -> Reformulation:
+    """The reformulation after the sweeps from which the steps start."""
+    run = Reformulation(problem, turn.incumbent.target, budget=turn.budget)
+    run.run(_SWEEPS, turn.budget.slice(0.5))
+    run.certify()
+    return run
+
+
+def _steps(problem: Problem, turn: Turn) -> Steps:
+    run = _begun(problem, turn)
+    try:
+        yield Found((run.best,))
+        for cone, stop in _groups(run, turn, _STEPS):
+            yield Found((cone.best,), stop=stop)
+    finally:
+        run.close()
+
+
+METHOD = Method(
+    "cone",
+    "prove",
+    (CONE, REFORMULATION),
+    _steps,
+    need=lambda problem: Need(cone_seconds(problem), cone_memory(problem)),
+    duals={CONE: ConeDual},
+)

@@ -13,7 +13,7 @@ from gwfast.bounds.rlt1_dual import constant_part, processors
 from gwfast.bounds.scaled import Scaled, scaled
 from gwfast.bounds.stored_dual import usable
 from gwfast.kernels.inner_transport import evaluate_dense_rows, improve_dense_rows
-from gwfast.kernels.row_blocks import Workers
+from gwfast.kernels.row_blocks import RowBlocks
 from gwfast.problem import Problem
 from gwfast.result import Bound
 from gwfast.transport import is_uniform
@@ -115,7 +115,7 @@ def _row_costs(s: Scaled, dual: ConeDual) -> np.ndarray:
 def improved_cone(s: Scaled, dual: ConeDual) -> ConeDual:
     """The same matrix with every inner problem solved."""
     prices = dual.prices.copy()
-    with Workers(len(s.p), dual.matrix.size, processors()) as workers:
+    with RowBlocks(len(s.p), dual.matrix.size, processors()) as workers:
         workers.run(improve_dense_rows, _row_costs(s, dual), s.p, s.q, is_uniform(s.p, s.q), prices)
     prices[~np.isfinite(prices)] = 0.0
     return ConeDual(dual.matrix, prices, dual.scale)
@@ -148,7 +148,7 @@ def _excess(s: Scaled, dual: ConeDual) -> float:
 def outer_cone_cost(s: Scaled, dual: ConeDual) -> np.ndarray:
     """Cost (n, m) whose cheapest coupling, less what `cone_bound_of` takes off besides, is the bound; rounded down."""
     values = np.empty((len(s.p), len(s.q)))
-    with Workers(len(s.p), dual.matrix.size, processors()) as workers:
+    with RowBlocks(len(s.p), dual.matrix.size, processors()) as workers:
         workers.run(evaluate_dense_rows, _row_costs(s, dual), s.p, s.q, dual.prices, values)
     return values
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gwfast.arrays import Array, item, namespace, row_block, safe_sqrt
 from gwfast.bounds.feature_term import cheapest_partner
 from gwfast.bounds.rounding import allowance, proved
+from gwfast.method import Found, Method, one_pass
 from gwfast.problem import Problem
 from gwfast.result import Bound
 from gwfast.spaces.space import Space
@@ -119,3 +120,18 @@ def one_feature_bound(problem: Problem, x: OneFeature, y: OneFeature) -> Bound:
     slack = 2 * item(safe_sqrt(least)) * item(x.distance + y.distance) + tiny
     bound = proved(problem, xp.clip(distance, 0.0) ** 2, ONE_FEATURE, cheapest_partner(problem))
     return Bound(bound.side, bound.value, bound.theorem, bound.margin + item(problem.alpha) * slack)
+
+
+def forms(problem: Problem) -> tuple[OneFeature, OneFeature] | None:
+    """Both costs in one-feature form, or None; O(n^2 + m^2)."""
+    x = fit(problem.x)
+    y = None if x is None else fit(problem.y)
+    return None if x is None or y is None else (x, y)
+
+
+def _find(problem: Problem) -> Found:
+    family = forms(problem)
+    return Found() if family is None else Found((one_feature_bound(problem, *family),))
+
+
+METHOD = Method("one feature", "sort", (ONE_FEATURE,), one_pass(_find), once=True, differentiable=True)

@@ -14,9 +14,9 @@ def seconds_of_sweep(pairs: int) -> float:
     return _SWEEP * pairs * pairs
 
 
-def worth_beginning(pairs: int, seconds: float) -> bool:
-    """Whether there may be time for the first state, a certificate, and a few sweeps that make it worth having."""
-    return seconds >= 12 * seconds_of_sweep(pairs)
+def seconds_to_begin(pairs: int) -> float:
+    """Guess of the time for the first state, a certificate, and a few sweeps that make it worth having."""
+    return 12 * seconds_of_sweep(pairs)
 
 
 @dataclass

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from gwfast import clock
 from gwfast.arrays import from_numpy
 from gwfast.arrays.precision import EPS
 from gwfast.bounds.linear import minimum
 from gwfast.bounds.scaled import Scaled, scaled
-from gwfast.bounds.spectral import eigenvalue_error, hermitian
+from gwfast.bounds.spectral import eigen_seconds, eigenvalue_error, hermitian
+from gwfast.budget import UNLIMITED, Budget
+from gwfast.method import Found, Method, Need, Steps, Turn
 from gwfast.plan import Plan
 from gwfast.problem import Problem
-from gwfast.result import Bound
+from gwfast.result import Bound, Stop
 
 QUADRATIC = "quadratic"
+_ITERATIONS = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,19 +102,18 @@ def frank_wolfe(
     linear: np.ndarray,
     iterations: int,
     tolerance: float = 1e-6,
-    deadline: float = math.inf,
-) -> tuple[float, np.ndarray]:
+) -> Iterator[tuple[float, np.ndarray]]:
     """Minimise constant + <linear, T> + model over couplings T.
 
     Each step's value minus its Frank-Wolfe gap is a lower bound, whether or not the iterate is feasible, because
-    the model is convex and the linear program is certified.  After `deadline` the step under way is the last.
+    the model is convex and the linear program is certified.
 
-    Returns
-    -------
+    Yields
+    ------
     float
         The best proved lower bound in scaled units, its own rounding taken off.
     array (n, m)
-        The last plan.
+        The plan of the step.
     """
     root = np.sqrt(s.p)[:, None] * np.sqrt(s.q)[None, :]
     product = s.p[:, None] * s.q[None, :]
@@ -129,17 +130,18 @@ def frank_wolfe(
         best = max(best, bound)
         value = constant + model.constant + curvature + float(np.sum(linear * T))
         gap = value - bound
-        if gap <= tolerance * abs(value) or clock.now() >= deadline:
-            break
+        if gap <= tolerance * abs(value):
+            yield best, T
+            return
         target = np.zeros_like(T)
         np.add.at(target, (step.rows, step.cols), step.mass)
         direction = target - T
         bend = model.curvature(direction / root)[0]
         T = T + (1.0 if bend <= 0 else min(1.0, gap / (2 * bend))) * direction
-    return best, T
+        yield best, T
 
 
-def quadratic_bound(problem: Problem, iterations: int = 40, time_limit: float = math.inf) -> tuple[Bound, Plan]:
+def quadratic_bound(problem: Problem, iterations: int = _ITERATIONS, budget: Budget = UNLIMITED) -> tuple[Bound, Plan]:
     r"""Lower bound of the objective by a convex quadratic program, and the plan that minimises it.
 
     In the eigenbases of the doubly centred costs A = U diag(x) U*, B = W diag(y) W* (Hermitian lifts), with
@@ -156,8 +158,8 @@ def quadratic_bound(problem: Problem, iterations: int = 40, time_limit: float = 
     problem : Problem
     iterations : int
         Frank-Wolfe steps at most; each costs four products of matrices and one linear program.
-    time_limit : float
-        Seconds; the first step is always done.
+    budget : Budget
+        The first step is always done, and the one under way at the deadline is the last.
 
     Returns
     -------
@@ -169,9 +171,25 @@ def quadratic_bound(problem: Problem, iterations: int = 40, time_limit: float = 
     ----------
     Anstreicher and Brixius 2001, for permutations; docs/theory for couplings.
     """
-    deadline = clock.now() + time_limit
     s = scaled(problem)
     x, y = s.effects
     model = quadratic_model(s, x.rest, y.rest, s.symmetric)
-    value, T = frank_wolfe(s, model, s.constant, s.linear, iterations, deadline=deadline)
-    return s.lower(value, QUADRATIC), Plan(problem.shape, matrix=from_numpy(T, problem.p))
+    last = -np.inf, s.p[:, None] * s.q[None, :]
+    for step in frank_wolfe(s, model, s.constant, s.linear, iterations):
+        last = step
+        if budget.expired:
+            break
+    return s.lower(last[0], QUADRATIC), Plan(problem.shape, matrix=from_numpy(last[1], problem.p))
+
+
+def _steps(problem: Problem, turn: Turn) -> Steps:
+    s = scaled(problem)
+    x, y = s.effects
+    model = quadratic_model(s, x.rest, y.rest, s.symmetric)
+    last = -np.inf, s.p[:, None] * s.q[None, :]
+    for last in frank_wolfe(s, model, s.constant, s.linear, _ITERATIONS):
+        yield Found((s.lower(last[0], QUADRATIC),))
+    yield Found(plan=Plan(problem.shape, matrix=from_numpy(last[1], problem.p)), stop=Stop.EXHAUSTED)
+
+
+METHOD = Method("quadratic", "dual", (QUADRATIC,), _steps, need=lambda problem: Need(eigen_seconds(problem)))

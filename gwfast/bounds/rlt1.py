@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from types import ModuleType
 
-from gwfast import clock
+from gwfast.bounds.pace import seconds_to_begin
 from gwfast.bounds.rlt1_dual import REFORMULATION, ReformulationDual
 from gwfast.bounds.rlt1_solver import Reformulation, memory
-from gwfast.kernels import rlt1 as host_sweeps
+from gwfast.budget import UNLIMITED, Budget
 from gwfast.kernels.row_blocks import OutOfTime
+from gwfast.method import Found, Method, Need, Steps, Turn
 from gwfast.plan import Plan
 from gwfast.problem import Problem
 from gwfast.result import Bound, Stop
@@ -60,10 +61,9 @@ def reformulation_bound(
     problem: Problem,
     upper: float | None = None,
     gap: float = 0.0,
-    time_limit: float = math.inf,
+    budget: Budget = UNLIMITED,
     sweeps: int = 2000,
-    memory_limit: float = math.inf,
-    backend: ModuleType = host_sweeps,
+    backend: ModuleType | None = None,
 ) -> ReformulationResult | None:
     r"""Lower bound of the objective by the level-1 reformulation-linearisation of couplings.
 
@@ -78,86 +78,87 @@ def reformulation_bound(
         Objective of the best plan known: sets the step length, and with `gap` the stop.  Never enters the proof.
     gap : float
         Stop when (upper - bound) / upper is at most this.
-    time_limit : float
-        Seconds; no sweep is begun that would not end within them.
+    budget : Budget
+        No sweep is begun that would not end before its deadline.
     sweeps : int
         Most sweeps.
-    memory_limit : float
-        Bytes.
     backend : module
         `gwfast.kernels.rlt1`, or `gwfast.kernels.rlt1_torch` for a GPU.
 
     Returns
     -------
     ReformulationResult or None
-        None where `memory(problem)`, about 4 (nm)^2 bytes, exceeds the limit.  O(n^2 m^2) a sweep.
+        None where `memory(problem)`, about 4 (nm)^2 bytes, exceeds that of the budget.  O(n^2 m^2) a sweep.
 
     References
     ----------
     Adams and Johnson 1994 for permutations; docs/theory for couplings and the certificate.
     """
-    if memory(problem) > memory_limit:
+    if memory(problem) > budget.memory:
         return None
-    begin = clock.now()
-    run = Reformulation(problem, upper, backend=backend, seconds=time_limit)
-    stop = drive(run, upper, gap, begin + time_limit, sweeps) or Stop.TIME_LIMIT
-    result = ReformulationResult(run.best, run.dual, run.plan(), run.sweeps, clock.now() - begin, stop)
+    begin = budget.now()
+    run = Reformulation(problem, upper, backend=backend, budget=budget)
+    stop = drive(run, upper, gap, budget, sweeps) or Stop.TIME_LIMIT
+    result = ReformulationResult(run.best, run.dual, run.plan(), run.sweeps, budget.now() - begin, stop)
     run.close()
     return result
 
 
 def drive(
-    run: Reformulation, upper: float | None, gap: float, deadline: float, sweeps: int, pause: float = math.inf
+    run: Reformulation, upper: float | None, gap: float, budget: Budget, sweeps: int, pause: float = math.inf
 ) -> Stop | None:
     """Sweep and certify in turn until something stops it; None at `pause`, after which it may be called again.
 
     The certificates take about a tenth of the time.  Where there is room for it before the deadline, the inner
-    problems of the best dual are solved at the end.  What would end late is not begun, and given up where it is late
-    nevertheless.  A pause changes nothing in what is computed: runs that no deadline cuts give the same numbers every
-    time.
+    problems of the best dual are solved at the end.  What would end late is not begun; what is late is given up.
+    A pause changes nothing in what is computed: runs that no deadline cuts give the same numbers every time.
     """
-    allowed = deadline - clock.now()
-    run.deadline = deadline
+    allowed = budget.left
+    run.budget = budget
     try:
         if allowed > 0:
             run.begin()
-        if math.isfinite(deadline):
-            run.deadline += _GRACE + _GRACE_SHARE * max(allowed, 0.0)
-        return _turns(run, upper, gap, deadline, sweeps, pause, allowed)
+        if budget.limited:
+            run.budget = budget.less(-_GRACE - _GRACE_SHARE * max(allowed, 0.0))
+        return _turns(run, upper, gap, budget, sweeps, pause, allowed)
     except OutOfTime:
         return Stop.TIME_LIMIT
 
 
 def _turns(
-    run: Reformulation, upper: float | None, gap: float, deadline: float, sweeps: int, pause: float, allowed: float
+    run: Reformulation, upper: float | None, gap: float, budget: Budget, sweeps: int, pause: float, allowed: float
 ) -> Stop | None:
-    pace = run.pace
+    pace, s = run.pace, run.scaled
     while True:
         stop = _reached(run, upper, gap)
-        now = clock.now()
         polish = _POLISH * pace.certificate
         worth_polishing = pace.certificate > 0 and allowed > 4 * polish
-        until = deadline - (polish if worth_polishing else 0.0)
+        until = budget.less(polish) if worth_polishing else budget
+        left = until.left
         if stop is None and run.sweeps >= sweeps:
             stop = Stop.ITERATIONS
-        if stop is None and not pace.fits(until - now):
+        if stop is None and not pace.fits(left):
             stop = Stop.TIME_LIMIT
         if stop is None and pace.flat >= _FLAT:
             stop = Stop.STALLED
         if stop is not None:
-            if stop not in (Stop.OPTIMAL, Stop.GAP_REACHED) and run.sweeps and worth_polishing and now < deadline:
-                run.polish(deadline - pace.reserve)
+            finished = stop in (Stop.OPTIMAL, Stop.GAP_REACHED)
+            if not finished and run.sweeps and worth_polishing and not budget.expired:
+                run.polish(budget.less(pace.reserve))
                 stop = _reached(run, upper, gap) or stop
             return stop
-        if now >= pause:
+        if pause < math.inf and budget.now() >= pause:
             return None
         before = run.best.value
-        group = pace.group(_GROUP if run.sweeps else _FIRST, until - now)
+        group = pace.group(_GROUP if run.sweeps else _FIRST, left)
         done = run.run(min(group, sweeps - run.sweeps), until)
         run.certify(exact=False)
         if done >= _FIRST:
-            grown = run.best.value - before > 1e-7 * abs(run.best.value) + run.best.margin
-            pace.flat = 0 if grown or run.best.value <= 0 else pace.flat + 1
+            reached = s.inside(
+                run.best.value
+            )  # in balanced costs: the objective may be a large constant and little else
+            grown = run.best.value - before > s.scale * (1e-7 * abs(reached) + s.margin)
+            pace.flat = 0 if grown or reached <= 0 else pace.flat + 1
             if pace.flat and pace.flat % (_FLAT // 4) == 0 and pace.flat < _FLAT:
                 run.change_step(_SHORTEN)
 
@@ -168,3 +169,25 @@ def _reached(run: Reformulation, upper: float | None, gap: float) -> Stop | None
     if upper is not None and upper - run.best.value <= max(gap * abs(upper), 2 * run.best.margin):
         return Stop.GAP_REACHED
     return None
+
+
+def _steps(problem: Problem, turn: Turn) -> Steps:
+    run = Reformulation(problem, turn.incumbent.target, budget=turn.budget)
+    try:
+        stop = None
+        while stop is None:
+            incumbent = turn.incumbent
+            stop = drive(run, incumbent.target, incumbent.gap, turn.budget, 1_000_000, turn.pause)
+            yield Found((run.best,), run.plan(), stop)
+    finally:
+        run.close()
+
+
+METHOD = Method(
+    "reformulation",
+    "dual",
+    (REFORMULATION,),
+    _steps,
+    need=lambda problem: Need(seconds_to_begin(problem.shape[0] * problem.shape[1]), memory(problem)),
+    duals={REFORMULATION: ReformulationDual},
+)

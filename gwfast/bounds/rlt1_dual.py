@@ -13,8 +13,9 @@ from gwfast.arrays.precision import EPS
 from gwfast.bounds.linear import minimum
 from gwfast.bounds.scaled import Scaled, scaled
 from gwfast.bounds.stored_dual import usable
+from gwfast.budget import UNLIMITED, Budget
 from gwfast.kernels.inner_transport import evaluate_rows, improve_rows
-from gwfast.kernels.row_blocks import OutOfTime, Workers
+from gwfast.kernels.row_blocks import GRAIN, OutOfTime, RowBlocks
 from gwfast.problem import Problem
 from gwfast.result import Bound
 from gwfast.transport import is_uniform
@@ -65,34 +66,34 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _workers(s: Scaled, deadline: float, **grain: int) -> Workers:
-    workers = Workers(len(s.p), (len(s.p) * len(s.q)) ** 2, processors(), **grain)
-    workers.deadline = deadline
-    return workers
+def _blocks(s: Scaled, budget: Budget, grain: int = GRAIN) -> RowBlocks:
+    blocks = RowBlocks(len(s.p), (len(s.p) * len(s.q)) ** 2, processors(), grain)
+    blocks.budget = budget
+    return blocks
 
 
-def improved(s: Scaled, dual: ReformulationDual, deadline: float = math.inf) -> ReformulationDual:
+def improved(s: Scaled, dual: ReformulationDual, budget: Budget = UNLIMITED) -> ReformulationDual:
     """The same potentials with every inner problem solved; O(nm) transport problems of size n x m, warm.
 
-    After `deadline` no more of them are begun: any prices prove a bound.
+    After the deadline of `budget` no more of them are begun: any prices prove a bound.
     """
     x, y = s.effects
     prices = dual.prices.copy()
-    with _workers(s, deadline, grain=_SLOW_GRAIN) as workers, suppress(OutOfTime):
-        workers.run(
+    with _blocks(s, budget, _SLOW_GRAIN) as blocks, suppress(OutOfTime):
+        blocks.run(
             improve_rows, x.rest, y.rest, not s.symmetric, dual.rows, dual.cols, s.p, s.q, is_uniform(s.p, s.q), prices
         )
     prices[~np.isfinite(prices)] = 0.0
     return ReformulationDual(dual.rows, dual.cols, prices, dual.scale)
 
 
-def outer_cost(s: Scaled, dual: ReformulationDual, deadline: float = math.inf) -> np.ndarray:
+def outer_cost(s: Scaled, dual: ReformulationDual, budget: Budget = UNLIMITED) -> np.ndarray:
     """Cost (n, m) whose cheapest coupling bounds the objective less `constant_part`; each entry rounded down."""
     x, y = s.effects
     n, m = len(s.p), len(s.q)
     values = np.empty((n, m))
-    with _workers(s, deadline) as workers:
-        workers.run(evaluate_rows, x.rest, y.rest, not s.symmetric, dual.rows, dual.cols, s.p, s.q, dual.prices, values)
+    with _blocks(s, budget) as blocks:
+        blocks.run(evaluate_rows, x.rest, y.rest, not s.symmetric, dual.rows, dual.cols, s.p, s.q, dual.prices, values)
     paid = np.tensordot(s.p, dual.rows, 1) + np.tensordot(s.q, dual.cols, 1)
     size = np.tensordot(s.p, np.abs(dual.rows), 1) + np.tensordot(s.q, np.abs(dual.cols), 1)
     return s.linear - paid + values - 4 * (n + m + 8) * EPS * (size + np.abs(values))
@@ -104,7 +105,7 @@ def constant_part(s: Scaled) -> float:
     return s.constant + norms[0] ** 2 + norms[1] ** 2
 
 
-def bound_of(s: Scaled, dual: ReformulationDual, theorem: str = REFORMULATION, deadline: float = math.inf) -> Bound:
+def bound_of(s: Scaled, dual: ReformulationDual, budget: Budget = UNLIMITED) -> Bound:
     r"""Lower bound from any potentials A, B, V.
 
     For every coupling T, because its marginals are p and q,
@@ -113,9 +114,9 @@ def bound_of(s: Scaled, dual: ReformulationDual, theorem: str = REFORMULATION, d
         W_jl = sum_i p_i A_i,jl + sum_k q_k B_k,jl,   Q_ik,jl = -(H1_ij H2_kl + H1_ji H2_lk),
 
     and each bracket is at least the value of a transport problem between p and q.  O(n^2 m^2); OutOfTime where
-    `deadline` passes meanwhile.
+    the deadline passes meanwhile.
     """
-    cost = outer_cost(s, dual, deadline)
+    cost = outer_cost(s, dual, budget)
     if not np.isfinite(cost).all():
-        return s.lower(-math.inf, theorem)
-    return replace(s.lower(constant_part(s) + minimum(cost, s.p, s.q).lower, theorem), dual=dual)
+        return s.lower(-math.inf, REFORMULATION)
+    return replace(s.lower(constant_part(s) + minimum(cost, s.p, s.q).lower, REFORMULATION), dual=dual)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from gwfast import clock
-from gwfast.arrays import from_numpy
+from gwfast.arrays import from_numpy, on_gpu
 from gwfast.bounds.pace import Pace, seconds_of_sweep
 from gwfast.bounds.rlt1_dual import REFORMULATION, ReformulationDual, bound_of, improved, processors
 from gwfast.bounds.scaled import Scaled, scaled
+from gwfast.budget import UNLIMITED, Budget
 from gwfast.kernels import rlt1 as host_sweeps
 from gwfast.plan import Plan
 from gwfast.problem import Problem
@@ -33,6 +34,15 @@ def centred_linear(s: Scaled) -> np.ndarray:
     return s.linear - rows[:, None] - cols[None, :] + float(s.p @ rows)
 
 
+def _backend(problem: Problem) -> ModuleType:
+    """The sweeps for the device that the problem lives on."""
+    if not on_gpu(problem.p):
+        return host_sweeps
+    from gwfast.kernels import rlt1_torch
+
+    return rlt1_torch
+
+
 class Reformulation:
     """Level-1 reformulation of a problem, solved a few sweeps at a time.
 
@@ -51,7 +61,7 @@ class Reformulation:
         Step length in units of the cost's norm.
     backend : module
         `gwfast.kernels.rlt1`, or `gwfast.kernels.rlt1_torch` to run on a GPU.
-    seconds : float
+    budget : Budget
         What there is time for: little time takes longer steps.
 
     Attributes
@@ -64,8 +74,8 @@ class Reformulation:
         Sweeps done.
     residual : float
         Root mean square change of the last sweep: 0 at convergence.
-    deadline : float
-        clock.now() after which sweeps and certificates that are under way raise OutOfTime.
+    budget : Budget
+        After its deadline sweeps and certificates that are under way raise OutOfTime.
     pace : Pace
         What they have cost.
     """
@@ -77,10 +87,10 @@ class Reformulation:
         start: np.ndarray | None = None,
         step: float | None = None,
         relaxation: float = 1.9,
-        backend: ModuleType = host_sweeps,
-        seconds: float = math.inf,
+        backend: ModuleType | None = None,
+        budget: Budget = UNLIMITED,
     ):
-        self.problem, self.scaled, self.backend = problem, scaled(problem), backend
+        self.problem, self.scaled, self.backend = problem, scaled(problem), backend or _backend(problem)
         s = self.scaled
         n, m = problem.shape
         self.linear = centred_linear(s)
@@ -88,32 +98,32 @@ class Reformulation:
         self.norm = max(2 * norms[0] * norms[1], math.sqrt(float(s.p @ self.linear**2 @ s.q)))
         self.trivial = self.norm <= s.margin
         self.dual = ReformulationDual(np.zeros((n, n, m)), np.zeros((m, n, m)), np.zeros((n, m, m)), s.scale)
-        hurry = seconds < _FEW * seconds_of_sweep(n * m)
+        hurry = budget.left < _FEW * seconds_of_sweep(n * m)
         self.best: Bound = s.lower(-math.inf, REFORMULATION) if hurry else bound_of(s, self.dual)
-        self.sweeps, self.residual, self.pace, self.deadline = 0, math.inf, Pace(), math.inf
+        self.sweeps, self.residual, self.pace, self.budget = 0, math.inf, Pace(), replace(budget, deadline=math.inf)
         self.state: Any = None
         if self.trivial:
             self.polish()
             return
         if step is None:
-            value = (0.3 * self.norm if upper is None else upper / s.scale) / (10 * self.norm)
+            value = (0.3 * self.norm if upper is None else s.inside(upper)) / (10 * self.norm)
             step = min(max(value, _STEPS[0]), _STEPS[1])
             step *= _LONGER if hurry else 1.0
         self.step, self.relaxation = step, relaxation
         self.density = None if start is None else start / (s.p[:, None] * s.q[None, :])
         self.costs = self._costs()
-        self.workers = backend.Workers(n, (n * m) ** 2, processors())
+        self.blocks = self.backend.RowBlocks(n, (n * m) ** 2, processors())
 
     def begin(self) -> None:
         """Make the first state, O(n^2 m^2), where there is none; the first sweep does so otherwise."""
         if self.trivial or self.state is not None:
             return
-        s, unit, begin = self.scaled, self.step * self.norm, clock.now()
-        self.workers.deadline = self.deadline
+        s, unit, begin = self.scaled, self.step * self.norm, self.budget.now()
+        self.blocks.budget = self.budget
         root = math.sqrt(unit)
         whole = self.backend.make_costs(s.first / root, s.second / root, s.features / unit, s.p, s.q, s.symmetric)
-        self.state = self.backend.start(self.costs, whole, self.workers, self.density)
-        self.pace.begun(clock.now() - begin)
+        self.state = self.backend.start(self.costs, whole, self.blocks, self.density)
+        self.pace.begun(self.budget.now() - begin)
 
     def _costs(self) -> Any:
         s, unit = self.scaled, self.step * self.norm
@@ -121,16 +131,16 @@ class Reformulation:
         factor = (-2 if s.symmetric else -1) / unit
         return self.backend.make_costs(x.rest * factor, y.rest, self.linear / unit, s.p, s.q, s.symmetric)
 
-    def run(self, sweeps: int, until: float = math.inf) -> int:
-        """Do some sweeps, O(n^2 m^2) each, and return how many: so few that a certificate still ends by `until`."""
+    def run(self, sweeps: int, until: Budget = UNLIMITED) -> int:
+        """Do some sweeps, O(n^2 m^2) each, and return how many: so few that a certificate still fits into `until`."""
         if self.trivial:
             return 0
         self.begin()
-        self.workers.deadline = self.deadline
-        done, now = 0, clock.now()
-        while done < sweeps and self.pace.fits(until - now):
-            self.backend.sweep(self.state, self.costs, self.relaxation, self.workers)
-            last, now = now, clock.now()
+        self.blocks.budget = self.budget
+        done, now = 0, self.budget.now()
+        while done < sweeps and self.pace.fits(until.left):
+            self.backend.sweep(self.state, self.costs, self.relaxation, self.blocks)
+            last, now = now, self.budget.now()
             self.pace.swept(now - last)
             done += 1
         self.sweeps += done
@@ -142,8 +152,8 @@ class Reformulation:
         s = self.scaled
         n, m = self.problem.shape
         self.begin()
-        self.workers.deadline = self.deadline
-        means = self.backend.dual_means(self.state, self.costs, self.workers)
+        self.blocks.budget = self.budget
+        means = self.backend.dual_means(self.state, self.costs, self.blocks)
         unit = self.step * self.norm
         scaled_means = host_sweeps.Means(means.rows * unit, means.cols * unit)
         _, right, left, left2 = (np.nan_to_num(x) for x in host_sweeps.potentials(scaled_means, s.p, s.q))
@@ -160,22 +170,22 @@ class Reformulation:
         """
         if self.trivial:
             return self.best
-        begin = clock.now()
+        begin = self.budget.now()
         dual = self.current_dual()
         if exact:
             dual = improved(self.scaled, dual)
         bound = self._keep(dual)
         if not exact:
-            self.pace.certified(clock.now() - begin)
+            self.pace.certified(self.budget.now() - begin)
         return bound
 
-    def polish(self, until: float = math.inf) -> Bound:
+    def polish(self, until: Budget = UNLIMITED) -> Bound:
         """Solve the inner problems of the best dual, those that there is time for; returns the best bound."""
         self._keep(improved(self.scaled, self.dual, until))
         return self.best
 
     def _keep(self, dual: ReformulationDual) -> Bound:
-        bound = bound_of(self.scaled, dual, deadline=self.deadline)
+        bound = bound_of(self.scaled, dual, self.budget)
         if bound.value > self.best.value:
             self.best, self.dual = bound, dual
         return bound
@@ -208,15 +218,15 @@ class Reformulation:
         if self.trivial:
             return
         self.begin()
-        self.workers.deadline = self.deadline
-        self.backend.restep(self.state, self.costs, ratio, self.workers)
+        self.blocks.budget = self.budget
+        self.backend.restep(self.state, self.costs, ratio, self.blocks)
         self.step *= ratio
         self.costs = self._costs()
-        self.backend.refresh(self.state, self.costs, self.workers)
+        self.backend.refresh(self.state, self.costs, self.blocks)
 
     def close(self) -> None:
         """Free the state and the threads; `best` and `dual` stay."""
         if not self.trivial:
-            self.workers.__exit__()
+            self.blocks.__exit__()
             self.trivial = True
             del self.state, self.costs

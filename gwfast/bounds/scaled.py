@@ -1,4 +1,9 @@
-"""A problem in host memory, scaled to size about one and split by the ANOVA identity: where the deep bounds start."""
+"""A problem in host memory, its costs balanced and of size about one, split by the ANOVA identity.
+
+For couplings the objective is E C1^2 + E C2^2 - 2 <T, C1 T C2'>, so that C1 -> 2^k C1, C2 -> 2^-k C2 changes it by a
+constant.  Where one cost is much larger than the other the rest would be lost beside that constant: steps, stops and
+margins of the deep methods are measured in balanced costs.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from gwfast.bounds.rounding import allowance, unit
+from gwfast.marginals import BALANCED
 from gwfast.problem import Problem
 from gwfast.result import Bound
 
@@ -25,12 +31,12 @@ class Effects:
 
 @dataclass(frozen=True, eq=False)
 class Scaled:
-    """Dense costs with alpha inside: objective / scale = sum (first_ij - second_kl)^2 T_ik T_jl + <features, T>.
+    """Dense costs: objective / scale = sum (first_ij - second_kl)^2 T_ik T_jl + <features, T> + shift.
 
     Attributes
     ----------
     first, second : arrays (n, n), (m, m)
-        sqrt(alpha / scale) times the costs.
+        sqrt(alpha / scale) times the costs, and a power of two that balances them.
     features : array (n, m)
         (1 - alpha) / scale times the feature cost; zeros without one.
     p, q : arrays (n,), (m,)
@@ -42,6 +48,10 @@ class Scaled:
         Relative rounding error of a sum over all points.
     doubt : float
         What it means for an objective that the costs of the spaces are rounded.
+    balance : float
+        That power of two: the first cost is multiplied by it, the second divided.
+    shift, shift_size : float
+        What balancing takes from the objective, and the sum that its rounding is measured in.
     symmetric, fused : bool
     """
 
@@ -54,6 +64,9 @@ class Scaled:
     size: float
     unit: float
     doubt: float
+    balance: float
+    shift: float
+    shift_size: float
     symmetric: bool
     fused: bool
 
@@ -89,10 +102,18 @@ class Scaled:
         """Rounding error of a few sums of squares over the costs, in scaled units."""
         return 4 * (self.unit * self.size + self.doubt)
 
+    def inside(self, objective: float) -> float:
+        """An objective of the problem in the units of these costs."""
+        return objective / self.scale - self.shift
+
+    def outside(self, value: float) -> float:
+        """An objective in the units of these costs in those of the problem."""
+        return self.scale * (value + self.shift)
+
     def lower(self, value: float, theorem: str, slack: float = 0.0) -> Bound:
         """Make a Bound from a computed lower bound in scaled units that is off by at most `margin` + `slack`."""
-        margin = self.margin + slack
-        value = value - margin if math.isfinite(value) else -math.inf
+        margin = self.margin + slack + 4 * self.unit * self.shift_size
+        value = value + self.shift - margin if math.isfinite(value) else -math.inf
         if not self.fused:
             value = max(value, 0.0)
         return Bound("lower", self.scale * value, theorem, self.scale * margin)
@@ -106,22 +127,36 @@ def split(cost: np.ndarray, weights: np.ndarray) -> Effects:
     return Effects(total, row, column, cost - row[:, None] - column[None, :] - total)
 
 
+def _balance(host: Problem, squares: list[float]) -> float:
+    """Power of two by which the first cost is multiplied, and the second divided, so that their mean squares agree.
+
+    That makes E C1^2 + E C2^2 least.  Costs within a factor of ten are left as they are: they are as good raw.
+    """
+    if host.marginals is not BALANCED or not all(0 < x < math.inf for x in squares):
+        return 1.0
+    exponent = round(math.log2(squares[1] / squares[0]) / 4)
+    return 2.0**exponent if abs(exponent) > 1 else 1.0
+
+
 def scaled(problem: Problem) -> Scaled:
     """Bring a problem into the form above; O(n^2 + m^2 + nm)."""
     host = problem.hosted()
     p, q = np.ascontiguousarray(host.p), np.ascontiguousarray(host.q)
     first, second = host.x.dense(), host.y.dense()
     top = max(float(np.abs(first).max()), float(np.abs(second).max())) or 1.0
-    size = top * top * float(p @ (first / top) ** 2 @ p + q @ (second / top) ** 2 @ q)
+    squares = [host.alpha * top * top * float(w @ (C / top) ** 2 @ w) for w, C in ((p, first), (q, second))]
+    balance = _balance(host, squares)
+    size = squares[0] * balance**2 + squares[1] / balance**2
     weight = 0.0 if host.M is None else (1 - host.alpha) * float(np.abs(host.M).max())
-    total = host.alpha * size + weight
+    total = size + weight
     scale = 4.0 ** round(math.log(total, 4)) if total > 0 else 1.0
     root = math.sqrt(host.alpha)
     inverse = 1 / math.sqrt(scale)
     features = np.zeros((len(p), len(q))) if host.M is None else host.M * ((1 - host.alpha) / scale)
+    shift = (1 - balance**2) * (squares[0] / scale) + (1 - balance**-2) * (squares[1] / scale)
     return Scaled(
-        np.ascontiguousarray(first * inverse * root),
-        np.ascontiguousarray(second * inverse * root),
+        np.ascontiguousarray(first * (inverse * balance) * root),
+        np.ascontiguousarray(second * (inverse / balance) * root),
         np.ascontiguousarray(features),
         p,
         q,
@@ -129,6 +164,9 @@ def scaled(problem: Problem) -> Scaled:
         total / scale,
         unit(problem),
         host.alpha * max(0.0, allowance(problem) - unit(problem) * problem.size) / scale,
+        balance,
+        shift,
+        0.0 if balance == 1 else (squares[0] + squares[1] + size) / scale,
         bool(problem.symmetric),
         host.M is not None,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from gwfast.arrays import Array, namespace, safe_sqrt
 from gwfast.bounds.feature_term import cheapest_partner
 from gwfast.bounds.rounding import proved, unit
+from gwfast.method import Found, Method, one_pass
 from gwfast.problem import Problem
 from gwfast.result import Bound
 from gwfast.transport import wasserstein_1d
@@ -82,3 +83,13 @@ def sorting_bounds(problem: Problem) -> tuple[Bound, ...]:
         other = _row_bounds(problem.T)
         values = {k: namespace(v).maximum(v, other[k]) for k, v in values.items()}
     return tuple(proved(problem, v, theorem, linear) for theorem, v in values.items())
+
+
+METHOD = Method(
+    "sorting",
+    "sort",
+    (FIRST, ECCENTRICITY, MEAN_STD, ANOVA_FIRST, ANOVA_STD),
+    one_pass(lambda problem: Found(sorting_bounds(problem))),
+    once=True,
+    differentiable=True,
+)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from gwfast import clock
 from gwfast.arrays.precision import EPS
 from gwfast.bounds.linear import minimum
 from gwfast.bounds.quadratic import frank_wolfe, quadratic_model
 from gwfast.bounds.scaled import Scaled, scaled, split
-from gwfast.bounds.spectral import eigenvalue_error, hermitian
+from gwfast.bounds.spectral import eigen_seconds, eigenvalue_error, hermitian
+from gwfast.budget import UNLIMITED, Budget
 from gwfast.kernels.row_products import merge_products, rearranged
+from gwfast.method import Domain, Found, Method, Need, Steps, Turn, keep_best
 from gwfast.problem import Problem
 from gwfast.result import Bound
 from gwfast.transport import is_uniform
 
 SKEW = "skew-rows"
 SPLIT = "split"
-_SKEW_ENDS, _FREE_ENDS = 0.15, 0.8  # shares of the time, where there is little, after which the ascents end
+_ITERATIONS, _FINISH = 80, 30
+_LARGEST = 40_000  # entries up to which the ascents are worth their time
 
 
 class _SortedRows:
@@ -117,10 +119,11 @@ def _partners(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return out
 
 
-def _ascend(
-    model: _Model, start: np.ndarray, iterations: int, target: float | None, deadline: float = math.inf
-) -> Split:
-    """Deflected subgradient ascent with Polyak's step towards `target`, in the metric of the weights."""
+def _ascend(model: _Model, start: np.ndarray, iterations: int, target: float | None) -> Iterator[Split]:
+    """Deflected subgradient ascent with Polyak's step towards `target`, in the metric of the weights.
+
+    Yields the best split so far after every step.
+    """
     weight = np.multiply.outer(model.s.p, model.s.p)
     Z, best, best_Z = start, -np.inf, start
     direction, length, stalled = np.zeros_like(start), 1.0, 0
@@ -133,6 +136,7 @@ def _ascend(
             if stalled >= 5:
                 length, stalled, Z, direction = length / 2, 0, best_Z, np.zeros_like(Z)
                 continue
+        yield Split(best_Z, best)
         natural = gradient / weight
         direction = natural + (0.7 * direction if float(np.sum(direction * gradient)) >= 0 else 0.0)
         square = float(np.sum(direction * direction * weight))
@@ -140,13 +144,10 @@ def _ascend(
         missing = aim - value
         if square <= 1e-24 * model.s.size or missing <= 1e-9 * model.s.size or not np.isfinite(square):
             break
-        if clock.now() >= deadline:
-            break
         Z = Z + (length * missing / square) * direction
-    return Split(best_Z, best)
 
 
-def _finish(s: Scaled, Z: np.ndarray, iterations: int, deadline: float) -> float:
+def _finish(s: Scaled, Z: np.ndarray, iterations: int) -> Iterator[float]:
     """Bound at Z with the eigenvalue part replaced by its quadratic program; proved, in scaled units."""
     X = s.first - (Z + Z.T) / 2
     x, second = split(X, s.p), s.effects[1]
@@ -155,16 +156,33 @@ def _finish(s: Scaled, Z: np.ndarray, iterations: int, deadline: float) -> float
     linear = 2 * (x.row[:, None] - second.row[None, :]) ** 2 + s.features - 2 * G
     other = float(s.p @ (X * X) @ s.p)
     constant = (x.total - second.total) ** 2 + float(s.p @ (s.first**2) @ s.p) - other
-    value, _ = frank_wolfe(s, model, constant, linear, iterations, deadline=deadline)
-    return value - 4 * s.unit * (other + float(s.p @ Z**2 @ s.p))
+    for value, _ in frank_wolfe(s, model, constant, linear, iterations):
+        yield value - 4 * s.unit * (other + float(s.p @ Z**2 @ s.p))
+
+
+def _extra(s: Scaled, Z: np.ndarray) -> float:
+    return 4 * s.unit * float(s.p @ (Z * Z) @ s.p)
+
+
+def _ascents(s: Scaled, upper: float | None, iterations: int, finish: int) -> Iterator[Bound]:
+    """The two bounds as they grow: both ascents, then the quadratic program at each of their ends."""
+    aim = None if upper is None else s.inside(upper)
+    skew, free = Split(s.first, -np.inf), Split(s.first / 2, -np.inf)
+    for skew in _ascend(_Model(s, False), s.first, iterations, aim):
+        yield s.lower(skew.value, SKEW, _extra(s, skew.Z))
+    for free in _ascend(_Model(s, True), s.first / 2, iterations, aim):
+        yield s.lower(free.value - _extra(s, free.Z), SPLIT)
+    for Z in (free.Z, skew.Z / 2):
+        for value in _finish(s, Z, finish):
+            yield s.lower(value, SPLIT)
 
 
 def split_bounds(
     problem: Problem,
     upper: float | None = None,
-    iterations: int = 80,
-    finish: int = 30,
-    time_limit: float = math.inf,
+    iterations: int = _ITERATIONS,
+    finish: int = _FINISH,
+    budget: Budget = UNLIMITED,
 ) -> tuple[Bound, ...]:
     r"""Two Lagrangian lower bounds of the objective; symmetric costs, any weights, n != m.
 
@@ -186,32 +204,35 @@ def split_bounds(
     iterations, finish : int
         Subgradient steps of each ascent (a sort, a product, a linear program, an eigendecomposition), and
         Frank-Wolfe steps of the quadratic program.
-    time_limit : float
-        Seconds; one step of each is always done.
+    budget : Budget
+        At its deadline what is reached is returned.
 
     Returns
     -------
     tuple of Bound
         Empty where a cost is not symmetric: the identity needs it.
     """
-    begin = clock.now()
     s = scaled(problem)
-    if not s.symmetric:
-        return ()
-    aim = None if upper is None else upper / s.scale
-    skew = _ascend(_Model(s, False), s.first, iterations, aim, begin + _SKEW_ENDS * time_limit)
-    # where that was cut short, the other ascent starts from its end instead of the usual start, which is better late
-    hurry = clock.now() >= begin + _SKEW_ENDS * time_limit
-    start = skew.Z / 2 if hurry else s.first / 2
-    free = _ascend(_Model(s, True), start, iterations, aim, begin + _FREE_ENDS * time_limit)
-    finished = _finish(s, free.Z, finish, begin + time_limit)
-    if not hurry:
-        finished = max(finished, _finish(s, skew.Z / 2, finish, begin + time_limit))
+    found: dict[str, Bound] = {}
+    if s.symmetric:
+        for bound in _ascents(s, upper, iterations, finish):
+            keep_best(found, (bound,))
+            if budget.expired:
+                break
+    return tuple(found.values())
 
-    def extra(Z: np.ndarray) -> float:
-        return 4 * s.unit * float(s.p @ (Z * Z) @ s.p)
 
-    return (
-        s.lower(skew.value, SKEW, extra(skew.Z)),
-        s.lower(max(free.value - extra(free.Z), finished), SPLIT),
-    )
+def _steps(problem: Problem, turn: Turn) -> Steps:
+    for bound in _ascents(scaled(problem), turn.incumbent.target, _ITERATIONS, _FINISH):
+        yield Found((bound,))
+
+
+METHOD = Method(
+    "split",
+    "dual",
+    (SKEW, SPLIT),
+    _steps,
+    domain=Domain(symmetric=True),
+    suits=lambda problem: problem.shape[0] * problem.shape[1] <= _LARGEST,
+    need=lambda problem: Need(eigen_seconds(problem)),
+)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gwfast import clock
-from gwfast.arrays import Array, is_torch, item, namespace
+from gwfast.arrays import Array, item, namespace, on_host
+from gwfast.budget import UNLIMITED, Budget
 from gwfast.heuristics.products import Products
-from gwfast.heuristics.sinkhorn import project
+from gwfast.marginals import BALANCED
 from gwfast.problem import Problem, linearised
 
 _LOOK = 0.05  # seconds of steps between two looks at the clock
@@ -61,22 +60,23 @@ def loss_scale(problem: Problem) -> float:
     return scale if scale > 0 else 1.0  # every plan is worth the same
 
 
-def anneal(products: Products, schedule: Schedule, deadline: float = math.inf) -> Annealed:
+def anneal(products: Products, schedule: Schedule, budget: Budget = UNLIMITED) -> Annealed:
     """Mirror descent with a falling temperature from the product coupling.
 
-    O(steps * (product + scalings * n m)).  Where not all steps fit before `deadline`, fewer of them reach the last
+    O(steps * (product + scalings * n m)).  Where not all steps fit into `budget`, fewer of them reach the last
     temperature; the first is always taken.
     """
     scale = loss_scale(products.problem)
     left = [t * scale for t in schedule.temperatures()]
-    host = products.single and not products.factored and not is_torch(products.problem.p)
+    host = products.single and not products.factored and on_host(products.problem.p)
+    host = host and products.problem.marginals is BALANCED
     run = _host_run(products, schedule.scalings) if host else _array_run(products, schedule.scalings)
-    begin, done, count = clock.now(), 0, 1 if deadline < math.inf else len(left)
+    begin, done, count = budget.now(), 0, 1 if budget.limited else len(left)
     while True:
         found = run(left[:count])
         done += count
-        pace = max((clock.now() - begin) / done, 1e-9)
-        left = _fitting(left[count:], int((deadline - clock.now()) / pace) if deadline < math.inf else done)
+        pace = max((budget.now() - begin) / done, 1e-9)
+        left = _fitting(left[count:], int(budget.left / pace) if budget.limited else done)
         if not left:
             return found
         count = min(len(left), max(1, int(_LOOK / pace)))
@@ -103,10 +103,10 @@ def _array_run(products: Products, scalings: int) -> Run:
 
     def run(temperatures: list[float]) -> Annealed:
         for epsilon in temperatures:
-            cost = products.gradient(last[0].plan) if last else first_gradient(problem)
+            cost = products.gradient(last[0].plan) if last else _first_gradient(products)
             g = last[0].g if last else xp.zeros_like(q)
-            scaled = project(xp.astype(cost, dtype), p, q, g, epsilon, 1e-4, scalings)
-            last[:] = [Annealed(scaled.plan, scaled.f, scaled.g, epsilon)]
+            found = problem.marginals.project(xp.astype(cost, dtype), p, q, g, epsilon, 1e-4, scalings)
+            last[:] = [Annealed(found.plan, found.f, found.g, epsilon)]
         return last[0]
 
     return run
@@ -114,8 +114,7 @@ def _array_run(products: Products, scalings: int) -> Run:
 
 def _host_run(products: Products, scalings: int) -> Run:
     """The same by the compiled kernel."""
-    with clock.paused():
-        from gwfast.kernels.sinkhorn import anneal_dense
+    from gwfast.kernels.sinkhorn import anneal_dense
 
     arguments = single_arguments(products)
     n, m = products.problem.shape
@@ -129,6 +128,14 @@ def _host_run(products: Products, scalings: int) -> Run:
         return Annealed(K, f, g, temperatures[-1])
 
     return run
+
+
+def _first_gradient(products: Products) -> Array:
+    """Gradient (n, m) at the plan that prefers no pair."""
+    problem = products.problem
+    if problem.marginals is BALANCED:
+        return first_gradient(problem)
+    return products.gradient(problem.marginals.start(problem.p, problem.q))
 
 
 def first_gradient(problem: Problem) -> Array:

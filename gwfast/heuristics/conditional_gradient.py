@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gwfast import clock
 from gwfast.arrays import Array, item, namespace, to_numpy
+from gwfast.budget import UNLIMITED, Budget
 from gwfast.heuristics.products import Products
-from gwfast.heuristics.sinkhorn import project
-from gwfast.heuristics.solution import Solution
+from gwfast.method import Found
 from gwfast.plan import Plan
-from gwfast.problem import Problem, linearised
+from gwfast.problem import Problem, linearised, second_moments, square_form
 from gwfast.result import Stop
-from gwfast.transport import PROGRAM, LinearSolution, solve_linear
+from gwfast.transport import PROGRAM, LinearSolution
 
 _SMOOTH = 20_000  # entries from which a few Sinkhorn scalings before each linear program pay
 
@@ -51,13 +49,13 @@ def _state(products: Products, plan: Plan) -> _State:
     return _State(plan, image, back)
 
 
-def _vertex(problem: Problem, cost: Array, hint: Potentials | None, deadline: float) -> LinearSolution:
+def _vertex(problem: Problem, cost: Array, hint: Potentials | None, budget: Budget) -> LinearSolution:
     p, q = to_numpy(problem.p), to_numpy(problem.q)
     near = None
     if hint is not None and cost.shape[0] * cost.shape[1] >= _SMOOTH:
         xp = namespace(cost)
         dtype = xp.float32
-        scaled = project(
+        scaled = problem.marginals.project(
             xp.astype(cost, dtype),
             xp.astype(problem.p, dtype),
             xp.astype(problem.q, dtype),
@@ -67,7 +65,7 @@ def _vertex(problem: Problem, cost: Array, hint: Potentials | None, deadline: fl
             20,
         )
         near = (to_numpy(scaled.f), to_numpy(scaled.g))
-    return solve_linear(to_numpy(cost).astype(np.float64, copy=False), p, q, near, deadline)
+    return problem.marginals.minimum(to_numpy(cost).astype(np.float64, copy=False), p, q, near, budget)
 
 
 def _blend(old: Plan, new: Plan, step: float) -> Plan:
@@ -84,9 +82,9 @@ def conditional_gradient(
     tol: float,
     max_iter: int,
     hint: Potentials | None = None,
-    deadline: float = math.inf,
-) -> Solution:
-    """Descend from `start` until no vertex of the transport polytope promises an improvement.
+    budget: Budget = UNLIMITED,
+) -> Found:
+    """Descend from `start` until no vertex of the feasible set promises an improvement.
 
     Parameters
     ----------
@@ -100,37 +98,39 @@ def conditional_gradient(
     max_iter : int
     hint : Potentials, optional
         Where the first linear program may look.
-    deadline : float
-        clock.now() after which no linear program is begun.
+    budget : Budget
+        After its deadline no linear program is begun.
 
     Returns
     -------
-    Solution
+    Found
         One linear program and one matrix product an iteration: the vertex is sparse, and the product at the new
         plan follows by linearity.
     """
     problem = products.problem
-    begin = clock.now()
-    if begin + PROGRAM * start.shape[0] * start.shape[1] > deadline:
-        return Solution(start, Stop.TIME_LIMIT, name)
+    begin = budget.now()
+    if not budget.fits(PROGRAM * start.shape[0] * start.shape[1]):
+        return Found(plan=start, stop=Stop.TIME_LIMIT, start=name)
     state = _state(products, start)
-    longest = clock.now() - begin
+    longest = budget.now() - begin
     size = problem.alpha * problem.size
     stop, gap, iteration = Stop.ITERATIONS, float("nan"), 0
     while iteration < max_iter:
-        now = clock.now()
-        if now + longest >= deadline:
+        now = budget.now()
+        if budget.limited and now + longest >= budget.deadline:
             stop = Stop.TIME_LIMIT
             break
         iteration += 1
-        cost = linearised(problem, state.image, state.back)
-        found = _vertex(problem, cost, hint, deadline)
-        if clock.now() >= deadline:  # the vertex may not be the best one, and proves no stationarity
+        cost = linearised(problem, state.image, state.back, state.plan)
+        found = _vertex(problem, cost, hint, budget)
+        if budget.expired:  # the vertex may not be the best one, and proves no stationarity
             stop, gap = Stop.TIME_LIMIT, float("nan")
             break
         vertex = found.plan(problem.p)
         gap = item(_inner(cost, state.plan)) - item(_inner(cost, vertex))
-        structure = size - 2 * problem.alpha * item(_inner(state.image, state.plan))
+        structure = problem.alpha * (
+            item(second_moments(problem, state.plan)) - 2 * item(_inner(state.image, state.plan))
+        )
         linear = 0.0
         if problem.M is not None:
             linear = (1 - problem.alpha) * item(_inner(problem.M, state.plan))
@@ -143,6 +143,7 @@ def conditional_gradient(
         bend = (
             -2 * problem.alpha * (item(_inner(reached.image, vertex)) - cross + item(_inner(state.image, state.plan)))
         )
+        bend += _free_bend(problem, state.plan, vertex)
         step = 1.0 if bend <= 0 else min(1.0, gap / (2 * bend))
         if step * (gap - step * bend) <= tol * value:
             stop = Stop.STALLED
@@ -156,11 +157,26 @@ def conditional_gradient(
             state = _State(_blend(state.plan, vertex, step), image, back)
         if stop is Stop.STALLED:
             break
-        longest = max(longest, clock.now() - now)
-    return Solution(_sparse(problem, state.plan), stop, name, iteration, gap if gap != gap else max(gap, 0.0))
+        longest = max(longest, budget.now() - now)
+    stationarity = gap if gap != gap else max(gap, 0.0)
+    plan = _sparse(state.plan)
+    return Found(plan=plan, stop=stop, start=name, iterations=iteration, stationarity=stationarity)
 
 
-def _sparse(problem: Problem, plan: Plan) -> Plan:
+def _free_bend(problem: Problem, old: Plan, new: Plan) -> float:
+    """What marginals that are not given add to the curvature of the objective from one plan towards another."""
+    marginals, bend = problem.marginals, 0.0
+    if marginals.rows_given and marginals.columns_given:
+        return bend
+    (rows, columns), (new_rows, new_columns) = old.marginals(), new.marginals()
+    if not marginals.rows_given:
+        bend += problem.alpha * item(square_form(problem.x, new_rows - rows))
+    if not marginals.columns_given:
+        bend += problem.alpha * item(square_form(problem.y, new_columns - columns))
+    return bend
+
+
+def _sparse(plan: Plan) -> Plan:
     """A blend of few vertices has few atoms: list them, so that the objective is a sum that cannot cancel."""
     if not plan.is_dense:
         return plan
@@ -169,11 +185,11 @@ def _sparse(problem: Problem, plan: Plan) -> Plan:
     return Plan(plan.shape, rows, cols, mass) if mass.shape[0] <= few else plan
 
 
-def first_vertex(products: Products, plan: Array, hint: Potentials, deadline: float = math.inf) -> Plan:
-    """Vertex of least linear cost at a dense coupling (n, m); one linear program, cut short at `deadline`."""
+def first_vertex(products: Products, plan: Array, hint: Potentials, budget: Budget = UNLIMITED) -> Plan:
+    """Vertex of least linear cost at a dense plan (n, m); one linear program, cut short at the deadline."""
     problem = products.problem
     xp = namespace(problem.p)
     cost = xp.astype(products.gradient(plan), xp.float64)
     p, q = to_numpy(problem.p), to_numpy(problem.q)
     g = to_numpy(hint.g)
-    return solve_linear(to_numpy(cost), p, q, (g, g), deadline).plan(problem.p)
+    return problem.marginals.minimum(to_numpy(cost), p, q, (g, g), budget).plan(problem.p)

@@ -8,18 +8,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gwfast import clock
 from gwfast.arrays import item, to_numpy
+from gwfast.budget import UNLIMITED, Budget
 from gwfast.heuristics.annealing import Schedule, anneal
 from gwfast.heuristics.conditional_gradient import Potentials, conditional_gradient, first_vertex
 from gwfast.heuristics.exchanges import two_exchange
 from gwfast.heuristics.products import Products
-from gwfast.heuristics.solution import Solution
 from gwfast.heuristics.sorting import best_sorted
+from gwfast.marginals import BALANCED
+from gwfast.method import Found
 from gwfast.plan import Plan
-from gwfast.problem import Problem, objective
+from gwfast.problem import Problem
 from gwfast.result import Stop
-from gwfast.transport import PROGRAM, solve_linear
+from gwfast.transport import PROGRAM
 
 _SMALL = 2_500  # entries up to which many starts cost little
 _RANDOM = 6
@@ -41,18 +42,18 @@ class Descent:
         Linear programs at most, for each start.
     swaps : int
         Exchanges at most in the finish of permutations.
-    deadline : float
-        clock.now() after which nothing new is begun.
+    budget : Budget
+        After its deadline nothing new is begun.
     """
 
     schedule: Schedule
     tol: float = 1e-9
     max_iter: int = 1000
     swaps: int = 100_000
-    deadline: float = float("inf")
+    budget: Budget = UNLIMITED
 
 
-def descend(problem: Problem, start: Plan, name: str, options: Descent, hint: Potentials | None = None) -> Solution:
+def descend(problem: Problem, start: Plan, name: str, options: Descent, hint: Potentials | None = None) -> Found:
     """Exchanges, then conditional gradient, in turn until neither helps.
 
     Exchanges come first because they are cheap beside a linear program, of which the descent then needs fewer.
@@ -66,87 +67,94 @@ def descend(problem: Problem, start: Plan, name: str, options: Descent, hint: Po
             tol=1e-6,
             max_iter=options.max_iter,
             hint=hint,
-            deadline=options.deadline,
+            budget=options.budget,
         )
-        plan, steps = rough.plan, rough.iterations
-        if clock.now() > options.deadline:
+        plan, steps = _plan(rough), rough.iterations
+        if options.budget.expired:
             return replace(rough, stop=Stop.TIME_LIMIT)
     exact = Products(problem, single=False)
-    plan = two_exchange(problem, plan, options.swaps, options.deadline) or plan
+    plan = two_exchange(problem, plan, options.swaps, options.budget) or plan
     while True:
-        solution = conditional_gradient(
+        found = conditional_gradient(
             exact,
             plan,
             name=name,
             tol=options.tol,
             max_iter=options.max_iter,
             hint=hint,
-            deadline=options.deadline,
+            budget=options.budget,
         )
-        steps += solution.iterations
-        solution = replace(solution, iterations=steps)
-        if clock.now() > options.deadline:
-            return replace(solution, stop=Stop.TIME_LIMIT)
-        better = (
-            None if solution.plan is plan else two_exchange(problem, solution.plan, options.swaps, options.deadline)
-        )
+        steps += found.iterations
+        found = replace(found, iterations=steps)
+        if options.budget.expired:
+            return replace(found, stop=Stop.TIME_LIMIT)
+        reached = _plan(found)
+        better = None if reached is plan else two_exchange(problem, reached, options.swaps, options.budget)
         if better is None:
-            return solution
+            return found
         plan = better
 
 
-def annealed_start(problem: Problem, schedule: Schedule, deadline: float = math.inf) -> tuple[Plan, Potentials]:
+def annealed_start(problem: Problem, schedule: Schedule, budget: Budget = UNLIMITED) -> tuple[Plan, Potentials]:
     """Vertex that the annealed run points to, and where the next linear programs should look."""
     products = Products(problem, single=True)
-    left = deadline - clock.now()
-    run = anneal(products, schedule, deadline - (1 - _ANNEAL) * left)
+    for_run, for_vertex = budget.slice(_ANNEAL), budget.slice(_VERTEX)
+    run = anneal(products, schedule, for_run)
     hint = Potentials(run.g, run.epsilon)
-    if clock.now() + PROGRAM * problem.shape[0] * problem.shape[1] > deadline:
-        return best_sorted(problem).plan, hint  # a linear program cannot be stopped: none is begun that would end late
-    return first_vertex(products, run.plan, hint, deadline - (1 - _VERTEX) * left), hint
+    if not budget.fits(PROGRAM * problem.shape[0] * problem.shape[1]):
+        # a linear program cannot be stopped: none is begun that would end late
+        return next(_rivals(problem))[1], hint
+    return first_vertex(products, run.plan, hint, for_vertex), hint
+
+
+def _plan(found: Found) -> Plan:
+    assert found.plan is not None  # heuristics always have one
+    return found.plan
 
 
 def _rivals(problem: Problem) -> Iterator[tuple[str, Plan]]:
     """Other starts: the best sorted plan, and for small problems, where they cost little, many more."""
-    sorting = best_sorted(problem)
-    yield sorting.start, sorting.plan
     n, m = problem.shape
+    marginals, balanced = problem.marginals, problem.marginals is BALANCED
+    if balanced:
+        sorting = best_sorted(problem)
+        yield sorting.start, _plan(sorting)
+    if n * m > _SMALL and balanced:
+        return
+    yield "the product coupling", Plan(problem.shape, matrix=marginals.start(problem.p, problem.q))
     if n * m > _SMALL:
         return
-    yield "the product coupling", Plan(problem.shape, matrix=problem.p[:, None] * problem.q[None, :])
     # vertices for random linear costs, the same ones at every call
     rng = np.random.default_rng(0)
     p, q = to_numpy(problem.p), to_numpy(problem.q)
     for _ in range(_RANDOM):
-        yield "a random vertex", solve_linear(rng.random((n, m)), p, q).plan(problem.p)
+        yield "a random vertex", marginals.minimum(rng.random((n, m)), p, q).plan(problem.p)
 
 
-def best_descent(problem: Problem, options: Descent) -> Solution:
+def best_descent(problem: Problem, options: Descent) -> Found:
     """Descend from the annealed start and its rivals, and keep the best.
 
     The sorted plan is only followed where it begins below what the annealed start reached; small problems try all.
     """
     problem, factor = problem.normalised()
-    start, hint = annealed_start(problem, options.schedule, options.deadline)
+    start, hint = annealed_start(problem, options.schedule, options.budget)
     small = problem.shape[0] * problem.shape[1] <= _SMALL
     rough = replace(options, tol=max(options.tol, 1e-6)) if small else options
     best = descend(problem, start, "an annealed start", rough, hint)
-    value = item(objective(problem, best.plan))
+    value = item(problem.objective(_plan(best)))
     for name, plan in _rivals(problem):
-        if clock.now() > options.deadline:
+        if options.budget.expired:
             best = replace(best, stop=Stop.TIME_LIMIT)
-            if (
-                item(objective(problem, plan)) < value
-            ):  # the sorted plan: where time was short, it may be the better one
+            if item(problem.objective(plan)) < value:  # where time was short, the sorted plan may be the better one
                 best = replace(best, plan=plan, start=name, stationarity=math.nan)
             break
-        if not small and item(objective(problem, plan)) >= value:
+        if not small and item(problem.objective(plan)) >= value:
             continue
         other = descend(problem, plan, name, rough, hint)
-        reached = item(objective(problem, other.plan))
+        reached = item(problem.objective(_plan(other)))
         if reached < value:
             best, value = other, reached
-    if rough is not options and clock.now() <= options.deadline:
-        last = descend(problem, best.plan, best.start, options, hint)
+    if rough is not options and not options.budget.expired:
+        last = descend(problem, _plan(best), best.start, options, hint)
         best = replace(last, iterations=best.iterations + last.iterations)
     return replace(best, stationarity=best.stationarity / factor)

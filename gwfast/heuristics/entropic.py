@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gwfast import clock
-from gwfast.arrays import Array, is_torch, item, namespace
+from gwfast.arrays import Array, item, namespace, on_host
+from gwfast.budget import UNLIMITED, Budget
 from gwfast.heuristics.annealing import single_arguments
 from gwfast.heuristics.products import Products
-from gwfast.heuristics.sinkhorn import project
-from gwfast.heuristics.solution import Solution
+from gwfast.marginals import BALANCED
+from gwfast.method import Found
 from gwfast.plan import Plan
-from gwfast.problem import Problem, linearised
+from gwfast.problem import Problem, linearised, second_moments
 from gwfast.result import Stop
 from gwfast.transport import round_to_marginals
 
@@ -37,15 +37,15 @@ class Entropic:
         Stop when the objective changes by less than `tol` of itself and the L1 marginal error is below `tol`.
     max_iter : int
         Outer steps at most.
-    deadline : float
-        clock.now() after which the run stops.
+    budget : Budget
+        After its deadline the run stops.
     """
 
     epsilon: float
     proximal: bool = False
     tol: float = 1e-4
     max_iter: int = 1000
-    deadline: float = float("inf")
+    budget: Budget = UNLIMITED
 
     @property
     def scalings(self) -> int:
@@ -55,10 +55,10 @@ class Entropic:
     @property
     def fits_single(self) -> bool:
         """Whether float32 steps can reach the tolerance; the plan is rounded and valued in float64 anyway."""
-        return not self.proximal and self.tol >= 1e-5 and self.deadline == float("inf")
+        return not self.proximal and self.tol >= 1e-5 and not self.budget.limited
 
 
-def entropic_descent(problem: Problem, options: Entropic) -> Solution:
+def entropic_descent(problem: Problem, options: Entropic) -> Found:
     r"""Iterate T <- argmin <grad(T_k), T> + epsilon KL(T | reference) over couplings.
 
     The reference is uniform (PGD: the limit minimises GW minus epsilon times the entropy) or T_k (PPA).  The inner
@@ -66,7 +66,7 @@ def entropic_descent(problem: Problem, options: Entropic) -> Solution:
 
     Returns
     -------
-    Solution
+    Found
         Dense plan, rounded to the exact marginals.  O(n m (n + m)) a step (O(n m d) for factored spaces) plus O(nm)
         a scaling.
     """
@@ -74,27 +74,35 @@ def entropic_descent(problem: Problem, options: Entropic) -> Solution:
     options = replace(options, epsilon=min(options.epsilon * factor, 1e30))  # float32 holds it
     products = Products(problem, single=False)
     xp = namespace(problem.p)
-    if options.fits_single and not products.factored and not is_torch(problem.p):
+    balanced = problem.marginals is BALANCED
+    if options.fits_single and balanced and not products.factored and on_host(problem.p):
         return _compiled(problem, options)
     p, q = problem.p, problem.q
     a, b = problem.x.moments, problem.y.moments
-    plan = p[:, None] * q[None, :]
+    plan = problem.marginals.start(p, q)
     log_plan = xp.log(p)[:, None] + xp.log(q)[None, :]
-    image, back = a.mean[:, None] * b.mean[None, :], a.comean[:, None] * b.comean[None, :]
+    if balanced:
+        image, back = a.mean[:, None] * b.mean[None, :], a.comean[:, None] * b.comean[None, :]
+    else:
+        image = products.image(plan)
+        back = image if problem.symmetric else products.back(plan)
     g = xp.zeros_like(q)
     if not options.proximal:
         for temperature in falling_temperatures(options.epsilon):
-            scaled = project(linearised(problem, image, back), p, q, g, temperature, 1e-3, 20)
-            g, image = scaled.g, products.image(scaled.plan)
+            cost = linearised(problem, image, back, Plan(problem.shape, matrix=plan))
+            scaled = problem.marginals.project(cost, p, q, g, temperature, 1e-3, 20)
+            plan, g, image = scaled.plan, scaled.g, products.image(scaled.plan)
             back = image if problem.symmetric else products.back(scaled.plan)
     value, inner, stop, step = float("inf"), 1e-2, Stop.ITERATIONS, 0
     while step < options.max_iter:
         step += 1
-        cost = linearised(problem, image, back)
+        cost = linearised(problem, image, back, Plan(problem.shape, matrix=plan))
         if options.proximal:
             cost = cost - options.epsilon * log_plan
             g = xp.zeros_like(q)  # the last plan is already in the cost
-        scaled = project(cost, p, q, g, options.epsilon, max(inner, options.tol / 2), options.scalings)
+        scaled = problem.marginals.project(
+            cost, p, q, g, options.epsilon, max(inner, options.tol / 2), options.scalings
+        )
         plan, g = scaled.plan, scaled.g
         if options.proximal:
             log_plan = (scaled.f[:, None] + scaled.g[None, :] - cost) / options.epsilon
@@ -106,22 +114,23 @@ def entropic_descent(problem: Problem, options: Entropic) -> Solution:
         if change <= options.tol and scaled.error <= options.tol:
             stop = Stop.MARGINALS
             break
-        if clock.now() > options.deadline:
+        if options.budget.expired:
             stop = Stop.TIME_LIMIT
             break
-    rounded = Plan(problem.shape, matrix=round_to_marginals(plan, p, q))
-    return Solution(rounded, stop, "the product coupling", step)
+    rounded = Plan(problem.shape, matrix=problem.marginals.repair(plan, p, q))
+    return Found(plan=rounded, stop=stop, start="the product coupling", iterations=step)
 
 
 def _objective(problem: Problem, plan: Array, image: Array) -> float:
     xp = namespace(plan)
-    value = problem.alpha * (problem.size - 2 * item(xp.sum(plan * image)))
+    second = item(second_moments(problem, Plan(problem.shape, matrix=plan)))
+    value = problem.alpha * (second - 2 * item(xp.sum(plan * image)))
     if problem.M is None:
         return value
     return value + (1 - problem.alpha) * item(xp.sum(plan * problem.M))
 
 
-def _compiled(problem: Problem, options: Entropic) -> Solution:
+def _compiled(problem: Problem, options: Entropic) -> Found:
     from gwfast.kernels.sinkhorn import entropic_dense
 
     plan, _, steps, met = entropic_dense(
@@ -135,4 +144,5 @@ def _compiled(problem: Problem, options: Entropic) -> Solution:
     )
     rounded = round_to_marginals(plan.astype(np.float64), problem.p, problem.q)
     stop = Stop.MARGINALS if met else Stop.ITERATIONS
-    return Solution(Plan(problem.shape, matrix=rounded), stop, "the product coupling", steps)
+    plan = Plan(problem.shape, matrix=rounded)
+    return Found(plan=plan, stop=stop, start="the product coupling", iterations=steps)

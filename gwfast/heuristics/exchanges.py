@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from gwfast import clock
 from gwfast.arrays import from_numpy, to_numpy
+from gwfast.budget import UNLIMITED, Budget
 from gwfast.heuristics.products import Products
+from gwfast.marginals import BALANCED
 from gwfast.plan import Plan
 from gwfast.problem import Problem
-from gwfast.transport import PROGRAM, is_uniform
+from gwfast.transport import PROGRAM
 
 _SWAP = 3e-9  # seconds an entry of the cost for a sweep and a swap, on a slow machine
 
 
-def two_exchange(problem: Problem, plan: Plan, most: int, deadline: float = math.inf) -> Plan | None:
+def two_exchange(problem: Problem, plan: Plan, most: int, budget: Budget = UNLIMITED) -> Plan | None:
     """Improve a permutation by swapping pairs of targets, each swap the best one for its point.
 
     Parameters
@@ -26,24 +25,23 @@ def two_exchange(problem: Problem, plan: Plan, most: int, deadline: float = math
     plan : Plan
     most : int
         Swaps at most.
-    deadline : float
-        clock.now() before which the swaps are expected to end; fewer are done, or none.
+    budget : Budget
+        Before its deadline the swaps are expected to end; fewer are done, or none.
 
     Returns
     -------
     Plan or None
         None where no swap helps or the plan is no permutation.  O(n^2) a sweep and a swap; on the host.
     """
-    if plan.is_dense or not is_uniform(problem.p, problem.q) or plan.mass.shape[0] != problem.x.n:
+    if plan.is_dense or not problem.uniform or plan.mass.shape[0] != problem.x.n or problem.marginals is not BALANCED:
         return None
     n = problem.shape[0]
-    if deadline < math.inf:
-        left = deadline - clock.now() - PROGRAM * n * n  # the products take about as long as a linear program
+    if budget.limited:
+        left = budget.left - PROGRAM * n * n  # the products take about as long as a linear program
         most = min(most, int(left / (_SWAP * n * n)))
         if most <= 0:
             return None
-    with clock.paused():
-        from gwfast.kernels.swaps import exchange
+    from gwfast.kernels.swaps import exchange
 
     host = problem.hosted()
     here = Plan(plan.shape, to_numpy(plan.rows), to_numpy(plan.cols), to_numpy(plan.mass))

@@ -50,7 +50,9 @@ class Products:
         """Gradient (n, m) of the objective at a coupling, as `gwfast.problem.gradient`."""
         image = self.image(plan)
         back = image if self.problem.symmetric else self.back(plan)
-        return linearised(self.problem, image, back)
+        return linearised(
+            self.problem, image, back, plan if isinstance(plan, Plan) else Plan(self.problem.shape, matrix=plan)
+        )
 
     def _image(self, plan: Array | Plan, transposed: bool) -> Array:
         if self.factored:

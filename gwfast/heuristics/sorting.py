@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from gwfast.arrays import Array, item
 from gwfast.bounds.one_feature import OneFeature
-from gwfast.heuristics.solution import Solution
+from gwfast.method import Found
 from gwfast.plan import Plan
-from gwfast.problem import Problem, objective
+from gwfast.problem import Problem
 from gwfast.result import Stop
 from gwfast.transport import sorted_atoms
 
@@ -34,7 +34,7 @@ def one_feature_plans(problem: Problem, x: OneFeature, y: OneFeature) -> Iterato
     yield "the one-feature form, reversed", sorted_plan(problem, x.f, -y.f)
 
 
-def best_sorted(problem: Problem, family: tuple[OneFeature, OneFeature] | None = None) -> Solution:
+def best_sorted(problem: Problem, family: tuple[OneFeature, OneFeature] | None = None) -> Found:
     """Return the sorted plan of least objective.
 
     Parameters
@@ -45,13 +45,13 @@ def best_sorted(problem: Problem, family: tuple[OneFeature, OneFeature] | None =
 
     Returns
     -------
-    Solution
+    Found
         O(n^2) a candidate for n atoms.
     """
     plans = list(candidates(problem))
     if family is not None:
         plans += one_feature_plans(problem, *family)
-    values = [item(objective(problem, plan)) for _, plan in plans]
+    values = [item(problem.objective(plan)) for _, plan in plans]
     best = min(range(len(plans)), key=values.__getitem__)
     start, plan = plans[best]
-    return Solution(plan, Stop.CLOSED_FORM, start)
+    return Found(plan=plan, stop=Stop.CLOSED_FORM, start=start)

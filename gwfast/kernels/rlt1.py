@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gwfast.kernels.compiled import compiled
-from gwfast.kernels.row_blocks import Workers
+from gwfast.kernels.row_blocks import RowBlocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,7 +232,7 @@ class State:
     change: float
 
 
-def start(costs: Costs, whole: Costs, workers: Workers, density: np.ndarray | None = None) -> State:
+def start(costs: Costs, whole: Costs, workers: RowBlocks, density: np.ndarray | None = None) -> State:
     """State of the rank-one array of a plan given by its density (n, m); of the product plan without one.
 
     The first dual is the difference between `whole`, the costs before what is constant on couplings was taken out,
@@ -250,7 +250,7 @@ def start(costs: Costs, whole: Costs, workers: Workers, density: np.ndarray | No
     return state
 
 
-def refresh(state: State, costs: Costs, workers: Workers) -> None:
+def refresh(state: State, costs: Costs, workers: RowBlocks) -> None:
     """Take the means again, after W or the costs changed."""
     n, m = costs.linear.shape
     N = n * m
@@ -267,7 +267,7 @@ def marginal(state: State, costs: Costs) -> np.ndarray:
     return (state.means.rows @ costs.p).reshape(costs.linear.shape)
 
 
-def _price_of_mass_one(W: np.ndarray, costs: Costs, workers: Workers) -> float:
+def _price_of_mass_one(W: np.ndarray, costs: Costs, workers: RowBlocks) -> float:
     """Price at which Y has mass one, to a percent: Newton's method between brackets; mass is convex in the price."""
     sums = np.empty((len(costs.p), 2))
     price, low, high = 0.0, -np.inf, np.inf
@@ -283,7 +283,7 @@ def _price_of_mass_one(W: np.ndarray, costs: Costs, workers: Workers) -> float:
     return price
 
 
-def _pass(state: State, pots, costs: Costs, rho: float, workers: Workers) -> None:
+def _pass(state: State, pots, costs: Costs, rho: float, workers: RowBlocks) -> None:
     change = np.empty(len(costs.p))
     workers.run(
         _sweep,
@@ -301,12 +301,12 @@ def _pass(state: State, pots, costs: Costs, rho: float, workers: Workers) -> Non
     state.change = float(change.sum()) / state.W.size
 
 
-def sweep(state: State, costs: Costs, rho: float, workers: Workers) -> None:
+def sweep(state: State, costs: Costs, rho: float, workers: RowBlocks) -> None:
     """One step, in place."""
     _pass(state, potentials(state.means, costs.p, costs.q), costs, rho, workers)
 
 
-def dual_means(state: State, costs: Costs, workers: Workers) -> Means:
+def dual_means(state: State, costs: Costs, workers: RowBlocks) -> Means:
     """Conditional means of the dual in units of the step length, in float64: all that the certificate needs."""
     n, m = costs.linear.shape
     means = Means(np.empty((n * m, n)), np.empty((n * m, m)))
@@ -314,7 +314,7 @@ def dual_means(state: State, costs: Costs, workers: Workers) -> Means:
     return means
 
 
-def restep(state: State, costs: Costs, ratio: float, workers: Workers) -> None:
+def restep(state: State, costs: Costs, ratio: float, workers: RowBlocks) -> None:
     """Multiply the step length by `ratio`; `costs` are those of the old step."""
     workers.run(_restep, state.W, *_arrays(costs), np.float32(state.price), np.float32(ratio))
     state.price /= ratio

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gwfast.budget import UNLIMITED
 from gwfast.kernels import rlt1
 
 memory = rlt1.memory
@@ -48,14 +49,15 @@ class State:
     change: float
 
 
-class Workers:
+class RowBlocks:
     """Blocks of the first index, handled one after the other."""
 
     def __init__(self, n: int, size: int, threads: int):
+        self.budget = UNLIMITED
         step = max(1, min(n, _BLOCK * n // max(size, 1)))
         self.blocks = [slice(low, min(n, low + step)) for low in range(0, n, step)]
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> RowBlocks:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -99,7 +101,7 @@ def _empty_means(costs: Costs) -> Means:
     return Means(make(n), make(m))
 
 
-def start(costs: Costs, whole: Costs, workers: Workers, density: np.ndarray | None = None) -> State:
+def start(costs: Costs, whole: Costs, workers: RowBlocks, density: np.ndarray | None = None) -> State:
     """State of the rank-one array of a plan; see `rlt1.start`."""
     n, m = costs.linear.shape
     device = costs.p.device
@@ -116,7 +118,7 @@ def start(costs: Costs, whole: Costs, workers: Workers, density: np.ndarray | No
     return state
 
 
-def _price_of_mass_one(W: torch.Tensor, costs: Costs, workers: Workers) -> float:
+def _price_of_mass_one(W: torch.Tensor, costs: Costs, workers: RowBlocks) -> float:
     """Price at which Y has mass one, to a percent; see `rlt1`."""
     price, low, high = 0.0, -math.inf, math.inf
     weights = costs.p[:, None] * costs.q
@@ -135,7 +137,7 @@ def _price_of_mass_one(W: torch.Tensor, costs: Costs, workers: Workers) -> float
     return price
 
 
-def refresh(state: State, costs: Costs, workers: Workers) -> None:
+def refresh(state: State, costs: Costs, workers: RowBlocks) -> None:
     """Take the means again, after W or the costs changed."""
     for part in workers.blocks:
         y = (state.W[part] - _block_cost(costs, part, state.price)).clamp_(min=0)
@@ -163,7 +165,7 @@ def potentials(means: Means, p: torch.Tensor, q: torch.Tensor) -> tuple[torch.Te
     return right, right2, x.T.reshape(n, n, m), y.T.reshape(m, n, m)
 
 
-def sweep(state: State, costs: Costs, rho: float, workers: Workers) -> None:
+def sweep(state: State, costs: Costs, rho: float, workers: RowBlocks) -> None:
     """One Douglas-Rachford step, in place."""
     right, right2, left, left2 = potentials(state.means, costs.p, costs.q)
     change = torch.zeros((), device=costs.p.device)
@@ -191,7 +193,7 @@ def marginal(state: State, costs: Costs) -> np.ndarray:
     return (state.means.rows @ costs.p).view(costs.linear.shape).cpu().numpy()
 
 
-def dual_means(state: State, costs: Costs, workers: Workers) -> rlt1.Means:
+def dual_means(state: State, costs: Costs, workers: RowBlocks) -> rlt1.Means:
     """Conditional means of the dual in units of the step length, as float64 numpy arrays."""
     means = _empty_means(costs)
     for part in workers.blocks:
@@ -200,7 +202,7 @@ def dual_means(state: State, costs: Costs, workers: Workers) -> rlt1.Means:
     return rlt1.Means(means.rows.cpu().double().numpy(), means.cols.cpu().double().numpy())
 
 
-def restep(state: State, costs: Costs, ratio: float, workers: Workers) -> None:
+def restep(state: State, costs: Costs, ratio: float, workers: RowBlocks) -> None:
     """Multiply the step length by `ratio`; `costs` are those of the old step."""
     for part in workers.blocks:
         w = state.W[part]

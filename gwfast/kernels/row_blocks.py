@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from gwfast import clock
+from gwfast.budget import UNLIMITED
 
 _THREADED = 1 << 19  # numbers in the state above which threads pay for their start
-_GRAIN = 1 << 20  # numbers in a block of a large state: some milliseconds, so that a deadline is seen in time
+GRAIN = 1 << 20  # numbers in a block of a large state: some milliseconds, so that a deadline is seen in time
 
 
 class OutOfTime(Exception):
     """The deadline passed while a kernel was under way; what it writes is incomplete."""
 
 
-class Workers:
+class RowBlocks:
     """Calls a kernel on blocks of rows, on several threads where the state is large.
 
     Parameters
@@ -34,12 +33,12 @@ class Workers:
 
     Attributes
     ----------
-    deadline : float
-        clock.now() after which no block is begun any more.
+    budget : Budget
+        After its deadline no block is begun any more.
     """
 
-    def __init__(self, n: int, size: int, threads: int, grain: int = _GRAIN):
-        self.deadline = math.inf
+    def __init__(self, n: int, size: int, threads: int, grain: int = GRAIN):
+        self.budget = UNLIMITED
         self.count = max(1, min(threads, n)) if size > _THREADED else 1
         # more blocks than threads, so that a thread that was held up does not hold up the sweep
         blocks = min(n, max(1 if self.count == 1 else 4 * self.count, size // grain))
@@ -47,7 +46,7 @@ class Workers:
         self.blocks = list(zip(edges[:-1].tolist(), edges[1:].tolist()))
         self.pool = ThreadPoolExecutor(self.count) if self.count > 1 else None
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> RowBlocks:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -58,7 +57,7 @@ class Workers:
         """Call kernel(low, high, *args) for all blocks; OutOfTime, once all threads rest, where some were left out."""
 
         def block(edges: tuple[int, int]) -> bool:
-            if self.deadline < math.inf and clock.now() > self.deadline:
+            if self.budget.limited and self.budget.left < 0:
                 return False
             kernel(*edges, *args)
             return True

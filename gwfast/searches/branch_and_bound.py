@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from gwfast import clock
-from gwfast.arrays import from_numpy
+from gwfast.arrays import from_numpy, to_numpy
 from gwfast.arrays.precision import EPS
 from gwfast.bounds.linear import minimum
 from gwfast.bounds.pace import seconds_of_sweep
@@ -19,19 +18,21 @@ from gwfast.bounds.quadratic import quadratic_bound
 from gwfast.bounds.rlt1_dual import ReformulationDual, constant_part, processors
 from gwfast.bounds.rlt1_solver import Reformulation
 from gwfast.bounds.scaled import Scaled, scaled
+from gwfast.budget import UNLIMITED, Budget
 from gwfast.kernels.gilmore_lawler import cheap_search
 from gwfast.kernels.hahn_grant import reduce_rows, search, value_of
 from gwfast.kernels.iterated_exchanges import iterated
+from gwfast.method import Domain, Found, Method, Need, Steps, Turn
 from gwfast.plan import Plan
 from gwfast.problem import Problem
 from gwfast.result import Bound, Stop
 from gwfast.searches.permutation_slack import permutation_slack
 from gwfast.searches.search_path import SearchPath
-from gwfast.transport import is_uniform
 
 PERMUTATIONS = "permutations"
 COUPLINGS = "branch-and-bound"
-_ROUNDS = 2
+_ROUNDS, _NODES, _LEAST_GAP = 2, 100_000_000, 1e-9
+_LARGEST, _CERTAIN = 40, 12  # points up to which a tree is worth its time, and up to which it ends within seconds
 _SLICE, _CHEAP_SLICE = 400_000_000, 1 << 14  # work, over n^5, and nodes between two meetings: some 50 ms
 _ROOT, _NODE, _CHEAP_NODE = 6e-9, 5e-10, 4e-6  # seconds of the root and of a node, over n^5, on a slow processor
 _CHEAP_POINTS, _CHEAP_GAP = 17, 0.15  # small problems with a weak root go faster with many cheap nodes
@@ -78,10 +79,9 @@ def permutation_search(
     problem: Problem,
     start: np.ndarray | None = None,
     gap: float = 0.0,
-    time_limit: float = math.inf,
-    node_limit: int = 100_000_000,
+    budget: Budget = UNLIMITED,
+    node_limit: int = _NODES,
     sweeps: int | None = None,
-    memory_limit: float = math.inf,
 ) -> PermutationResult | None:
     r"""Minimise the objective over permutations, with a proof.
 
@@ -96,34 +96,34 @@ def permutation_search(
         Permutation to improve first, besides the rounded plan of the quadratic bound.
     gap : float
         Stop when (value - bound) / value is at most this.
-    time_limit : float
-        Seconds.
+    budget : Budget
     node_limit : int
         Most nodes.
     sweeps : int, optional
         Sweeps of the reformulation at the root; chosen by size without it.
-    memory_limit : float
-        Bytes.
 
     Returns
     -------
     PermutationResult or None
-        None where the weights are not uniform, n != m, or `search_memory(problem)` exceeds the limit.
+        None where the weights are not uniform, n != m, or `search_memory(problem)` exceeds that of the budget.
         O(r^5) a node with r points left, exponentially many nodes in the worst case.
 
     References
     ----------
     Hahn and Grant 1998; Adams and Johnson 1994.
     """
-    if not is_uniform(problem.p, problem.q) or search_memory(problem) > memory_limit:
+    if not problem.uniform or search_memory(problem) > budget.memory:
         return None
-    begin = clock.now()
-    tree = _Tree(problem, start, sweeps, time_limit)
-    most = max(1, min(processors(), int(min(memory_limit / search_memory(problem), 2**16))))
-    stop = tree.run(gap, begin + time_limit, node_limit, most)
-    plan = Plan.from_permutation(from_numpy(tree.target, problem.p), problem.p)
+    begin = budget.now()
+    tree = _Tree(problem, start, sweeps, budget)
+    stop = tree.run(gap, budget, node_limit, _most(problem, budget)) or Stop.TIME_LIMIT
     bound, coupling = tree.bounds()
-    return PermutationResult(plan, bound, coupling, tree.nodes, clock.now() - begin, stop)
+    return PermutationResult(tree.plan, bound, coupling, tree.nodes, budget.now() - begin, stop)
+
+
+def _most(problem: Problem, budget: Budget) -> int:
+    """Searches that may share the tree: one a processor, as far as the memory goes."""
+    return max(1, min(processors(), int(min(budget.memory / search_memory(problem), 2**16))))
 
 
 def good_permutation(s: Scaled, plans: list[np.ndarray], kicks: int = 100) -> np.ndarray:
@@ -145,18 +145,17 @@ def good_permutation(s: Scaled, plans: list[np.ndarray], kicks: int = 100) -> np
 class _Tree:
     """The searches of a tree; costs are divided by `unit` so that the incumbent is about one."""
 
-    def __init__(self, problem: Problem, start: np.ndarray | None, sweeps: int | None, time_limit: float):
-        begin = clock.now()
+    def __init__(self, problem: Problem, start: np.ndarray | None, sweeps: int | None, budget: Budget):
         self.problem, self.s = problem, scaled(problem)
         s, n = self.s, problem.shape[0]
-        plans = [np.asarray(quadratic_bound(problem, 15, time_limit / 10)[1].toarray())]
+        half = budget.slice(0.5)
+        plans = [to_numpy(quadratic_bound(problem, 15, budget.slice(0.1))[1].toarray())]
         if start is not None:
             plans.append(np.eye(n)[start])
         start = good_permutation(s, plans)
         M = n * s.features
         value = value_of(s.first, s.second, M, start.astype(np.int64))
-        until = begin + time_limit / 2 - _ROOT * n**5
-        C, L, constant = _root_costs(problem, s, value / (n * n) * s.scale, sweeps, until)
+        C, L, constant = _root_costs(problem, s, s.outside(value / (n * n)), sweeps, half.less(_ROOT * n**5))
         # far below the cost of a forbidden pair
         self.unit = max(abs(value), float(np.abs(C).max()) / 10, float(np.abs(L).max()) / 10) or 1e-30
         root = math.sqrt(self.unit)
@@ -218,8 +217,10 @@ class _Tree:
         return search(*arguments)
 
     @property
-    def target(self) -> np.ndarray:
-        return self.best[:-1].astype(np.int64)
+    def plan(self) -> Plan:
+        """The best permutation."""
+        target = self.best[:-1].astype(np.int64)
+        return Plan.from_permutation(from_numpy(target, self.problem.p), self.problem.p)
 
     @property
     def nodes(self) -> int:
@@ -230,28 +231,28 @@ class _Tree:
         low = self.best[-1] - self.tolerance
         return min([low, *(path.open_bound() for path in self.paths)])
 
-    def run(self, gap: float, deadline: float, node_limit: int, most: int) -> Stop:
-        """Search in slices, on up to `most` processors, until exhausted or a limit is met.
+    def run(self, gap: float, budget: Budget, node_limit: int, most: int, pause: float = math.inf) -> Stop | None:
+        """Search in slices, on up to `most` processors, until exhausted or a limit is met; None at `pause`.
 
         The slices are counted in nodes and meet at their ends, where incumbents and children are shared: runs that
         no deadline cuts repeat exactly.
         """
         n = self.problem.shape[0]
-        budget = _CHEAP_SLICE if self.cheap else max(1, _SLICE // n**5)
+        nodes = _CHEAP_SLICE if self.cheap else max(1, _SLICE // n**5)
         seconds = _CHEAP_NODE if self.cheap else _NODE * n**5  # of a node
         with ExitStack() as stack:
             pool = None
             while True:
-                begin, before = clock.now(), self.nodes
-                if begin + seconds >= deadline:
+                begin, before, time_left = budget.now(), self.nodes, budget.left
+                if seconds >= time_left:
                     return Stop.TIME_LIMIT
                 left = node_limit - before
                 if left <= 0:
                     return Stop.ITERATIONS
                 active = self.paths[:left]
-                each = min(budget, left // len(active))
-                if 3 * seconds * each > deadline - begin:  # the last slices, which only a deadline makes shorter
-                    each = max(1, int((deadline - begin) / (3 * seconds)))
+                each = min(nodes, left // len(active))
+                if 3 * seconds * each > time_left:  # the last slices, which only a deadline makes shorter
+                    each = max(1, int(time_left / (3 * seconds)))
                 share = [each] * len(active)
                 if len(active) > 1:  # small trees never get here, and start no threads
                     pool = pool or stack.enter_context(ThreadPoolExecutor(most))
@@ -259,12 +260,14 @@ class _Tree:
                 else:
                     done = [self._search(active[0], share[0])]
                 done += [False] * (len(self.paths) - len(active))
-                last = (clock.now() - begin) * len(active) / max(1, self.nodes - before)
+                last = (budget.now() - begin) * len(active) / max(1, self.nodes - before)
                 seconds = max(last, (seconds + last) / 2)  # deep nodes are cheap, and the next one may be none of them
                 if self._meet(done, most):
                     return Stop.OPTIMAL
                 if self.best[n] - self.open_bound() <= gap * abs(self.best[n]):
                     return Stop.GAP_REACHED
+                if pause < math.inf and budget.now() >= pause:
+                    return None
 
     def _meet(self, done: list[bool], most: int) -> bool:
         """Share the incumbent and the work; returns whether nothing is left."""
@@ -287,11 +290,11 @@ class _Tree:
 
 
 def _root_costs(
-    problem: Problem, s: Scaled, upper: float, sweeps: int | None, until: float
+    problem: Problem, s: Scaled, upper: float, sweeps: int | None, until: Budget
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Costs of pairs of pairs C (n, n, n, n), of pairs L (n, n), and the constant, after some sweeps."""
     n = problem.shape[0]
-    run = Reformulation(problem, upper if upper > 0 else None)
+    run = Reformulation(problem, upper if upper > 0 else None, budget=replace(until, deadline=math.inf))
     if not run.trivial:
         run.run(sweeps if sweeps is not None else (100 if n < 10 else 250), until)
         run.certify(exact=False)
@@ -312,3 +315,26 @@ def reformulated_cost(s: Scaled, dual: ReformulationDual) -> np.ndarray:
     C += dual.rows[:, None]
     C += dual.cols[None]
     return C
+
+
+def _steps(problem: Problem, turn: Turn) -> Steps:
+    plan = turn.incumbent.plan
+    start = None if plan is None or plan.permutation is None else to_numpy(plan.permutation)
+    tree = _Tree(problem, start, None, turn.budget)
+    stop = None
+    while stop is None:
+        gap = max(turn.incumbent.gap, _LEAST_GAP)
+        stop = tree.run(gap, turn.budget, _NODES, _most(problem, turn.budget), turn.pause)
+        yield Found((tree.bounds()[1],), tree.plan, stop)
+
+
+METHOD = Method(
+    "branch and bound",
+    "prove",
+    (COUPLINGS,),
+    _steps,
+    domain=Domain(permutations=True),
+    suits=lambda problem: problem.shape[0] <= _LARGEST,
+    settles=lambda problem: problem.shape[0] <= _CERTAIN,
+    need=lambda problem: Need(search_seconds(problem.shape[0]), search_memory(problem)),
+)

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gwfast import clock
 from gwfast.arrays import from_numpy, item
 from gwfast.arrays.precision import EPS
-from gwfast.bounds.doubly_nonnegative import Cone
+from gwfast.bounds.doubly_nonnegative import Cone, cone_seconds
 from gwfast.bounds.doubly_nonnegative_dual import outer_cone_cost
 from gwfast.bounds.linear import minimum
 from gwfast.bounds.rlt1_dual import outer_cost
 from gwfast.bounds.rlt1_solver import Reformulation
 from gwfast.bounds.scaled import Scaled, scaled
+from gwfast.budget import UNLIMITED, Budget
+from gwfast.method import Found, Method, Need, Steps, Turn
 from gwfast.plan import Plan
-from gwfast.problem import Problem, objective
+from gwfast.problem import Problem
 from gwfast.result import Bound, Stop
 from gwfast.spaces.dense import Dense
 
 COUPLING_SEARCH = "coupling-search"
 _SWEEPS, _GROUP, _MOST_STEPS = 150, 16, 320  # of the reformulation, of the cone between two proofs, and in all
 _WORTH = 0.1  # share of what is missing that a group of steps has to gain, or the part is halved instead
+_LARGEST = 300  # entries up to which so many relaxations are solved in time
 _LEAST_MASS = 0.02  # free mass under which a part is not divided again
 
 
@@ -126,20 +128,21 @@ class CouplingSearch:
 
     def __init__(self, problem: Problem, lower: float = -math.inf):
         self.problem, self.s = problem, scaled(problem)
-        self.known, self.goal = lower / self.s.scale, math.inf
+        self.known, self.goal = self.s.inside(lower), math.inf
         self.heap: list[tuple[float, int, Part]] = []
         self.done = math.inf  # least bound of what is not divided any more, above no goal
         self.parts, self.plan, self._value = 0, None, math.inf
 
-    def run(self, upper: float, gap: float, deadline: float, parts: int = 2**62) -> Stop | None:
+    def run(self, upper: float, gap: float, budget: Budget = UNLIMITED, parts: int = 2**62) -> Stop | None:
         """Bound parts until the gap to `upper` is closed or a limit is met; None where only `parts` were done."""
-        aim, margin = upper / self.s.scale, self.s.margin
-        self.goal = aim - max(gap * (1 - 1e-6) * abs(aim) - 2 * margin, 1e-9 * abs(aim) + 4 * margin)
+        aim, margin = self.s.inside(upper), self.s.margin
+        allowed = gap * (1 - 1e-6) * abs(upper) / self.s.scale
+        self.goal = aim - max(allowed - 2 * margin, 1e-9 * abs(aim) + 4 * margin)
         if not self.parts:
-            self._bound(np.zeros(self.problem.shape), self.known, deadline)
+            self._bound(np.zeros(self.problem.shape), self.known, budget)
         end = self.parts + parts
         while self.heap and self.heap[0][0] < self.goal:
-            if clock.now() >= deadline:
+            if budget.expired:
                 return Stop.TIME_LIMIT
             if self.parts >= end:
                 return None
@@ -148,10 +151,10 @@ class CouplingSearch:
             if not divided:
                 self.done = min(self.done, lower)
             for fixed in divided:
-                if clock.now() >= deadline:  # what the other children hold is bounded by the part alone
+                if budget.expired:  # what the other children hold is bounded by the part alone
                     heapq.heappush(self.heap, (lower, order, part))
                     return Stop.TIME_LIMIT
-                self._bound(fixed, lower, deadline)
+                self._bound(fixed, lower, budget)
         return Stop.OPTIMAL if self.done >= self.goal else Stop.STALLED
 
     @property
@@ -164,18 +167,18 @@ class CouplingSearch:
     def _free(self, part: Part) -> float:
         return float(part.weights[0].sum())
 
-    def _bound(self, fixed: np.ndarray, inherited: float, deadline: float) -> None:
+    def _bound(self, fixed: np.ndarray, inherited: float, budget: Budget) -> None:
         """Bound the part above `fixed`, and keep it where it may hold a better coupling."""
         self.parts += 1
         rest = rest_of(self.s, fixed)
         goal = (self.goal + rest.slack - rest.constant) / rest.factor
-        run = Reformulation(rest.problem, goal if goal > 0 else None)
-        run.run(_SWEEPS, deadline)
+        run = Reformulation(rest.problem, goal if goal > 0 else None, budget=replace(budget, deadline=math.inf))
+        run.run(_SWEEPS, budget)
         run.certify()
         lower, cost = run.best.value, None
         if lower < goal:
             cone = Cone(run)
-            _climb(cone, goal, deadline)
+            _climb(cone, goal, budget)
             lower = cone.best.value
             cost = outer_cost(run.scaled, run.dual) if cone.dual is None else outer_cone_cost(run.scaled, cone.dual)
         self._note(fixed, rest, run.plan())
@@ -193,16 +196,16 @@ class CouplingSearch:
         T = fixed.copy()
         T[np.ix_(rest.rows, rest.cols)] += rest.mass * np.asarray(plan.toarray())
         found = Plan(self.problem.shape, matrix=from_numpy(T, self.problem.p))
-        value = item(objective(self.problem, found))
+        value = item(self.problem.objective(found))
         if value < self._value:
             self.plan, self._value = found, value
 
 
-def _climb(cone: Cone, goal: float, deadline: float) -> None:
+def _climb(cone: Cone, goal: float, budget: Budget) -> None:
     """Steps of the cone until the goal is proved, or so little is gained that dividing the part is better."""
     while cone.steps < _MOST_STEPS and not cone.trivial:
         before = cone.best.value
-        if not cone.run(_GROUP, deadline):
+        if not cone.run(_GROUP, budget):
             return
         cone.certify()
         missing = goal - cone.best.value
@@ -221,3 +224,21 @@ def _limits(s: Scaled, cost: np.ndarray, room: float) -> np.ndarray:
     most = np.minimum(s.p[:, None], s.q[None, :])
     dear = reduced * most > room
     return np.where(dear, room / np.where(dear, reduced, 1.0), most) * (1 + 1e-12)
+
+
+def _steps(problem: Problem, turn: Turn) -> Steps:
+    search, stop = CouplingSearch(problem, turn.incumbent.lower), None
+    while stop is None:
+        incumbent = turn.incumbent
+        stop = search.run(incumbent.upper, incumbent.gap, turn.budget, 1)
+        yield Found((search.bound,), search.plan, stop)
+
+
+METHOD = Method(
+    "coupling search",
+    "prove",
+    (COUPLING_SEARCH,),
+    _steps,
+    suits=lambda problem: problem.shape[0] * problem.shape[1] <= _LARGEST,
+    need=lambda problem: Need(cone_seconds(problem)),
+)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gwfast import clock
 from gwfast.arrays import from_numpy, to_numpy
 from gwfast.bounds.scaled import Scaled, scaled
+from gwfast.budget import UNLIMITED, Budget
 from gwfast.kernels.boxes import box_bound, cut, explore
+from gwfast.method import Found, Method, Steps, Turn
 from gwfast.plan import Plan
 from gwfast.problem import Problem
 from gwfast.result import Bound, Stop
@@ -21,6 +22,7 @@ from gwfast.transport import is_uniform, sorted_atoms
 
 LOW_DIMENSION = "low-dimension"
 _MOST = 9  # entries of the cross moment beyond which boxes are hopeless
+_LEAST_GAP = 1e-9
 _CUTS, _BOXES = 20_000, 200_000  # cuts remembered, boxes waiting at a time
 _PRICES = 1 << 24  # numbers kept for warm starts
 
@@ -85,8 +87,8 @@ def moment_form(problem: Problem, s: Scaled) -> MomentForm | None:
     points = _both_points(host)
     if points is None:
         return None
-    root = (problem.alpha**0.5 / s.scale**0.5) ** 0.5
-    (X, mean_x), (Y, mean_y) = (_centred(z, w, root) for z, w in zip(points, (s.p, s.q)))
+    roots = [(problem.alpha**0.5 / s.scale**0.5 * b) ** 0.5 for b in (s.balance, 1 / s.balance)]
+    (X, mean_x), (Y, mean_y) = (_centred(z, w, root) for z, w, root in zip(points, (s.p, s.q), roots))
     second = float(s.p @ s.first**2 @ s.p + s.q @ s.second**2 @ s.q)
     if isinstance(host.x, PointCloud):
         a, b = (X * X).sum(axis=1), (Y * Y).sum(axis=1)
@@ -94,7 +96,7 @@ def moment_form(problem: Problem, s: Scaled) -> MomentForm | None:
         linear = 2 * np.multiply.outer(a - total_a, b - total_b)
         return MomentForm(X, Y, linear - s.features / 2, second - 8 * total_a * total_b, 4.0)
     # |F T G'|^2 with F = X + mean: the mean adds a linear term; axes that were dropped carry no spread, only means
-    whole = root * (s.p @ points[0]), root * (s.q @ points[1])
+    whole = roots[0] * (s.p @ points[0]), roots[1] * (s.q @ points[1])
     linear = 2 * np.multiply.outer(X @ mean_x, Y @ mean_y)
     constant = second - 2 * float(whole[0] @ whole[0]) * float(whole[1] @ whole[1])
     return MomentForm(X, Y, linear - s.features / 2, constant, 1.0)
@@ -128,7 +130,7 @@ class _Search:
         self.counts = np.array([0, _BOXES, 0, 0])  # boxes waiting, free slots, cuts, boxes so far
         self.values = np.array([-math.inf, -math.inf])  # best value, largest bound of a closed box
         self.plan = np.multiply.outer(s.p, s.q)
-        self.floor = s.margin
+        self.floor, self.boxes = s.margin, 8
 
     def cut(self, slope: np.ndarray, last: int) -> np.ndarray:
         """Solve the linear program of a slope, warm from the prices of cut `last`; return its cross moment."""
@@ -145,17 +147,17 @@ class _Search:
             self.values[0], self.plan = value, flow
         return moment
 
-    def climb(self, moment: np.ndarray, deadline: float, steps: int = 30) -> None:
+    def climb(self, moment: np.ndarray, budget: Budget, steps: int = 30) -> None:
         """Local search: linearise at the moment, solve, repeat while the value grows and there is time."""
         for _ in range(steps):
-            if clock.now() >= deadline:
+            if budget.expired:
                 break
             before = self.values[0]
             moment = self.cut(2 * self.form.curvature * moment, int(self.counts[2]) - 1)
             if self.values[0] <= before:
                 break
 
-    def starts(self, count: int, deadline: float) -> None:
+    def starts(self, count: int, budget: Budget) -> None:
         """Rotations of the principal axes, then local search from the best."""
         rng = np.random.default_rng(0)
         d, e = self.form.X.shape[1], self.form.Y.shape[1]
@@ -163,7 +165,7 @@ class _Search:
         spread_y = np.sqrt(self.s.q @ self.form.Y**2)
         ends = [self.cut(np.zeros(self.size), 0)]
         for _ in range(count):
-            if clock.now() >= deadline:
+            if budget.expired:
                 break
             frame = np.linalg.qr(rng.normal(size=(max(d, e), max(d, e))))[0][:d, :e]
             before = self.values[0]
@@ -172,7 +174,7 @@ class _Search:
             if self.values[0] > before:
                 ends.append(moment)
         for moment in ends[-3:]:
-            self.climb(moment, deadline)
+            self.climb(moment, budget)
 
     def root(self) -> None:
         """The first box: it holds the cross moment of every coupling, by sorted products of the coordinates."""
@@ -189,12 +191,12 @@ class _Search:
             self.lows[0], self.highs[0], self.slopes, self.heights, known, self.form.curvature, -math.inf
         )
 
-    def run(self, gap: float, deadline: float) -> Stop:
-        """Search in slices until the gap is reached or the time is up."""
-        form, s, budget = self.form, self.s, 8
+    def run(self, gap: float, budget: Budget, pause: float = math.inf) -> Stop | None:
+        """Search in slices until the gap is reached or the time is up; None at `pause`."""
+        form, s = self.form, self.s
         while True:
-            begin, used = clock.now(), budget
-            if begin >= deadline:
+            begin, used = budget.now(), self.boxes
+            if budget.expired:
                 return Stop.TIME_LIMIT
             status = explore(
                 form.X,
@@ -219,15 +221,17 @@ class _Search:
                 self.counts,
                 self.values,
                 self.plan,
-                budget,
+                self.boxes,
             )
             if status:
                 return (Stop.GAP_REACHED, Stop.ITERATIONS, Stop.STALLED)[status - 1]
-            now = clock.now()
-            if now - begin < 0.05:
-                budget *= 2
-            while budget > 1 and (now - begin) * budget > 1.5 * used * (deadline - now):
-                budget //= 2  # boxes take longer as more cuts are known
+            taken, left = budget.now() - begin, budget.left
+            if taken < 0.05:
+                self.boxes *= 2
+            while self.boxes > 1 and taken * self.boxes > 1.5 * used * left:
+                self.boxes //= 2  # boxes take longer as more cuts are known
+            if pause < math.inf and budget.now() >= pause:
+                return None
 
     def top(self) -> float:
         """Proved upper bound of the maximum over all couplings."""
@@ -236,7 +240,7 @@ class _Search:
 
 
 def low_dimension_search(
-    problem: Problem, start: Plan | None = None, gap: float = 1e-3, time_limit: float = math.inf
+    problem: Problem, start: Plan | None = None, gap: float = 1e-3, budget: Budget = UNLIMITED
 ) -> LowDimensionResult | None:
     r"""Minimise the objective over couplings of points of low dimension, with a proof.
 
@@ -257,8 +261,7 @@ def low_dimension_search(
         A plan to improve first.
     gap : float
         Stop when (value - bound) / value is at most this.
-    time_limit : float
-        Seconds.
+    budget : Budget
 
     Returns
     -------
@@ -269,22 +272,46 @@ def low_dimension_search(
     ----------
     Ryner, Kronqvist, Karlsson 2023, for cuts on polytopes instead of boxes.
     """
-    begin = clock.now()
-    deadline = begin + time_limit
+    begin = budget.now()
+    search = _begun(problem, start, budget)
+    if search is None:
+        return None
+    stop = search.run(gap, budget) or Stop.TIME_LIMIT
+    cuts, boxes = int(search.counts[2]), int(search.counts[3])
+    return LowDimensionResult(_plan(problem, search), _bound(search), cuts, boxes, budget.now() - begin, stop)
+
+
+def _begun(problem: Problem, start: Plan | None, budget: Budget) -> _Search | None:
+    """A search after its starts, with its first box; None for other problems."""
     s = scaled(problem)
     form = moment_form(problem, s)
     if form is None or form.X.shape[1] * form.Y.shape[1] > _MOST:
         return None
     search = _Search(form, s)
+    for_climb, for_starts = budget.slice(0.25), budget.slice(0.5)
     if start is not None:
         T = to_numpy(start.toarray())
-        search.climb((form.X.T @ T @ form.Y).ravel(), begin + time_limit / 4)
-    search.starts(min(40, 2 * search.size**2) if search.size > 1 else 0, begin + time_limit / 2)
+        search.climb((form.X.T @ T @ form.Y).ravel(), for_climb)
+    search.starts(min(40, 2 * search.size**2) if search.size > 1 else 0, for_starts)
     search.root()
-    stop = search.run(gap, deadline)
+    return search
+
+
+def _plan(problem: Problem, search: _Search) -> Plan:
     rows, cols = np.nonzero(search.plan)
-    atoms = (from_numpy(z, problem.p) for z in (rows, cols, search.plan[rows, cols]))
+    return Plan(problem.shape, *(from_numpy(z, problem.p) for z in (rows, cols, search.plan[rows, cols])))
+
+
+def _bound(search: _Search) -> Bound:
     # the moments are sums like those of the costs, with a few more steps
-    bound = s.lower(form.constant - 2 * search.top(), LOW_DIMENSION, 8 * s.margin)
-    cuts, boxes = int(search.counts[2]), int(search.counts[3])
-    return LowDimensionResult(Plan(problem.shape, *atoms), bound, cuts, boxes, clock.now() - begin, stop)
+    return search.s.lower(search.form.constant - 2 * search.top(), LOW_DIMENSION, 8 * search.s.margin)
+
+
+def _steps(problem: Problem, turn: Turn) -> Steps:
+    search, stop = _begun(problem, turn.incumbent.plan, turn.budget), None
+    while search is not None and stop is None:
+        stop = search.run(max(turn.incumbent.gap, _LEAST_GAP), turn.budget, turn.pause)
+        yield Found((_bound(search),), _plan(problem, search), stop)
+
+
+METHOD = Method("low dimension", "prove", (LOW_DIMENSION,), _steps, suits=suits, settles=suits)

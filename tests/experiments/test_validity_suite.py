@@ -4,6 +4,7 @@ import numpy as np
 from test_docs import LABELS
 
 from benchmarks import validity
+from gwfast.methods import METHODS
 from gwfast.plan_value import PLAN
 from gwfast.searches.branch_and_bound import PERMUTATIONS
 
@@ -17,5 +18,6 @@ def test_every_theorem_is_checked():
         bounds = validity.bounds(problem, upper)
         assert all(float(bound.value) <= upper for bound in bounds)
         found |= {bound.theorem for bound in bounds}
+    assert found == {theorem for method in METHODS for theorem in method.theorems}
     # an upper bound, and one over permutations alone
     assert found == set(LABELS) - {PLAN, PERMUTATIONS}

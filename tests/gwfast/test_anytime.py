@@ -8,8 +8,7 @@ import pytest
 
 import gwfast
 import reference
-from gwfast import clock
-from gwfast.schedule import EFFORTS
+from gwfast import EFFORTS, clock
 from strategies import cost
 
 

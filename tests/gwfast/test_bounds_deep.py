@@ -12,10 +12,9 @@ from gwfast.bounds.rlt1_dual import ReformulationDual
 from gwfast.bounds.spectral import eigenvalue_bounds
 from gwfast.bounds.split import split_bounds
 from gwfast.bounds.third_lower_bound import row_bounds
-from gwfast.inputs import make_request
+from gwfast.budget import Budget
 from gwfast.kernels import rlt1, rlt1_torch
 from gwfast.plan import Plan
-from gwfast.problem import objective
 from gwfast.transport import solve_linear
 from strategies import KINDS, Case, cases, cost, weights
 
@@ -23,7 +22,7 @@ SCALES = (1e-90, 1e-30, 1.0, 1e90)
 
 
 def problem_of(case):
-    return make_request(case.C1, case.C2, case.p, case.q, case.M, case.alpha).problem
+    return reference.problem_of(case.C1, case.C2, case.p, case.q, case.M, case.alpha)
 
 
 def short_reformulation(problem, sweeps=25):
@@ -62,7 +61,7 @@ def descent(problem, starts, rng):
             if slope >= 0:
                 break
             T = T + (1.0 if bend <= 0 else min(1.0, -slope / (2 * bend))) * direction
-        best = min(best, float(objective(problem, Plan(T.shape, *Plan(T.shape, matrix=T).atoms()))))
+        best = min(best, float(problem.objective(Plan(T.shape, *Plan(T.shape, matrix=T).atoms()))))
     return best
 
 
@@ -160,7 +159,7 @@ def test_eigenvalues_are_tight_for_multiples_of_one_projection():
     Q, _ = np.linalg.qr(np.c_[np.ones(6), rng.normal(size=(6, 2))])
     C = Q[:, 1:] @ Q[:, 1:].T
     problem = problem_of(Case(C, 3 * C, None, None, None, None))
-    best = float(objective(problem, Plan.from_permutation(np.arange(6), problem.p)))
+    best = float(problem.objective(Plan.from_permutation(np.arange(6), problem.p)))
     for bound in eigenvalue_bounds(problem):
         np.testing.assert_allclose(bound.value, best, rtol=1e-10)
 
@@ -177,7 +176,7 @@ def test_reformulation_proves_noisy_copies_optimal():
     for n in (8, 12):
         C1, C2, target = noisy_copy(rng, n, 0.1)
         problem = problem_of(Case(C1, C2, None, None, None, None))
-        upper = float(objective(problem, Plan.from_permutation(target, problem.p)))
+        upper = float(problem.objective(Plan.from_permutation(target, problem.p)))
         result = reformulation_bound(problem, upper, gap=1e-6, sweeps=2000)
         assert upper * (1 - 1e-6) <= result.bound.value <= upper
         assert result.sweeps < 2000
@@ -213,8 +212,8 @@ def test_reformulation_respects_its_limits():
     rng = np.random.default_rng(2)
     problem = problem_of(Case(cost(rng, 9, "normal"), cost(rng, 9, "normal"), None, None, None, None))
     assert memory(problem) >= 4 * 81**2
-    assert reformulation_bound(problem, memory_limit=memory(problem) - 1) is None
-    assert reformulation_bound(problem, time_limit=0.0).sweeps == 0
+    assert reformulation_bound(problem, budget=Budget(memory=memory(problem) - 1)) is None
+    assert reformulation_bound(problem, budget=Budget().within(0.0)).sweeps == 0
 
 
 def test_marginal_plan_is_a_coupling():

@@ -9,26 +9,25 @@ import reference
 from gwfast.bounds.doubly_nonnegative import Cone, ConeDual, cone_bound, cone_memory
 from gwfast.bounds.doubly_nonnegative_dual import Face
 from gwfast.bounds.rlt1 import Reformulation
-from gwfast.inputs import make_request
+from gwfast.budget import Budget
 from gwfast.plan import Plan
-from gwfast.problem import objective
 from gwfast.result import Stop
 from gwfast.transport import solve_linear
 from strategies import Case, cases, cost, weights
 
 
 def problem_of(case):
-    return make_request(case.C1, case.C2, case.p, case.q, case.M, case.alpha).problem
+    return reference.problem_of(case.C1, case.C2, case.p, case.q, case.M, case.alpha)
 
 
 def some_plans(problem, rng, count=8):
     """Objectives of the product plan and of vertices."""
     yield float(
-        objective(problem, Plan(problem.shape, *Plan(problem.shape, matrix=np.outer(problem.p, problem.q)).atoms()))
+        problem.objective(Plan(problem.shape, *Plan(problem.shape, matrix=np.outer(problem.p, problem.q)).atoms()))
     )
     for _ in range(count):
         atoms = solve_linear(rng.random(problem.shape), problem.p, problem.q)
-        yield float(objective(problem, Plan(problem.shape, atoms.rows, atoms.cols, atoms.mass)))
+        yield float(problem.objective(Plan(problem.shape, atoms.rows, atoms.cols, atoms.mass)))
 
 
 def both(problem, sweeps, steps):
@@ -115,7 +114,7 @@ def test_a_stored_dual_verifies_and_any_matrix_is_safe():
 def test_limits():
     rng = np.random.default_rng(5)
     problem = problem_of(Case(cost(rng, 6, "cloud"), cost(rng, 6, "cloud"), None, None, None, None))
-    assert cone_bound(problem, memory_limit=cone_memory(problem) - 1) is None
-    assert cone_bound(problem, time_limit=0.0).steps == 0
+    assert cone_bound(problem, budget=Budget(memory=cone_memory(problem) - 1)) is None
+    assert cone_bound(problem, budget=Budget().within(0.0)).steps == 0
     one = problem_of(Case(np.array([[2.0]]), cost(rng, 3, "cloud"), None, None, None, None))
     assert cone_bound(one).stop is Stop.OPTIMAL

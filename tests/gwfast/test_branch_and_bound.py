@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 import reference
 from gwfast.bounds.scaled import scaled
-from gwfast.inputs import make_request
-from gwfast.problem import objective
+from gwfast.budget import Budget
 from gwfast.result import Stop
 from gwfast.searches import branch_and_bound
 from gwfast.searches.branch_and_bound import permutation_search, search_memory
@@ -20,7 +19,7 @@ from strategies import KINDS, Case, cost
 
 
 def problem_of(C1, C2, M=None, alpha=None, p=None):
-    return make_request(*vars(Case(C1, C2, p, p, M, alpha)).values()).problem
+    return reference.problem_of(*vars(Case(C1, C2, p, p, M, alpha)).values())
 
 
 def many_paths(patch, cheap):
@@ -51,7 +50,7 @@ def test_matches_brute_force(cheap, seed, n, kinds, symmetric, fused):
         patch.setattr(branch_and_bound, "_CHEAP_GAP", -1e9)
         result = permutation_search(problem)
     best = reference.best_permutation(C1, C2, M, 1.0 if alpha is None else alpha)
-    value = float(objective(problem, result.plan))
+    value = float(problem.objective(result.plan))
     scale = problem.size + (0 if M is None else np.abs(M).max())
     assert result.stop is Stop.OPTIMAL
     assert value <= best + 1e-9 * abs(best) + 1e-11 * scale
@@ -74,12 +73,12 @@ def test_searches_that_share_a_tree(cheap, seed, n, kind):
         runs = [permutation_search(problem, sweeps=1, node_limit=limit) for limit in (1, 2, 3, 5, 8, 13, 21, 34, 10**6)]
         again = permutation_search(problem, sweeps=1)
     assert runs[-1].stop is Stop.OPTIMAL
-    assert abs(float(objective(problem, runs[-1].plan)) - best) <= room
+    assert abs(float(problem.objective(runs[-1].plan)) - best) <= room
     assert best - room <= runs[-1].bound.value
     for run, limit in zip(runs, (1, 2, 3, 5, 8, 13, 21, 34, 10**6)):
         assert run.nodes <= limit
         assert run.bound.value <= best
-        assert best <= float(objective(problem, run.plan)) + room
+        assert best <= float(problem.objective(run.plan)) + room
     assert (again.nodes, again.bound.value) == (runs[-1].nodes, runs[-1].bound.value)  # threads change nothing
     assert np.array_equal(again.plan.permutation, runs[-1].plan.permutation)
 
@@ -98,7 +97,7 @@ def test_all_small_graphs():
         result = permutation_search(problem_of(*pair))
         best = reference.best_permutation(*pair)
         assert result.stop is Stop.OPTIMAL
-        assert abs(float(objective(problem_of(*pair), result.plan)) - best) <= 1e-12
+        assert abs(float(problem_of(*pair).objective(result.plan)) - best) <= 1e-12
         assert best - 1e-8 <= result.bound.value <= best
 
 
@@ -108,7 +107,7 @@ def test_clouds_are_proved_over_couplings():
     C1, C2 = (np.linalg.norm(z[:, None] - z[None], axis=2) for z in (x, y))
     problem = problem_of(C1, C2)
     result = permutation_search(problem)
-    value = float(objective(problem, result.plan))
+    value = float(problem.objective(result.plan))
     assert result.stop is Stop.OPTIMAL
     assert value * (1 - 1e-6) <= result.coupling_bound.value <= value
     best = reference.best_descent(C1, C2, problem.p, problem.q, 5, rng)
@@ -121,7 +120,7 @@ def test_slack_is_large_where_couplings_can_be_better():
     problem = problem_of(np.outer(u, u), -np.outer(u, u))
     result = permutation_search(problem)
     product = float(np.mean(np.outer(u, u) ** 2) * 2)
-    assert product < float(objective(problem, result.plan))
+    assert product < float(problem.objective(result.plan))
     assert result.coupling_bound.value <= product < result.bound.value
     assert permutation_slack(scaled(problem)) > 0.1
     gram = problem_of(np.outer(u, u), 2 * np.outer(u, u))
@@ -137,12 +136,12 @@ def test_limits_leave_a_valid_bound():
     few = permutation_search(problem, node_limit=50)
     assert few.stop is Stop.ITERATIONS
     assert few.nodes <= 50
-    value = float(objective(problem, exact.plan))
-    assert few.bound.value <= value <= float(objective(problem, few.plan)) * (1 + 1e-12)
-    assert permutation_search(problem, time_limit=0.0).stop is Stop.TIME_LIMIT
+    value = float(problem.objective(exact.plan))
+    assert few.bound.value <= value <= float(problem.objective(few.plan)) * (1 + 1e-12)
+    assert permutation_search(problem, budget=Budget().within(0.0)).stop is Stop.TIME_LIMIT
     loose = permutation_search(problem, gap=0.5)
     assert loose.stop in (Stop.GAP_REACHED, Stop.OPTIMAL)
-    assert permutation_search(problem, memory_limit=search_memory(problem) - 1) is None
+    assert permutation_search(problem, budget=Budget(memory=search_memory(problem) - 1)) is None
 
 
 def test_other_weights_are_refused():
@@ -160,7 +159,7 @@ def test_scales_ties_and_equal_problems(scale):
         best = reference.best_permutation(C, other) * scale**2
         assert result.bound.value <= best * (1 + 1e-15)
         assert math.isclose(
-            float(objective(problem_of(scale * C, scale * other), result.plan)),
+            float(problem_of(scale * C, scale * other).objective(result.plan)),
             best,
             rel_tol=1e-9,
             abs_tol=1e-9 * scale**2,

@@ -9,17 +9,15 @@ from hypothesis import strategies as st
 
 import gwfast
 import reference
-from gwfast import clock
 from gwfast.bounds.scaled import scaled
-from gwfast.inputs import make_request
-from gwfast.problem import objective
+from gwfast.budget import Budget
 from gwfast.result import Stop
 from gwfast.searches.coupling_search import CouplingSearch, Part, children, rest_of
 from strategies import KINDS, cases, cost, weights
 
 
 def problem_of(case):
-    return make_request(case.C1, case.C2, case.p, case.q, case.M, case.alpha).problem
+    return reference.problem_of(case.C1, case.C2, case.p, case.q, case.M, case.alpha)
 
 
 def coupling(rng, p, q):
@@ -89,16 +87,16 @@ def test_two_points_are_solved(seed, kinds, symmetric, weighted):
     C1, C2 = (cost(rng, 2, kind, symmetric) for kind in kinds)
     C2 = C2 * (np.abs(C1).max() + 1e-30) / (np.abs(C2).max() + 1e-30)
     p, q = (weights(rng, 2, "spread") if weighted else np.array([0.5, 0.5]) for _ in range(2))
-    problem = make_request(C1, C2, p, q, None, None).problem
+    problem = reference.problem_of(C1, C2, p, q, None, None)
     least = least_of_two_points(C1, C2, p, q)
     search = CouplingSearch(problem)
-    stop = search.run(least, 1e-3, clock.now() + 20, 300)
+    stop = search.run(least, 1e-3, Budget().within(20), 300)
     assert search.bound.value <= least
     assert stop is Stop.OPTIMAL
     assert search.bound.value >= least - 2e-3 * least - 1e-9 * problem.size
     # an aim above the optimum: now nothing but the parts keeps the bound below it
     loose = CouplingSearch(problem)
-    loose.run(1.2 * least + 0.05 * problem.size, 1e-3, clock.now() + 20, 60)
+    loose.run(1.2 * least + 0.05 * problem.size, 1e-3, Budget().within(20), 60)
     assert loose.bound.value <= least
 
 
@@ -121,24 +119,24 @@ def test_no_plan_is_below_the_bound(case):
     search = CouplingSearch(problem)
     before = -math.inf
     for parts in (1, 3, 10):
-        search.run(1.2 * least + 0.05 * case.size, 1e-3, math.inf, parts)  # an aim that does not hold the bound down
+        search.run(1.2 * least + 0.05 * case.size, 1e-3, parts=parts)  # an aim that does not hold the bound down
         assert before <= search.bound.value <= least * (1 + 1e-12) + 1e-15 * case.size
         before = search.bound.value
-    assert float(objective(problem, search.plan)) >= before
+    assert float(problem.objective(search.plan)) >= before
 
 
 def test_limits():
     rng = np.random.default_rng(5)  # two graphs that the cone alone leaves open
     C1, C2 = cost(rng, 7, "graph"), cost(rng, 7, "graph")
-    problem = make_request(C1, C2, None, None, None, None).problem
+    problem = reference.problem_of(C1, C2, None, None, None, None)
     least = reference.best_permutation(C1, C2)
     search = CouplingSearch(problem, lower=0.01)
     assert search.bound.value == 0.0  # nothing was run: nothing is claimed
-    assert search.run(least, 0.0, -math.inf) is Stop.TIME_LIMIT
+    assert search.run(least, 0.0, Budget(-math.inf)) is Stop.TIME_LIMIT
     assert search.parts == 1
     root = search.bound.value
     assert 0.0 < root < 0.999 * least
-    assert search.run(least, 0.0, math.inf, 60) is None
+    assert search.run(least, 0.0, parts=60) is None
     assert root < search.bound.value <= least
 
 
@@ -148,10 +146,10 @@ def test_scales(scale):
     C1, C2 = cost(rng, 4, "normal"), cost(rng, 3, "normal")
     values = []
     for factor in (1.0, scale):
-        problem = make_request(factor * C1, factor * C2, None, None, None, None).problem
+        problem = reference.problem_of(factor * C1, factor * C2, None, None, None, None)
         plan = gwfast.exact_gw(factor * C1, factor * C2)
         search = CouplingSearch(problem)
-        search.run(plan.value, 1e-3, math.inf, 20)
+        search.run(plan.value, 1e-3, parts=20)
         values.append(search.bound.value / factor**2)
     assert values[0] > 0
     assert values[1] == pytest.approx(values[0], rel=1e-2)

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 import gwfast
 import reference
 from gwfast.bounds.scaled import scaled
-from gwfast.inputs import make_request
+from gwfast.budget import Budget
 from gwfast.plan import Plan
-from gwfast.problem import objective
 from gwfast.result import Stop
 from gwfast.searches.low_dimension import low_dimension_search, moment_form
 from strategies import weights
@@ -21,7 +20,7 @@ def problem_of(x, y, metric, p=None, q=None, M=None, alpha=None):
         spaces = gwfast.Gram(x.T), gwfast.Gram(y.T)
     else:
         spaces = gwfast.PointCloud(x, metric), gwfast.PointCloud(y, metric)
-    return make_request(*spaces, p, q, M, alpha).problem
+    return reference.problem_of(*spaces, p, q, M, alpha)
 
 
 @given(
@@ -41,8 +40,8 @@ def test_moment_form_is_the_objective(seed, n, m, metric, fused):
     T = np.outer(problem.p, problem.q)
     for _ in range(2):
         inner = np.sum(form.linear * T) + form.curvature * np.sum((form.X.T @ T @ form.Y) ** 2)
-        value = float(objective(problem, Plan((n, m), matrix=T)))
-        np.testing.assert_allclose(s.scale * (form.constant - 2 * inner), value, atol=1e-11 * (1 + problem.size))
+        value = float(problem.objective(Plan((n, m), matrix=T)))
+        np.testing.assert_allclose(s.outside(form.constant - 2 * inner), value, atol=1e-11 * (1 + problem.size))
         atoms = gwfast.transport.solve_linear(rng.random((n, m)), problem.p, problem.q)
         T = Plan((n, m), atoms.rows, atoms.cols, atoms.mass).toarray()
 
@@ -60,7 +59,7 @@ def test_matches_brute_force(seed, n, d, metric):
     problem = problem_of(x, y, metric)
     best = reference.best_permutation(problem.x.dense(), problem.y.dense())
     result = low_dimension_search(problem, gap=1e-4)
-    value = float(objective(problem, result.plan))
+    value = float(problem.objective(result.plan))
     assert result.bound.value <= best
     assert best - 1e-12 * problem.size <= value <= best + 2e-4 * best + 1e-10 * problem.size
     assert value - result.bound.value <= 1.1e-4 * value + 1e-9 * problem.size
@@ -78,11 +77,11 @@ def test_any_weights_and_features(kind, metric, fused):
         p, q = weights(rng, n, kind), weights(rng, m, kind)
         M, alpha = (rng.normal(size=(n, m)), 0.4) if fused else (None, None)
         problem = problem_of(x, y, metric, p, q, M, alpha)
-        result = low_dimension_search(problem, gap=1e-3, time_limit=20)
+        result = low_dimension_search(problem, gap=1e-3, budget=Budget().within(20))
         found = reference.best_descent(
             problem.x.dense(), problem.y.dense(), problem.p, problem.q, 6, rng, M, 1.0 if alpha is None else alpha
         )
-        value = float(objective(problem, result.plan))
+        value = float(problem.objective(result.plan))
         assert result.stop in (Stop.GAP_REACHED, Stop.OPTIMAL)
         assert result.bound.value <= min(found, value) + 1e-15 * abs(found)
         assert value <= found + 2e-3 * abs(found) + 1e-9 * problem.size
@@ -95,15 +94,15 @@ def test_scales_and_degenerate_points(scale):
     for y in (x[::-1], np.zeros((4, 2)), x[:1], np.repeat(x[:2], 2, axis=0)):
         problem = problem_of(x, y, "sqeuclidean")
         result = low_dimension_search(problem, gap=1e-3)
-        assert 0 <= result.bound.value <= float(objective(problem, result.plan))
+        assert 0 <= result.bound.value <= float(problem.objective(result.plan))
 
 
 def test_limits_and_other_problems():
     rng = np.random.default_rng(7)
     x, y = rng.normal(size=(30, 3)), rng.normal(size=(30, 3))
-    short = low_dimension_search(problem_of(x, y, "sqeuclidean"), time_limit=0.0)
+    short = low_dimension_search(problem_of(x, y, "sqeuclidean"), budget=Budget().within(0.0))
     assert short.stop is Stop.TIME_LIMIT
-    assert short.bound.value <= float(objective(problem_of(x, y, "sqeuclidean"), short.plan))
+    assert short.bound.value <= float(problem_of(x, y, "sqeuclidean").objective(short.plan))
     assert low_dimension_search(problem_of(x, y, "euclidean")) is None
     wide = rng.normal(size=(8, 7))
     assert low_dimension_search(problem_of(wide, wide, "sqeuclidean")) is None
@@ -115,7 +114,7 @@ def test_a_given_plan_is_improved_first():
     order = rng.permutation(20)
     problem = problem_of(x, x[order], "sqeuclidean")
     result = low_dimension_search(problem, Plan.from_permutation(np.argsort(order), problem.p), gap=1e-3)
-    assert float(objective(problem, result.plan)) <= 1e-25
+    assert float(problem.objective(result.plan)) <= 1e-25
 
 
 @pytest.mark.parametrize("alpha", [0.25, 0.5, 0.9])

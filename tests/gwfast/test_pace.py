@@ -6,19 +6,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import reference
 from gwfast.bounds import doubly_nonnegative as cone
 from gwfast.bounds import quadratic, split
 from gwfast.bounds import rlt1 as reformulation
-from gwfast.bounds import rlt1_solver as reformulation_run
-from gwfast.bounds.pace import Pace, seconds_of_sweep, worth_beginning
+from gwfast.bounds.pace import Pace, seconds_of_sweep, seconds_to_begin
+from gwfast.budget import Budget
 from gwfast.heuristics import conditional_gradient
 from gwfast.heuristics.products import Products
 from gwfast.heuristics.sorting import best_sorted
-from gwfast.inputs import make_request
 from gwfast.kernels import rlt1 as host_sweeps
-from gwfast.kernels import row_blocks
-from gwfast.kernels.row_blocks import OutOfTime, Workers
-from gwfast.problem import objective
+from gwfast.kernels.row_blocks import OutOfTime, RowBlocks
 from gwfast.result import Stop
 from gwfast.searches import branch_and_bound, coupling_search, low_dimension
 from strategies import cost
@@ -36,12 +34,8 @@ class Clock:
         self.seconds += self.step
         return self.seconds
 
-
-def fake(monkeypatch, *modules, step=0.0):
-    clock = Clock(step)
-    for module in modules:
-        monkeypatch.setattr(module, "clock", clock)
-    return clock
+    def budget(self, seconds=math.inf):
+        return Budget(now=self.now).within(seconds)
 
 
 def timed_backend(clock, seconds=lambda kind, count: kind):
@@ -56,7 +50,7 @@ def timed_backend(clock, seconds=lambda kind, count: kind):
 
         return call
 
-    names = ("Workers", "make_costs", "refresh", "restep", "marginal", "to_host")
+    names = ("RowBlocks", "make_costs", "refresh", "restep", "marginal", "to_host")
     usual = {"start": BEGIN, "sweep": SWEEP, "dual_means": CERTIFICATE}
     return SimpleNamespace(
         **{name: getattr(host_sweeps, name) for name in names}, **{name: slow(name, s) for name, s in usual.items()}
@@ -65,7 +59,7 @@ def timed_backend(clock, seconds=lambda kind, count: kind):
 
 def graphs(n=6, seed=0):
     rng = np.random.default_rng(seed)
-    return make_request(cost(rng, n, "graph"), cost(rng, n, "graph"), None, None, None, None).problem
+    return reference.problem_of(cost(rng, n, "graph"), cost(rng, n, "graph"), None, None, None, None)
 
 
 def clouds(n=6, seed=0):
@@ -73,7 +67,7 @@ def clouds(n=6, seed=0):
 
     rng = np.random.default_rng(seed)
     x, y = (gwfast.PointCloud(rng.normal(size=(n, 2)), "sqeuclidean") for _ in range(2))
-    return make_request(x, y, None, None, None, None).problem
+    return reference.problem_of(x, y, None, None, None, None)
 
 
 def test_pace_rises_at_once_and_falls_slowly():
@@ -100,8 +94,7 @@ def test_the_last_certificate_waits_for_sweeps_that_leave_no_time_for_another():
 
 
 def test_small_problems_are_begun_sooner():
-    assert worth_beginning(144, 0.01)
-    assert not worth_beginning(10_000, 0.01)
+    assert seconds_to_begin(144) < 0.01 < seconds_to_begin(10_000)
     assert Pace(sweep=1.0, certificate=3.0).fits(5.0)
     assert not Pace(sweep=1.0, certificate=3.0).fits(4.0)
     assert seconds_of_sweep(200) == 4 * seconds_of_sweep(100)
@@ -110,22 +103,26 @@ def test_small_problems_are_begun_sooner():
 def test_workers_leave_out_blocks_after_the_deadline():
     seen = []
     for size in (10, 1 << 22):
-        with Workers(16, size, 2) as workers:
+        with RowBlocks(16, size, 2) as workers:
             workers.run(lambda low, high: seen.append((low, high)))
             assert sum(high - low for low, high in seen) == 16
             seen.clear()
-            workers.deadline = -math.inf
+            workers.budget = Budget(-math.inf)
             with pytest.raises(OutOfTime):
                 workers.run(lambda low, high: seen.append((low, high)))
             assert not seen
 
 
 @pytest.mark.parametrize("seconds", [0.0, 3.0, 9.0, 12.0, 17.0, 35.0, 60.0, 200.0, 1000.0])
-def test_the_reformulation_keeps_its_limit(monkeypatch, seconds):
-    clock = fake(monkeypatch, reformulation, reformulation_run, row_blocks)
+def test_the_reformulation_keeps_its_limit(seconds):
+    clock = Clock()
     problem = graphs()
     result = reformulation.reformulation_bound(
-        problem, float(objective(problem, best_sorted(problem).plan)), 0.0, seconds, backend=timed_backend(clock)
+        problem,
+        float(problem.objective(best_sorted(problem).plan)),
+        0.0,
+        clock.budget(seconds),
+        backend=timed_backend(clock),
     )
     taken = clock.seconds - 100.0
     assert result.stop is Stop.TIME_LIMIT
@@ -137,67 +134,68 @@ def test_the_reformulation_keeps_its_limit(monkeypatch, seconds):
     assert result.dual.verify(problem).value >= result.bound.value * (1 - 1e-12)
 
 
-def test_one_certificate_is_enough_where_time_is_short(monkeypatch):
-    clock = fake(monkeypatch, reformulation, reformulation_run, row_blocks)
+def test_one_certificate_is_enough_where_time_is_short():
+    clock = Clock()
     certificates = []
     backend = timed_backend(clock, lambda usual, count: certificates.append(count) or usual if usual == 3.0 else usual)
-    result = reformulation.reformulation_bound(graphs(), 1.0, 0.0, BEGIN + 30.0 + CERTIFICATE, backend=backend)
+    result = reformulation.reformulation_bound(
+        graphs(), 1.0, 0.0, clock.budget(BEGIN + 30.0 + CERTIFICATE), backend=backend
+    )
     assert certificates == [1]
     assert result.sweeps > 20
 
 
 @pytest.mark.parametrize("slower", [2.0, 5.0])
-def test_sweeps_that_slow_down_end_in_time(monkeypatch, slower):
-    clock = fake(monkeypatch, reformulation, reformulation_run, row_blocks)
+def test_sweeps_that_slow_down_end_in_time(slower):
+    clock = Clock()
     backend = timed_backend(clock, lambda usual, count: usual * slower if usual == SWEEP and count > 10 else usual)
-    result = reformulation.reformulation_bound(graphs(), 1.0, 0.0, 60.0, backend=backend)
+    result = reformulation.reformulation_bound(graphs(), 1.0, 0.0, clock.budget(60.0), backend=backend)
     assert 10 < result.sweeps < 60
     assert clock.seconds - 100.0 <= 60.0 + slower * SWEEP
 
 
-def test_what_is_far_too_late_is_given_up_and_the_last_bound_kept(monkeypatch):
+def test_what_is_far_too_late_is_given_up_and_the_last_bound_kept():
     problem, bounds = graphs(), []
     for late in (1.0, 100.0):
-        clock = fake(monkeypatch, reformulation, reformulation_run, row_blocks)
+        clock = Clock()
         backend = timed_backend(
             clock, lambda usual, count, late=late: usual * late if usual == 3.0 and count > 1 else usual
         )
         run = reformulation.Reformulation(problem, 1.0, backend=backend)
-        assert reformulation.drive(run, 1.0, 0.0, clock.seconds + 90.0, 10_000) is Stop.TIME_LIMIT
+        assert reformulation.drive(run, 1.0, 0.0, clock.budget(90.0), 10_000) is Stop.TIME_LIMIT
         bounds.append(run.best.value)
         assert run.dual.verify(problem).value >= run.best.value * (1 - 1e-12)
     assert 0 < bounds[1] < bounds[0]
 
 
-def test_pauses_change_nothing(monkeypatch):
-    clock = fake(monkeypatch, reformulation, reformulation_run, step=1.0)
+def test_pauses_change_nothing():
+    clock = Clock(step=1.0)
     problem, pauses = graphs(), 0
     whole, paused = reformulation.Reformulation(problem, 1.0), reformulation.Reformulation(problem, 1.0)
-    assert reformulation.drive(whole, 1.0, 0.0, math.inf, 300) is Stop.ITERATIONS
-    while reformulation.drive(paused, 1.0, 0.0, math.inf, 300, pause=clock.seconds + 5.0) is None:
+    assert reformulation.drive(whole, 1.0, 0.0, clock.budget(), 300) is Stop.ITERATIONS
+    while reformulation.drive(paused, 1.0, 0.0, clock.budget(), 300, pause=clock.seconds + 5.0) is None:
         pauses += 1
     assert pauses > 3
     assert paused.sweeps == whole.sweeps
     assert paused.best.value == whole.best.value
 
 
-def test_short_bounds_hold_and_grow_with_time(monkeypatch):
+def test_short_bounds_hold_and_grow_with_time():
     problem = graphs(8)
-    value = float(objective(problem, best_sorted(problem).plan))
-    fake(monkeypatch, quadratic, split, step=1.0)
-    for bound in (quadratic.quadratic_bound, lambda p, **limit: split.split_bounds(p, value, **limit)[::-1]):
-        short, long = (float(bound(problem, time_limit=t)[0].value) for t in (0.0, math.inf))
+    value = float(problem.objective(best_sorted(problem).plan))
+    for bound in (quadratic.quadratic_bound, lambda p, **limit: split.split_bounds(p, value, **limit)):
+        short, long = (float(bound(problem, budget=Clock(1.0).budget(t))[0].value) for t in (0.0, math.inf))
         assert 0 <= short <= long <= value
 
 
-def test_the_cone_keeps_its_limit(monkeypatch):
+def test_the_cone_keeps_its_limit():
     problem = graphs(5)
-    upper = float(objective(problem, best_sorted(problem).plan))
-    clock = fake(monkeypatch, cone, step=0.5)
+    upper = float(problem.objective(best_sorted(problem).plan))
+    clock = Clock(step=0.25)
     steps = []
     for seconds in (0.0, 40.0, 400.0):
         begin = clock.seconds
-        steps.append(cone.cone_bound(problem, 2 * upper, 0.0, seconds, steps=10_000).steps)
+        steps.append(cone.cone_bound(problem, 2 * upper, 0.0, clock.budget(seconds), steps=10_000).steps)
         assert clock.seconds - begin <= seconds + 5.0
     assert steps[0] == 0 < steps[1] < steps[2]
 
@@ -206,36 +204,33 @@ def test_a_descent_that_is_out_of_time_returns_its_start():
     problem = graphs()
     start = best_sorted(problem).plan
     found = conditional_gradient.conditional_gradient(
-        Products(problem, False), start, name="sorted", tol=1e-9, max_iter=9, deadline=-math.inf
+        Products(problem, False), start, name="sorted", tol=1e-9, max_iter=9, budget=Budget(-math.inf)
     )
     assert found.plan is start
     assert found.stop is Stop.TIME_LIMIT
     assert math.isnan(found.stationarity)
 
 
-def test_children_that_were_left_out_stay_bounded_by_their_part(monkeypatch):
+def test_children_that_were_left_out_stay_bounded_by_their_part():
     rng = np.random.default_rng(3)
-    problem = make_request(cost(rng, 3, "normal"), cost(rng, 3, "normal"), None, None, None, None).problem
+    problem = reference.problem_of(cost(rng, 3, "normal"), cost(rng, 3, "normal"), None, None, None, None)
     whole = coupling_search.CouplingSearch(problem)
-    value = float(objective(problem, best_sorted(problem).plan))
-    whole.run(value, 1e-3, math.inf, 40)
+    value = float(problem.objective(best_sorted(problem).plan))
+    whole.run(value, 1e-3, parts=40)
     cut = coupling_search.CouplingSearch(problem)
-    with monkeypatch.context() as patch:
-        clock = fake(patch, coupling_search, step=1.0)
-        for _ in range(6):  # each time the deadline passes between two children
-            cut.run(value, 1e-3, clock.seconds + 3.5)
-            assert cut.bound.value <= value
-            assert cut.bound.value <= whole.bound.value + 1e-3 * value + whole.bound.margin
-    cut.run(value, 1e-3, math.inf, 40)
+    for k in range(2, 14, 2):  # the deadline passes between two children
+        cut.run(value, 1e-3, Clock(step=1.0).budget(1000.0 * k + 0.5))
+        assert cut.bound.value <= value
+        assert cut.bound.value <= whole.bound.value + 1e-3 * value + whole.bound.margin
+    cut.run(value, 1e-3, parts=40)
     assert cut.bound.value <= value
 
 
-def test_searches_stop_at_once_where_there_is_no_time(monkeypatch):
-    fake(monkeypatch, low_dimension, branch_and_bound, step=1.0)
+def test_searches_stop_at_once_where_there_is_no_time():
     problem = clouds()
-    boxes = low_dimension.low_dimension_search(problem, time_limit=0.5)
-    tree = branch_and_bound.permutation_search(problem, time_limit=0.5)
+    boxes = low_dimension.low_dimension_search(problem, budget=Clock(1.0).budget(0.5))
+    tree = branch_and_bound.permutation_search(problem, budget=Clock(1.0).budget(0.5))
     assert boxes.stop is tree.stop is Stop.TIME_LIMIT
-    assert boxes.bound.value <= float(objective(problem, boxes.plan)) * (1 + 1e-12)
-    assert tree.bound.value <= float(objective(problem, tree.plan)) * (1 + 1e-12)
+    assert boxes.bound.value <= float(problem.objective(boxes.plan)) * (1 + 1e-12)
+    assert tree.bound.value <= float(problem.objective(tree.plan)) * (1 + 1e-12)
     assert branch_and_bound.search_seconds(40) > branch_and_bound.search_seconds(20)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import gwfast
+import reference
 from gwfast import memory
-from gwfast.inputs import make_request
 from strategies import cost
 
 CALLS = {
@@ -54,7 +54,7 @@ def test_the_estimate_of_a_solver_holds(kind):
     }[kind]
     first, second = make(X), make(Y)
     gwfast.exact_gw(make(X[:9]), make(Y[:9]))
-    estimate = memory.solver_bytes(make_request(first, second, None, None, None, None).problem)
+    estimate = memory.solver_bytes(reference.problem_of(first, second, None, None, None, None))
     tracemalloc.start()
     gwfast.exact_gw(first, second, max_iter=3)
     peak = tracemalloc.get_traced_memory()[1]
@@ -64,7 +64,7 @@ def test_the_estimate_of_a_solver_holds(kind):
 
 def test_the_estimate_of_the_bounds_holds():
     first, second = spaces(400, 300)
-    estimate = memory.bounds_bytes(make_request(first, second, None, None, None, None).problem, "rows")
+    estimate = memory.bounds_bytes(reference.problem_of(first, second, None, None, None, None), "rows")
     tracemalloc.start()
     gwfast.lower_bound(first, second)
     peak = tracemalloc.get_traced_memory()[1]

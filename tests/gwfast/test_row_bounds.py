@@ -10,12 +10,11 @@ import reference
 from gwfast.arrays import sorted_row_products
 from gwfast.bounds.second_lower_bound import second_lower_bound
 from gwfast.bounds.third_lower_bound import row_bounds
-from gwfast.inputs import make_request
 from strategies import cases, cost, weights
 
 
 def problem_of(case, xp=lambda x: x):
-    return make_request(xp(case.C1), xp(case.C2), xp(case.p), xp(case.q), xp(case.M), case.alpha).problem
+    return reference.problem_of(xp(case.C1), xp(case.C2), xp(case.p), xp(case.q), xp(case.M), case.alpha)
 
 
 def quantile_product(x, y, p, q):

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 import gwfast
 import reference
-from gwfast.inputs import make_request
 from gwfast.transport import solve_linear
 from strategies import cost, weights
 
@@ -158,10 +157,10 @@ def test_factored_products_agree_with_dense_ones():
 
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(30, 2)), rng.normal(size=(25, 2))
-    factored = make_request(
+    factored = reference.problem_of(
         gwfast.PointCloud(x, "sqeuclidean"), gwfast.PointCloud(y, "sqeuclidean"), None, None, None, None
-    ).problem
-    dense = make_request(factored.x.dense(), factored.y.dense(), None, None, None, None).problem
+    )
+    dense = reference.problem_of(factored.x.dense(), factored.y.dense(), None, None, None, None)
     T = rng.random((30, 25))
     T /= T.sum()
     assert Products(factored, False).factored

@@ -10,7 +10,7 @@ _EVERY = 5  # scalings between two looks at the error
 
 
 @dataclass(frozen=True, eq=False)
-class Scaled:
+class Scaling:
     """Outcome of `project`.
 
     Attributes
@@ -41,7 +41,7 @@ def _kernel(xp, cost: Array, g: Array, epsilon: float, p: Array) -> tuple[Array,
     return K, epsilon * (xp.log(p / sums) - top)
 
 
-def project(cost: Array, p: Array, q: Array, g: Array, epsilon: float, tol: float, max_iter: int) -> Scaled:
+def project(cost: Array, p: Array, q: Array, g: Array, epsilon: float, tol: float, max_iter: int) -> Scaling:
     r"""Solve entropic optimal transport, :math:`\min_T \langle cost, T\rangle + \epsilon \sum T (\log T - 1)`.
 
     Parameters
@@ -59,7 +59,7 @@ def project(cost: Array, p: Array, q: Array, g: Array, epsilon: float, tol: floa
 
     Returns
     -------
-    Scaled
+    Scaling
         O(nm) a scaling, O(nm) memory.
     """
     xp = namespace(cost)
@@ -91,6 +91,6 @@ def project(cost: Array, p: Array, q: Array, g: Array, epsilon: float, tol: floa
     plan *= a[:, None]
     plan *= b[None, :]
     # f belongs to the kernel without g; both scalings go into the potentials
-    return Scaled(
+    return Scaling(
         plan, f + epsilon * xp.log(xp.clip(a, tiny, None)), g + epsilon * xp.log(xp.clip(b, tiny, None)), error, done
     )

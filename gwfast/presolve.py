@@ -1,4 +1,4 @@
-"""From what a caller passes to a Problem: checks, support, precision, gradient tape; and the way back."""
+"""From a caller's problem to the one that is solved, and the way back: support, units, offset, precision, tape."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from typing import Any
 from gwfast import checks
 from gwfast.arrays import (
     Array,
-    asks_for_gradient,
     cast_like,
-    is_array,
-    is_torch,
     item,
     namespace,
     needs_grad,
+    returned_dtype,
     scalar,
     scalar_down,
     scalar_up,
@@ -33,14 +31,14 @@ _SMALL, _LARGE = 1e-100, 1e100  # costs outside are brought near 1, so that no m
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
-    """A checked call.
+class Presolved:
+    """A problem made ready for the methods, and what brings their answers back to the caller.
 
     Attributes
     ----------
     problem : Problem
-        float64, on the points that carry mass, cut from the gradient tape, without the offset that both costs share,
-        and of an order of magnitude whose squares float64 holds.
+        On the points that carry mass, cut from the gradient tape, without the offset that both costs share, and of an
+        order of magnitude whose squares float64 holds.
     taped : Problem or None
         The same with the tape, where the caller asked torch for gradients.
     rows, cols : integer arrays or None
@@ -119,21 +117,11 @@ class Request:
         return PlanValue(found.value + slope, bound)
 
 
-def make_request(C1: Any, C2: Any, p: Any, q: Any, M: Any, alpha: Any) -> Request:
-    """Check the arguments that all front doors share."""
-    (p, p_name), (q, q_name) = _weights(C1, p, "C1", "p"), _weights(C2, q, "C2", "q")
-    like = checks.same_library(C1=_array_of(C1), C2=_array_of(C2), **{p_name: p, q_name: q}, M=M)
-    x, y = _space(C1, "C1", like), _space(C2, "C2", like)
-    for weights, name in ((p, p_name), (q, q_name)):
-        if asks_for_gradient(weights):
-            raise InputError(
-                f"{name}: found weights that ask for a gradient, which gwfast does not compute; pass {name}.detach()"
-            )
-    p, q = checks.weights(p, x.n, p_name, x.like), checks.weights(q, y.n, q_name, y.like)
-    M, share = checks.feature_cost(M, (x.n, y.n), alpha, like)
-    shape, dtype = (x.n, y.n), _dtype(C1, x)
-    rows, cols = _support(p), _support(q)
-    x, y = x.weighted(p), y.weighted(q)
+def presolve(problem: Problem, dtype: Any = None) -> Presolved:
+    """Make a checked problem ready for the methods; `dtype` is the precision of what the caller passed."""
+    whole, shape = problem, problem.shape
+    x, y, M = problem.x, problem.y, problem.M
+    rows, cols = _support(problem.p), _support(problem.q)
     if rows is not None:
         x = x.restricted(rows)
         M = None if M is None else M[rows]
@@ -141,12 +129,25 @@ def make_request(C1: Any, C2: Any, p: Any, q: Any, M: Any, alpha: Any) -> Reques
         y = y.restricted(cols)
         M = None if M is None else M[:, cols]
     x, y = _without_offset(x, y)
-    problem, unit = _near_one(Problem(x, y, M, share))
+    problem, unit = _near_one(replace(problem, x=x, y=y, M=M))
     taped = None
-    if needs_grad(alpha, M, *x.arrays(), *y.arrays()):
-        taped = replace(problem, alpha=alpha.double().to(x.like.device)) if needs_grad(alpha) else problem
-        problem = problem.detached()
-    return Request(problem, taped, rows, cols, shape, dtype, unit)
+    if needs_grad(problem.alpha, M, *x.arrays(), *y.arrays()):
+        taped, problem = problem, problem.detached()
+    return Presolved(problem, taped, rows, cols, shape, dtype or returned_dtype(whole.x.like), unit)
+
+
+def problem_of(C1: Any, C2: Any, p: Any, q: Any, M: Any, alpha: Any) -> tuple[Problem, Any]:
+    """The problem that a front door was given, as such or in parts, and the precision to answer in."""
+    if isinstance(C1, Problem):
+        names = [n for n, v in (("C2", C2), ("p", p), ("q", q), ("M", M), ("alpha", alpha)) if v is not None]
+        if names:
+            raise InputError(f"{names[0]}: found one beside a Problem, which holds its own; pass the Problem alone")
+        problem = Problem.of(C1.x, C1.y, M=C1.M, alpha=None if C1.M is None else C1.alpha)
+        return replace(problem, loss=C1.loss, marginals=C1.marginals), None
+    if C2 is None:
+        raise InputError("C2: expected an array of numbers or a Space, found None; pass two costs, or one Problem")
+    problem = Problem.of(C1, C2, p, q, M=M, alpha=alpha)
+    return problem, returned_dtype(C1)
 
 
 def _without_offset(x: Space, y: Space) -> tuple[Space, Space]:
@@ -165,35 +166,13 @@ def _near_one(problem: Problem) -> tuple[Problem, float]:
     """The problem with an objective whose margins and squares float64 holds, and the factor back to the caller's."""
     extent = max(problem.x.extent, problem.y.extent)
     M = problem.M
-    linear = 0.0 if M is None else (1 - problem.alpha) * item(namespace(M).max(namespace(M).abs(M)))
+    linear = 0.0 if M is None else (1 - item(problem.alpha)) * item(namespace(M).max(namespace(M).abs(M)))
     largest = max(extent, math.sqrt(linear))
     if largest == 0 or _SMALL <= largest <= _LARGE:
         return problem, 1.0
     root = 2.0 ** -round(math.log2(largest) / 2)  # squares of costs take its fourth power
     x, y = problem.x.scaled(root), problem.y.scaled(root)
     return replace(problem, x=x, y=y, M=None if M is None else M * root**4), root**-4
-
-
-def _array_of(C: Any) -> Any:
-    return C.like if isinstance(C, Space) else C
-
-
-def _space(C: Any, name: str, like: Array) -> Space:
-    if isinstance(C, Space):
-        return C
-    if hasattr(C, "nodes") and hasattr(C, "edges"):
-        raise InputError(f"{name}: found a networkx graph; wrap it, gwfast.Graph({name}), to choose its cost")
-    return Dense(checks.numeric(checks.table(C, name), name, like), name=name)
-
-
-def _weights(C: Any, p: Any, name: str, weights_name: str) -> tuple[Any, str]:
-    """The weights that go with a cost, and what the caller calls them."""
-    own = getattr(C, "weights", None) if isinstance(C, Space) else None
-    if own is None:
-        return p, weights_name
-    if p is not None:
-        raise InputError(f"{weights_name}: {name} has weights of its own; pass them in one place only")
-    return own, f"{name}.weights"
 
 
 def _support(p: Array) -> Array | None:
@@ -203,17 +182,11 @@ def _support(p: Array) -> Array | None:
     return xp.nonzero(p > 0)[0]
 
 
-def _dtype(C: Any, space: Space) -> Any:
-    if not is_torch(space.like):
-        return None
-    return C.dtype if is_array(C) and C.is_floating_point() else space.like.dtype
-
-
 def _taped_objective(problem: Problem, plan: Plan) -> Array:
     """Objective at a fixed plan, as plain differentiable operations."""
     if plan.is_dense:
         T = plan.matrix
-        p, q = problem.p, problem.q
+        p, q = plan.marginals()
         c1, c2 = problem.x.dense(), problem.y.dense()
         value = p @ (c1 * c1) @ p + q @ (c2 * c2) @ q - 2 * (T * (c1 @ T @ c2.mT)).sum()
     else:

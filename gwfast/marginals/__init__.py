@@ -1,0 +1,6 @@
+"""Sets of feasible plans, one a file; no other room assumes which one a problem has."""
+
+from gwfast.marginals.balanced import BALANCED, Balanced
+from gwfast.marginals.base import Marginals
+
+__all__ = ["BALANCED", "Balanced", "Marginals"]

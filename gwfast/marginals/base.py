@@ -1,0 +1,64 @@
+"""What solvers ask of a set of feasible plans."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from gwfast.arrays import Array
+from gwfast.budget import UNLIMITED, Budget
+from gwfast.plan import Plan
+from gwfast.scaling import Scaling
+from gwfast.transport import LinearSolution
+
+
+class Marginals(Protocol):
+    """The plans T (n, m) that a problem allows, for weights p (n,) and q (m,).
+
+    Attributes
+    ----------
+    name : str
+        Methods name the sets for which they are theorems.
+    rows_given, columns_given : bool
+        Whether T 1 = p, and T' 1 = q, for every feasible plan.  Where not, terms of the objective that are constant
+        otherwise depend on the plan.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def rows_given(self) -> bool: ...
+    @property
+    def columns_given(self) -> bool: ...
+
+    def start(self, p: Array, q: Array) -> Array:
+        """A feasible plan (n, m) that prefers no pair."""
+        ...
+
+    def minimum(
+        self,
+        cost: np.ndarray,
+        p: np.ndarray,
+        q: np.ndarray,
+        near: tuple[np.ndarray, np.ndarray] | None = None,
+        budget: Budget = UNLIMITED,
+    ) -> LinearSolution:
+        """The feasible plan of least <cost, T>, with a proved lower bound of that minimum; on the host."""
+        ...
+
+    def project(self, cost: Array, p: Array, q: Array, g: Array, epsilon: float, tol: float, max_iter: int) -> Scaling:
+        """The plan of least <cost, T> + epsilon <T, log T - 1>, from the column potential g (m,)."""
+        ...
+
+    def repair(self, T: Array, p: Array, q: Array) -> Array:
+        """A feasible plan near the matrix T (n, m) of entries >= 0."""
+        ...
+
+    def error(self, plan: Plan, p: Array, q: Array) -> float:
+        """Largest violation of what is required of a plan."""
+        ...
+
+    def missing(self, plan: Plan, p: Array, q: Array) -> tuple[Array, Array]:
+        """Masses (n,) and (m,), from above, that a feasible plan near `plan` has to move."""
+        ...

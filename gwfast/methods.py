@@ -1,0 +1,38 @@
+"""The table of methods that prove bounds, cheapest first; a new one is one file and one line here.
+
+The schedule, `verify`, saved certificates, the validity suite, the docs and the tests iterate it.
+"""
+
+from __future__ import annotations
+
+from gwfast.bounds import (
+    doubly_nonnegative,
+    one_feature,
+    quadratic,
+    rlt1,
+    second_lower_bound,
+    sorting,
+    spectral,
+    split,
+    third_lower_bound,
+)
+from gwfast.method import Method
+from gwfast.searches import branch_and_bound, coupling_search, low_dimension
+
+METHODS: tuple[Method, ...] = (
+    sorting.METHOD,
+    one_feature.METHOD,
+    second_lower_bound.METHOD,
+    third_lower_bound.METHOD,
+    spectral.METHOD,
+    quadratic.METHOD,
+    split.METHOD,
+    rlt1.METHOD,
+    low_dimension.METHOD,
+    branch_and_bound.METHOD,
+    doubly_nonnegative.METHOD,
+    coupling_search.METHOD,
+)
+
+DUALS = {theorem: kind for method in METHODS for theorem, kind in method.duals.items()}
+"""Classes of the stored numbers that prove a bound again, by theorem."""

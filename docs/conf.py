@@ -29,6 +29,7 @@ extensions = [
     "sphinx_copybutton",
     "config_fields",
     "layers",
+    "methods_table",
     "offline_mathjax",
 ]
 exclude_patterns = ["_build", "_ext", "gallery/*.ipynb", "gallery/*.py", "gallery/*.zip"]

@@ -18,7 +18,7 @@ class Budget:
     Attributes
     ----------
     deadline : float
-        Moment of `now` to stop at; infinite without a time limit.
+        Moment to stop at, in seconds of the clock; infinite without a time limit.
     memory : float
         Bytes that a method may take.
     now : callable

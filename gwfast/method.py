@@ -6,7 +6,7 @@ A new bound, search or heuristic is one file that ends with its `Method`, and on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -265,6 +265,18 @@ def one_pass(find: Callable[[Problem], Found]) -> Callable[[Problem, Turn], Step
         yield replace(find(problem), stop=Stop.EXHAUSTED)
 
     return steps
+
+
+def while_it_fits(pieces: Iterable[Found], turn: Turn) -> Steps:
+    """The pieces of a method that cannot make them shorter, as long as another one would end before the deadline."""
+    longest, begin = 0.0, turn.budget.now()
+    for found in pieces:
+        longest = max(longest, turn.budget.now() - begin)
+        yield found
+        begin = turn.budget.now()
+        if not turn.budget.fits(longest):
+            yield Found(stop=Stop.TIME_LIMIT)
+            return
 
 
 def keep_best(found: dict[str, Bound], bounds: Any) -> None:

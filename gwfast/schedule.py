@@ -90,10 +90,12 @@ class Climb:
                     if self.budget.expired:
                         self.cut = True
                         return
-                    share = self.budget.left / (len(turns) - number)
+                    weights = [self._weight(running[n].method) for n in turns[number:]]
+                    share = self.budget.left * weights[0] / sum(weights)
+                    length = quantum * weights[0]
                     begin = self.budget.now()
-                    hard = self.budget.within(share) if share < quantum else self.budget
-                    found = running[name].step(hard, begin + min(quantum, share), self.incumbent)
+                    hard = self.budget.within(share) if share < length else self.budget
+                    found = running[name].step(hard, begin + min(length, share), self.incumbent)
                     spent[name] = spent.get(name, 0.0) + self.budget.now() - begin
                     if found.stop is not None:
                         self.cut |= found.stop is Stop.TIME_LIMIT
@@ -103,6 +105,9 @@ class Climb:
         finally:
             for run in running.values():
                 run.close()
+
+    def _weight(self, method: Method) -> float:
+        return POLICY.settling_weight if method.settles(self.problem) else 1.0
 
     def _join(self, waiting: list[Method], running: dict[str, Run], quantum: float) -> float:
         """Begin what fits into a quantum, drop what fits no more; returns the quantum, longer where none fits."""

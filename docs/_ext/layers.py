@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent.parent
 def layers():
     """Rows of module names, front doors first."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    rows = next(c["layers"] for c in contracts if c["type"] == "layers")
+    rows = next(c["layers"] for c in contracts if c["name"] == "gwfast runs one way")
     return [[name.strip().removeprefix("gwfast.") for name in row.split("|")] for row in rows]
 
 

@@ -13,7 +13,7 @@ from gwfast.bounds.linear import minimum
 from gwfast.bounds.scaled import Scaled, scaled
 from gwfast.bounds.spectral import eigen_seconds, eigenvalue_error, hermitian
 from gwfast.budget import UNLIMITED, Budget
-from gwfast.method import Found, Method, Need, Steps, Turn
+from gwfast.method import Found, Method, Need, Steps, Turn, while_it_fits
 from gwfast.plan import Plan
 from gwfast.problem import Problem
 from gwfast.result import Bound, Stop
@@ -183,6 +183,10 @@ def quadratic_bound(problem: Problem, iterations: int = _ITERATIONS, budget: Bud
 
 
 def _steps(problem: Problem, turn: Turn) -> Steps:
+    yield from while_it_fits(_pieces(problem), turn)
+
+
+def _pieces(problem: Problem) -> Iterator[Found]:
     s = scaled(problem)
     x, y = s.effects
     model = quadratic_model(s, x.rest, y.rest, s.symmetric)

@@ -14,7 +14,7 @@ from gwfast.bounds.scaled import Scaled, scaled, split
 from gwfast.bounds.spectral import eigen_seconds, eigenvalue_error, hermitian
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.kernels.row_products import merge_products, rearranged
-from gwfast.method import Domain, Found, Method, Need, Steps, Turn, keep_best
+from gwfast.method import Domain, Found, Method, Need, Steps, Turn, keep_best, while_it_fits
 from gwfast.problem import Problem
 from gwfast.result import Bound
 from gwfast.transport import is_uniform
@@ -223,8 +223,8 @@ def split_bounds(
 
 
 def _steps(problem: Problem, turn: Turn) -> Steps:
-    for bound in _ascents(scaled(problem), turn.incumbent.target, _ITERATIONS, _FINISH):
-        yield Found((bound,))
+    ascents = _ascents(scaled(problem), turn.incumbent.target, _ITERATIONS, _FINISH)
+    yield from while_it_fits((Found((bound,)) for bound in ascents), turn)
 
 
 METHOD = Method(

@@ -1,6 +1,7 @@
-"""What the house promises: no method outside its theorem, one file and one line for a new one, more time never worse."""
+"""What the house promises: no method outside its theorem, one file for a new one, more time never worse."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import ot
@@ -183,12 +184,13 @@ def test_more_time_never_leaves_a_wider_gap(seed):
         p = weights(rng, n, "spread") if seed % 2 else None
         problem = reference.problem_of(cost(rng, n, kind, symmetric), cost(rng, m, kind, symmetric), p)
     gaps = [gap_after(problem, 2.0 * units) for units in (1, 2, 4, 8)]
-    assert all(b <= a + 1e-9 * problem.size for a, b in zip(gaps, gaps[1:])), gaps
+    assert all(b <= a + 1e-9 * problem.size for a, b in pairwise(gaps)), gaps
 
 
 @pytest.mark.nightly
-def test_a_search_that_suits_the_problem_is_met_early():
+def test_a_search_that_suits_the_problem_is_met_early_in_real_seconds():
     rng = np.random.default_rng(0)
     x, y = (gwfast.PointCloud(rng.normal(size=(300, 2)), "sqeuclidean") for _ in range(2))
-    gaps = [gwfast.exact_gw(x, y, rtol=1e-3, time_limit=seconds).gap for seconds in (2.0, 2.3, 4.0)]
-    assert max(gaps) <= 0.05
+    gaps = [gwfast.exact_gw(x, y, rtol=1e-3, time_limit=seconds).gap for seconds in (2.0, 2.5, 4.0, 20.0)]
+    assert all(b <= a + 1e-3 for a, b in pairwise(gaps)), gaps
+    assert gaps[-1] <= 1e-3

@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 
 from gwfast.errors import InputError
+from gwfast.policy import POLICY
 from gwfast.problem import Problem
-
-_CHECKED, _SAID = 2**28, 2 * 2**30  # bytes from which the room is looked at, and a line says what a call takes
 
 
 def solver_bytes(problem: Problem) -> int:
@@ -49,7 +48,7 @@ def check_room(call: str, problem: Problem, effort: str) -> None:
     needed = bounds_bytes(problem, effort)
     if call.endswith("_gw"):
         needed = max(needed, solver_bytes(problem))
-    if needed < _CHECKED:
+    if needed < POLICY.checked_bytes:
         return
     what = f"{call} on {n} x {m} points takes about {needed / 1e9:.1f} GB of memory"
     room = available()
@@ -57,5 +56,5 @@ def check_room(call: str, problem: Problem, effort: str) -> None:
         raise InputError(
             f"C1, C2: {what}, {room / 1e9:.1f} GB are available; pass fewer points, or use sorted_gw, which takes O(n)"
         )
-    if needed >= _SAID:
+    if needed >= POLICY.said_bytes:
         print(f"gwfast: {what}", file=sys.stderr, flush=True)

@@ -25,6 +25,134 @@ class Policy:
         Plans of bounds from which a descent is tried in one call.
     last_pass : float
         Seconds an entry of both costs, kept for the cheap bounds and the value of the plan.
+    smooth_entries : int
+        Entries nm from which a few Sinkhorn scalings before each linear program pay: they halve its pivots there.
+    many_starts : int
+        Entries nm up to which eight starts cost less than the linear programs of one large problem.
+    random_starts : int
+        Random vertices among them; with six 18 of 20 problems of 6 points end at their optimum.
+    anneal_share : float
+        Share of a limited time after which the annealed run ends.
+    vertex_share : float
+        Share of it after which the vertex that the run points to is taken as it is.
+    single_entries : int
+        Entries nm from which plans are looked for in float32 first: products take half the time there.
+    swap : float
+        Seconds an entry of the cost, for a sweep and a swap.
+    anneal_look : float
+        Seconds of annealed steps between two looks at the clock.
+    slow_grain : int
+        Numbers in a block of inner problems, which take ten times as long as reading them.
+    polish : int
+        Cost of solving all inner problems, in certificates that take their prices as they are.
+    first_sweeps : int
+        Sweeps before the first certificate.
+    sweeps : int
+        Sweeps between two certificates, each as dear as 3 to 5 sweeps; fixed, so that runs repeat.
+    flat_groups : int
+        Groups of sweeps without progress after which a run has stalled.
+    grace : float
+        Seconds that a last certificate may be late.
+    grace_share : float
+        Share of the time given that it may be late besides.
+    shorten : float
+        Factor of the step length after every quarter of the flat groups: shorter steps settle tight problems.
+    sweep : float
+        Seconds of a sweep for each number of the state.
+    first_state : float
+        Cost of the first state, in sweeps.
+    certificate : float
+        Cost of a certificate, in sweeps, before the first.
+    caution : float
+        Factor on the cost of a certificate that is kept in reserve.
+    split_steps : int
+        Steps of each ascent of the split bounds; later ones gain less than the reformulation does in their time.
+    split_finish : int
+        Frank-Wolfe steps at the end of each ascent.
+    split_entries : int
+        Entries nm up to which the ascents are worth their time.
+    cone_sweeps : int
+        Sweeps of the reformulation from which the cone starts.
+    cone_steps : int
+        Most steps of the cone; random costs of 12 points are at .98 of their optimum there.
+    cone_fewest : int
+        Steps that make a start of the cone worth its time.
+    cone_step : float
+        Seconds of a step for each n^3 m^3.
+    cone_step_base : float
+        Seconds of a step besides.
+    few_sweeps : int
+        Sweeps for which there has to be time, or longer steps prove more.
+    longer_step : float
+        Factor of these longer steps.
+    quadratic_steps : int
+        Frank-Wolfe steps of the quadratic bound.
+    part_sweeps : int
+        Sweeps of the reformulation of a part.
+    part_group : int
+        Steps of the cone between two proofs of a part.
+    part_steps : int
+        Steps of the cone of a part in all.
+    part_gain : float
+        Share of what is missing that a group of steps has to gain, or the part is divided instead.
+    coupling_entries : int
+        Entries nm up to which so many relaxations are solved in time.
+    least_mass : float
+        Free mass under which a part is not divided again.
+    ascent_rounds : int
+        Rounds of dual ascent at a node.
+    tree_nodes : int
+        Most nodes of a tree.
+    least_gap : float
+        Relative gap to which a search goes where less is asked.
+    tree_points : int
+        Points up to which a tree is worth its time.
+    tree_certain : int
+        Points up to which it ends within seconds.
+    tree_slice : int
+        Work over n^5 between two meetings of the searches: some 50 ms.
+    cheap_slice : int
+        Nodes between two meetings where they are cheap.
+    tree_root : float
+        Seconds of the root over n^5.
+    tree_node : float
+        Seconds of a node over n^5.
+    cheap_node : float
+        Seconds of a cheap node.
+    cheap_points : int
+        Points below which a weak root goes faster with many cheap nodes.
+    cheap_gap : float
+        Gap of the root that counts as weak.
+    moment_entries : int
+        Entries of the cross moment beyond which boxes are hopeless.
+    cuts : int
+        Cuts remembered.
+    boxes : int
+        Boxes waiting at a time.
+    prices : int
+        Numbers kept for warm starts.
+    pivots : int
+        Pivots of a linear program at most.
+    restrict_entries : int
+        Entries from which good potentials are worth restricting the linear program.
+    pricing_rounds : int
+        Rounds of pricing before the whole program is solved.
+    program : float
+        Seconds an entry of a large linear program.
+    window : int
+        Calls a worker that wait or run at a time: memory does not grow with the number of calls.
+    deaths : int
+        Deaths of worker processes without one answer between them after which a table stops.
+    direct_atoms : int
+        Atoms up to which the sum over pairs of atoms is taken even where a factored form exists.
+    recount_atoms : int
+        Atoms of a dense plan up to which the sum is taken where its expanded form cancels.
+    cancelled : float
+        Share of the costs below which the margin of an expanded form could hide the objective.
+    checked_bytes : int
+        Bytes from which the room is looked at.
+    said_bytes : int
+        Bytes from which a line says what a call takes.
     """
 
     seconds_dual: float = 10.0
@@ -34,6 +162,70 @@ class Policy:
     plan_share: float = 0.4
     improvements: int = 12
     last_pass: float = 6e-8
+    smooth_entries: int = 20_000
+    many_starts: int = 2_500
+    random_starts: int = 6
+    anneal_share: float = 0.4
+    vertex_share: float = 0.7
+    single_entries: int = 90_000
+    swap: float = 3e-9
+    anneal_look: float = 0.05
+    slow_grain: int = 1 << 17
+    polish: int = 10
+    first_sweeps: int = 20
+    sweeps: int = 40
+    flat_groups: int = 16
+    grace: float = 0.004
+    grace_share: float = 0.02
+    shorten: float = 0.3
+    sweep: float = 5e-10
+    first_state: float = 4.0
+    certificate: float = 3.0
+    caution: float = 1.2
+    split_steps: int = 80
+    split_finish: int = 30
+    split_entries: int = 40_000
+    cone_sweeps: int = 150
+    cone_steps: int = 200
+    cone_fewest: int = 8
+    cone_step: float = 1.5e-10
+    cone_step_base: float = 5e-4
+    few_sweeps: int = 60
+    longer_step: float = 2.0
+    quadratic_steps: int = 40
+    part_sweeps: int = 150
+    part_group: int = 16
+    part_steps: int = 320
+    part_gain: float = 0.1
+    coupling_entries: int = 300
+    least_mass: float = 0.02
+    ascent_rounds: int = 2
+    tree_nodes: int = 100_000_000
+    least_gap: float = 1e-9
+    tree_points: int = 40
+    tree_certain: int = 12
+    tree_slice: int = 400_000_000
+    cheap_slice: int = 1 << 14
+    tree_root: float = 6e-9
+    tree_node: float = 5e-10
+    cheap_node: float = 4e-6
+    cheap_points: int = 17
+    cheap_gap: float = 0.15
+    moment_entries: int = 9
+    cuts: int = 20_000
+    boxes: int = 200_000
+    prices: int = 1 << 24
+    pivots: int = 100_000_000
+    restrict_entries: int = 20_000
+    pricing_rounds: int = 40
+    program: float = 5e-7
+    window: int = 8
+    deaths: int = 3
+    direct_atoms: int = 30_000
+    recount_atoms: int = 10_000
+    cancelled: float = 1e-6
+    checked_bytes: int = 2**28
+    said_bytes: int = 2 * 2**30
 
 
 POLICY = Policy()

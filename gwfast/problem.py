@@ -14,14 +14,11 @@ from gwfast.errors import InputError
 from gwfast.losses import SQUARE, Loss
 from gwfast.marginals import BALANCED, Marginals
 from gwfast.plan import Plan
+from gwfast.policy import POLICY
 from gwfast.spaces.dense import Dense
 from gwfast.spaces.gram import Gram
 from gwfast.spaces.space import Space
 from gwfast.transport import is_uniform
-
-_DIRECT = 30_000  # atoms up to which the sum over pairs of atoms is taken even where a factored form exists
-_RECOUNT = 10_000  # atoms of a dense plan up to which the sum is taken where its expanded form cancels
-_CANCELLED = 1e-6  # share of the costs below which the margin of an expanded form could hide the objective
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,13 +263,13 @@ def structure(problem: Problem, plan: Plan) -> tuple[Array, bool]:
         value = second_moments(problem, plan) - 2 * namespace(plan.matrix).sum(
             plan.matrix * product(problem, plan.matrix)
         )
-    elif plan.mass.shape[0] > _DIRECT and isinstance(problem.x, Gram) and isinstance(problem.y, Gram):
+    elif plan.mass.shape[0] > POLICY.direct_atoms and isinstance(problem.x, Gram) and isinstance(problem.y, Gram):
         value = second_moments(problem, plan) - 2 * _factored(problem.x, problem.y, plan)
     else:
         return _pairs(problem.x, problem.y, plan), True
-    if item(value) <= _CANCELLED * problem.size:
+    if item(value) <= POLICY.cancelled * problem.size:
         rows, cols, mass = plan.atoms()
-        if mass.shape[0] <= _RECOUNT:
+        if mass.shape[0] <= POLICY.recount_atoms:
             return _pairs(problem.x, problem.y, Plan(plan.shape, rows, cols, mass)), True
     return namespace(problem.p).clip(value, 0.0), False  # a sum of squares, that cancellation may leave below 0
 

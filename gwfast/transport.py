@@ -11,12 +11,9 @@ from gwfast.arrays import Array, from_numpy, item, namespace
 from gwfast.arrays.precision import EPS
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.plan import Plan
+from gwfast.policy import POLICY
 
 Atoms = tuple[Array, Array, Array]
-_PIVOTS = 100_000_000
-_RESTRICT = 20_000  # entries from which good potentials are worth restricting the linear program
-_ROUNDS = 40
-PROGRAM = 5e-7  # seconds an entry of a large linear program, on a slow machine
 
 
 def is_uniform(p: Array, q: Array) -> bool:
@@ -153,7 +150,7 @@ def solve_linear(
     span = high - low
     scaled = np.ascontiguousarray((M - low) / span) if span > 0 else np.zeros_like(M)
     q = q * (p.sum() / q.sum())
-    if near is not None and M.size >= _RESTRICT and span > 0:
+    if near is not None and M.size >= POLICY.restrict_entries and span > 0:
         rows, cols, mass, u, v = _restricted_simplex(scaled, p, q, (near[1] - low) / span, budget)
     else:
         rows, cols, mass, u, v = _full_simplex(scaled, p, q)
@@ -175,7 +172,7 @@ def _full_simplex(M: np.ndarray, p: np.ndarray, q: np.ndarray) -> Basis:
     with clock.paused():  # here, because importing POT imports torch where it is installed
         from ot.lp.emd_wrap import emd_c
 
-    plan, _, u, v, _ = emd_c(p, q, M, _PIVOTS, 1)
+    plan, _, u, v, _ = emd_c(p, q, M, POLICY.pivots, 1)
     rows, cols = np.nonzero(plan)
     return rows, cols, plan[rows, cols], u, v
 
@@ -194,15 +191,15 @@ def _restricted_simplex(M: np.ndarray, p: np.ndarray, q: np.ndarray, v: np.ndarr
     rows, cols, _ = monotone_atoms(p, q)  # a feasible plan, so that the restricted problem has one
     turned = _keys(smallest_reduced(M.T, v, u, 3, np.inf), m, True)
     keys = _distinct(_keys(kept, m), turned, rows * m + cols)
-    for round_ in range(_ROUNDS):
+    for round_ in range(POLICY.pricing_rounds):
         i, k = np.divmod(keys, m)
-        found = emd_c_sparse(p, q, i.astype(np.uint64), k.astype(np.uint64), M[i, k], _PIVOTS)
+        found = emd_c_sparse(p, q, i.astype(np.uint64), k.astype(np.uint64), M[i, k], POLICY.pivots)
         u, v = found[4], found[5]
         more = _keys(smallest_reduced(M, u, v, 4, -1e-12), m)
         if len(more) == 0 or budget.expired:
             return found[0].astype(np.int64), found[1].astype(np.int64), found[2], u, v
         keys = _distinct(keys, more)
-        if round_ + 1 == _ROUNDS and not budget.fits(PROGRAM * M.size):
+        if round_ + 1 == POLICY.pricing_rounds and not budget.fits(POLICY.program * M.size):
             return found[0].astype(np.int64), found[1].astype(np.int64), found[2], u, v
     return _full_simplex(M, p, q)
 

@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from gwfast.errors import WorkerError
+from gwfast.policy import POLICY
 
 Task = TypeVar("Task")
-_WINDOW = 8  # calls a worker that wait or run at a time: memory does not grow with the number of calls
-_DEATHS = 3  # of a pool without one answer between them
 
 
 def in_order(
@@ -47,7 +46,7 @@ def in_order(
         Processes died, of a foreign executor once, of our own pool three times in a row.
     """
     executor, todo, deaths = start(), iter(tasks), 0
-    window = _WINDOW * (getattr(executor, "_max_workers", None) or os.cpu_count() or 1)
+    window = POLICY.window * (getattr(executor, "_max_workers", None) or os.cpu_count() or 1)
     waiting: deque[tuple[Task, Future[Any]]] = deque()
     try:
         while True:
@@ -60,7 +59,7 @@ def in_order(
                 answer = future.result()
             except BrokenExecutor as error:
                 deaths += 1
-                if not own or deaths == _DEATHS:
+                if not own or deaths == POLICY.deaths:
                     raise WorkerError(
                         f"a worker process died at {name(task)} or one of the {len(waiting) - 1} calls after it "
                         f"({error}); it may be out of memory: use fewer processes, or smaller inputs"

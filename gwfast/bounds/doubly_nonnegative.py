@@ -15,16 +15,13 @@ from gwfast.bounds.rlt1_dual import REFORMULATION
 from gwfast.bounds.rlt1_solver import Reformulation
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.method import Found, Incumbent, Method, Need, Steps, Turn
+from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Bound, Stop
 
 __all__ = ["CONE", "Cone", "ConeDual", "ConeResult", "cone_bound", "cone_memory"]
 
 _RELAXATION = 1.9
-_SWEEPS = 150  # of the reformulation, where the steps start
-_STEPS = 200
-_STEP = 1.5e-10, 5e-4  # seconds of a step: for each n^3 m^3, and besides, on a slow processor
-_FEWEST = 8  # steps that make a start worth its time
 _LONGEST, _SHORTEST = 10.0, 0.5  # step lengths of the first and the last steps, in units of the reformulation's
 _SHORTEN, _EVERY = 0.93, 4  # long steps find the region, short ones settle: factor a step, applied every few steps
 
@@ -38,13 +35,13 @@ def cone_memory(problem: Problem) -> int:
 def seconds_of_step(problem: Problem) -> float:
     """Guess of a step, before the first."""
     n, m = problem.shape
-    return _STEP[0] * (n * m) ** 3 + _STEP[1]
+    return POLICY.cone_step * (n * m) ** 3 + POLICY.cone_step_base
 
 
 def cone_seconds(problem: Problem) -> float:
     """Guess of the seconds below which `cone_bound` has nothing to say."""
     n, m = problem.shape
-    return _SWEEPS * seconds_of_sweep(n * m) + (_FEWEST + 4) * seconds_of_step(problem)
+    return POLICY.cone_sweeps * seconds_of_sweep(n * m) + (POLICY.cone_fewest + 4) * seconds_of_step(problem)
 
 
 class Cone:
@@ -191,7 +188,7 @@ def cone_bound(
     upper: float | None = None,
     gap: float = 0.0,
     budget: Budget = UNLIMITED,
-    steps: int = _STEPS,
+    steps: int = POLICY.cone_steps,
 ) -> ConeResult | None:
     r"""Lower bound of the objective by the doubly nonnegative relaxation of couplings.
 
@@ -234,7 +231,7 @@ def cone_bound(
 def _begun(problem: Problem, turn: Turn) -> Reformulation:
     """The reformulation after the sweeps from which the steps start."""
     run = Reformulation(problem, turn.incumbent.target, budget=turn.budget)
-    run.run(_SWEEPS, turn.budget.slice(0.5))
+    run.run(POLICY.cone_sweeps, turn.budget.slice(0.5))
     run.certify()
     return run
 
@@ -243,7 +240,7 @@ def _steps(problem: Problem, turn: Turn) -> Steps:
     run = _begun(problem, turn)
     try:
         yield Found((run.best,))
-        for cone, stop in _groups(run, turn, _STEPS):
+        for cone, stop in _groups(run, turn, POLICY.cone_steps):
             yield Found((cone.best,), stop=stop)
     finally:
         run.close()

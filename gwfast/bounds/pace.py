@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_SWEEP = 5e-10  # seconds for each number of the state, on a slow processor or two busy ones
-_BEGIN, _CERTIFICATE = 4.0, 3.0  # cost of the first state and of a certificate, in sweeps
-_CAUTION = 1.2
+from gwfast.policy import POLICY
 
 
 def seconds_of_sweep(pairs: int) -> float:
     """Guess of a sweep with nm = `pairs`: for choices that have to be made before the first one."""
-    return _SWEEP * pairs * pairs
+    return POLICY.sweep * pairs * pairs
 
 
 def seconds_to_begin(pairs: int) -> float:
@@ -37,7 +35,7 @@ class Pace:
 
     def begun(self, seconds: float) -> None:
         """The first state took this long: a first idea of a sweep, too long where memory was new."""
-        self.sweep, self.measured = seconds / _BEGIN, False
+        self.sweep, self.measured = seconds / POLICY.first_state, False
 
     def swept(self, seconds: float) -> None:
         """A sweep took this long."""
@@ -51,7 +49,7 @@ class Pace:
     @property
     def reserve(self) -> float:
         """Seconds to keep for the next certificate."""
-        return _CAUTION * (self.certificate or _CERTIFICATE * self.sweep)
+        return POLICY.caution * (self.certificate or POLICY.certificate * self.sweep)
 
     def fits(self, seconds: float) -> bool:
         """Whether there is time for a sweep and the certificate after it."""

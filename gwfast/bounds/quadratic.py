@@ -15,11 +15,11 @@ from gwfast.bounds.spectral import eigen_seconds, eigenvalue_error, hermitian
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.method import Found, Method, Need, Steps, Turn, while_it_fits
 from gwfast.plan import Plan
+from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Bound, Stop
 
 QUADRATIC = "quadratic"
-_ITERATIONS = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +141,9 @@ def frank_wolfe(
         yield best, T
 
 
-def quadratic_bound(problem: Problem, iterations: int = _ITERATIONS, budget: Budget = UNLIMITED) -> tuple[Bound, Plan]:
+def quadratic_bound(
+    problem: Problem, iterations: int = POLICY.quadratic_steps, budget: Budget = UNLIMITED
+) -> tuple[Bound, Plan]:
     r"""Lower bound of the objective by a convex quadratic program, and the plan that minimises it.
 
     In the eigenbases of the doubly centred costs A = U diag(x) U*, B = W diag(y) W* (Hermitian lifts), with
@@ -191,7 +193,7 @@ def _pieces(problem: Problem) -> Iterator[Found]:
     x, y = s.effects
     model = quadratic_model(s, x.rest, y.rest, s.symmetric)
     last = -np.inf, s.p[:, None] * s.q[None, :]
-    for last in frank_wolfe(s, model, s.constant, s.linear, _ITERATIONS):
+    for last in frank_wolfe(s, model, s.constant, s.linear, POLICY.quadratic_steps):
         yield Found((s.lower(last[0], QUADRATIC),))
     yield Found(plan=Plan(problem.shape, matrix=from_numpy(last[1], problem.p)), stop=Stop.EXHAUSTED)
 

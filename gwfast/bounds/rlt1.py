@@ -13,6 +13,7 @@ from gwfast.budget import UNLIMITED, Budget
 from gwfast.kernels.row_blocks import OutOfTime
 from gwfast.method import Found, Method, Need, Steps, Turn
 from gwfast.plan import Plan
+from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Bound, Stop
 
@@ -25,12 +26,6 @@ __all__ = [
     "memory",
     "reformulation_bound",
 ]
-
-_POLISH = 10  # cost of solving all inner problems, in certificates that take their prices as they are
-_FIRST, _GROUP = 20, 40  # sweeps between two certificates, which cost as much as 3 to 5 of them; fixed, so runs repeat
-_FLAT = 16  # groups of sweeps without progress after which a run has stalled
-_GRACE, _GRACE_SHARE = 0.004, 0.02  # seconds, and share of the time given, that a last certificate may be late
-_SHORTEN = 0.3  # factor of the step length after every quarter of them: shorter steps settle tight problems
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +114,7 @@ def drive(
         if allowed > 0:
             run.begin()
         if budget.limited:
-            run.budget = budget.less(-_GRACE - _GRACE_SHARE * max(allowed, 0.0))
+            run.budget = budget.less(-POLICY.grace - POLICY.grace_share * max(allowed, 0.0))
         return _turns(run, upper, gap, budget, sweeps, pause, allowed)
     except OutOfTime:
         return Stop.TIME_LIMIT
@@ -131,7 +126,7 @@ def _turns(
     pace, s = run.pace, run.scaled
     while True:
         stop = _reached(run, upper, gap)
-        polish = _POLISH * pace.certificate
+        polish = POLICY.polish * pace.certificate
         worth_polishing = pace.certificate > 0 and allowed > 4 * polish
         until = budget.less(polish) if worth_polishing else budget
         left = until.left
@@ -139,7 +134,7 @@ def _turns(
             stop = Stop.ITERATIONS
         if stop is None and not pace.fits(left):
             stop = Stop.TIME_LIMIT
-        if stop is None and pace.flat >= _FLAT:
+        if stop is None and pace.flat >= POLICY.flat_groups:
             stop = Stop.STALLED
         if stop is not None:
             finished = stop in (Stop.OPTIMAL, Stop.GAP_REACHED)
@@ -150,17 +145,17 @@ def _turns(
         if pause < math.inf and budget.now() >= pause:
             return None
         before = run.best.value
-        group = pace.group(_GROUP if run.sweeps else _FIRST, left)
+        group = pace.group(POLICY.sweeps if run.sweeps else POLICY.first_sweeps, left)
         done = run.run(min(group, sweeps - run.sweeps), until)
         run.certify(exact=False)
-        if done >= _FIRST:
+        if done >= POLICY.first_sweeps:
             reached = s.inside(
                 run.best.value
             )  # in balanced costs: the objective may be a large constant and little else
             grown = run.best.value - before > s.scale * (1e-7 * abs(reached) + s.margin)
             pace.flat = 0 if grown or reached <= 0 else pace.flat + 1
-            if pace.flat and pace.flat % (_FLAT // 4) == 0 and pace.flat < _FLAT:
-                run.change_step(_SHORTEN)
+            if pace.flat and pace.flat % (POLICY.flat_groups // 4) == 0 and pace.flat < POLICY.flat_groups:
+                run.change_step(POLICY.shorten)
 
 
 def _reached(run: Reformulation, upper: float | None, gap: float) -> Stop | None:

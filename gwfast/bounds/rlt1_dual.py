@@ -16,12 +16,12 @@ from gwfast.bounds.stored_dual import usable
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.kernels.inner_transport import evaluate_rows, improve_rows
 from gwfast.kernels.row_blocks import GRAIN, OutOfTime, RowBlocks
+from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Bound
 from gwfast.transport import is_uniform
 
 REFORMULATION = "reformulation"
-_SLOW_GRAIN = 1 << 17  # numbers in a block of inner problems, which take some ten times as long as to read them
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ def improved(s: Scaled, dual: ReformulationDual, budget: Budget = UNLIMITED) -> 
     """
     x, y = s.effects
     prices = dual.prices.copy()
-    with _blocks(s, budget, _SLOW_GRAIN) as blocks, suppress(OutOfTime):
+    with _blocks(s, budget, POLICY.slow_grain) as blocks, suppress(OutOfTime):
         blocks.run(
             improve_rows, x.rest, y.rest, not s.symmetric, dual.rows, dual.cols, s.p, s.q, is_uniform(s.p, s.q), prices
         )

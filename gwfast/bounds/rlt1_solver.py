@@ -16,11 +16,11 @@ from gwfast.bounds.scaled import Scaled, scaled
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.kernels import rlt1 as host_sweeps
 from gwfast.plan import Plan
+from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Bound
 
 _STEPS = (1e-4, 0.1)  # range of the step length in units of the cost's norm
-_FEW, _LONGER = 60, 2.0  # where time for fewer sweeps is left, longer steps prove more
 
 
 def memory(problem: Problem) -> int:
@@ -98,7 +98,7 @@ class Reformulation:
         self.norm = max(2 * norms[0] * norms[1], math.sqrt(float(s.p @ self.linear**2 @ s.q)))
         self.trivial = self.norm <= s.margin
         self.dual = ReformulationDual(np.zeros((n, n, m)), np.zeros((m, n, m)), np.zeros((n, m, m)), s.scale)
-        hurry = budget.left < _FEW * seconds_of_sweep(n * m)
+        hurry = budget.left < POLICY.few_sweeps * seconds_of_sweep(n * m)
         self.best: Bound = s.lower(-math.inf, REFORMULATION) if hurry else bound_of(s, self.dual)
         self.sweeps, self.residual, self.pace, self.budget = 0, math.inf, Pace(), replace(budget, deadline=math.inf)
         self.state: Any = None
@@ -108,7 +108,7 @@ class Reformulation:
         if step is None:
             value = (0.3 * self.norm if upper is None else s.inside(upper)) / (10 * self.norm)
             step = min(max(value, _STEPS[0]), _STEPS[1])
-            step *= _LONGER if hurry else 1.0
+            step *= POLICY.longer_step if hurry else 1.0
         self.step, self.relaxation = step, relaxation
         self.density = None if start is None else start / (s.p[:, None] * s.q[None, :])
         self.costs = self._costs()

@@ -15,14 +15,13 @@ from gwfast.bounds.spectral import eigen_seconds, eigenvalue_error, hermitian
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.kernels.row_products import merge_products, rearranged
 from gwfast.method import Domain, Found, Method, Need, Steps, Turn, keep_best, while_it_fits
+from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Bound
 from gwfast.transport import is_uniform
 
 SKEW = "skew-rows"
 SPLIT = "split"
-_ITERATIONS, _FINISH = 80, 30
-_LARGEST = 40_000  # entries up to which the ascents are worth their time
 
 
 class _SortedRows:
@@ -180,8 +179,8 @@ def _ascents(s: Scaled, upper: float | None, iterations: int, finish: int) -> It
 def split_bounds(
     problem: Problem,
     upper: float | None = None,
-    iterations: int = _ITERATIONS,
-    finish: int = _FINISH,
+    iterations: int = POLICY.split_steps,
+    finish: int = POLICY.split_finish,
     budget: Budget = UNLIMITED,
 ) -> tuple[Bound, ...]:
     r"""Two Lagrangian lower bounds of the objective; symmetric costs, any weights, n != m.
@@ -223,7 +222,7 @@ def split_bounds(
 
 
 def _steps(problem: Problem, turn: Turn) -> Steps:
-    ascents = _ascents(scaled(problem), turn.incumbent.target, _ITERATIONS, _FINISH)
+    ascents = _ascents(scaled(problem), turn.incumbent.target, POLICY.split_steps, POLICY.split_finish)
     yield from while_it_fits((Found((bound,)) for bound in ascents), turn)
 
 
@@ -233,6 +232,6 @@ METHOD = Method(
     (SKEW, SPLIT),
     _steps,
     domain=Domain(symmetric=True),
-    suits=lambda problem: problem.shape[0] * problem.shape[1] <= _LARGEST,
+    suits=lambda problem: problem.shape[0] * problem.shape[1] <= POLICY.split_entries,
     need=lambda problem: Need(eigen_seconds(problem)),
 )

@@ -12,9 +12,8 @@ from gwfast.arrays import Array, item, namespace, on_host
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.heuristics.products import Products
 from gwfast.marginals import BALANCED
+from gwfast.policy import POLICY
 from gwfast.problem import Problem, linearised
-
-_LOOK = 0.05  # seconds of steps between two looks at the clock
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def anneal(products: Products, schedule: Schedule, budget: Budget = UNLIMITED) -
         left = _fitting(left[count:], int(budget.left / pace) if budget.limited else done)
         if not left:
             return found
-        count = min(len(left), max(1, int(_LOOK / pace)))
+        count = min(len(left), max(1, int(POLICY.anneal_look / pace)))
 
 
 def _fitting(temperatures: list[float], most: int) -> list[float]:

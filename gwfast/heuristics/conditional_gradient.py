@@ -12,11 +12,10 @@ from gwfast.budget import UNLIMITED, Budget
 from gwfast.heuristics.products import Products
 from gwfast.method import Found
 from gwfast.plan import Plan
+from gwfast.policy import POLICY
 from gwfast.problem import Problem, linearised, second_moments, square_form
 from gwfast.result import Stop
-from gwfast.transport import PROGRAM, LinearSolution
-
-_SMOOTH = 20_000  # entries from which a few Sinkhorn scalings before each linear program pay
+from gwfast.transport import LinearSolution
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def _state(products: Products, plan: Plan) -> _State:
 def _vertex(problem: Problem, cost: Array, hint: Potentials | None, budget: Budget) -> LinearSolution:
     p, q = to_numpy(problem.p), to_numpy(problem.q)
     near = None
-    if hint is not None and cost.shape[0] * cost.shape[1] >= _SMOOTH:
+    if hint is not None and cost.shape[0] * cost.shape[1] >= POLICY.smooth_entries:
         xp = namespace(cost)
         dtype = xp.float32
         scaled = problem.marginals.project(
@@ -109,7 +108,7 @@ def conditional_gradient(
     """
     problem = products.problem
     begin = budget.now()
-    if not budget.fits(PROGRAM * start.shape[0] * start.shape[1]):
+    if not budget.fits(POLICY.program * start.shape[0] * start.shape[1]):
         return Found(plan=start, stop=Stop.TIME_LIMIT, start=name)
     state = _state(products, start)
     longest = budget.now() - begin

@@ -18,14 +18,9 @@ from gwfast.heuristics.sorting import best_sorted
 from gwfast.marginals import BALANCED
 from gwfast.method import Found
 from gwfast.plan import Plan
+from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Stop
-from gwfast.transport import PROGRAM
-
-_SMALL = 2_500  # entries up to which many starts cost little
-_RANDOM = 6
-_ANNEAL, _VERTEX = 0.4, 0.7  # shares of a limited time after which the annealed run, and its vertex, end
-_SINGLE = 90_000  # entries from which plans are looked for in float32 first
 
 
 @dataclass(frozen=True)
@@ -59,7 +54,7 @@ def descend(problem: Problem, start: Plan, name: str, options: Descent, hint: Po
     Exchanges come first because they are cheap beside a linear program, of which the descent then needs fewer.
     """
     plan, steps = start, 0
-    if problem.shape[0] * problem.shape[1] >= _SINGLE:
+    if problem.shape[0] * problem.shape[1] >= POLICY.single_entries:
         rough = conditional_gradient(
             Products(problem, single=True),
             plan,
@@ -98,10 +93,10 @@ def descend(problem: Problem, start: Plan, name: str, options: Descent, hint: Po
 def annealed_start(problem: Problem, schedule: Schedule, budget: Budget = UNLIMITED) -> tuple[Plan, Potentials]:
     """Vertex that the annealed run points to, and where the next linear programs should look."""
     products = Products(problem, single=True)
-    for_run, for_vertex = budget.slice(_ANNEAL), budget.slice(_VERTEX)
+    for_run, for_vertex = budget.slice(POLICY.anneal_share), budget.slice(POLICY.vertex_share)
     run = anneal(products, schedule, for_run)
     hint = Potentials(run.g, run.epsilon)
-    if not budget.fits(PROGRAM * problem.shape[0] * problem.shape[1]):
+    if not budget.fits(POLICY.program * problem.shape[0] * problem.shape[1]):
         # a linear program cannot be stopped: none is begun that would end late
         return next(_rivals(problem))[1], hint
     return first_vertex(products, run.plan, hint, for_vertex), hint
@@ -119,15 +114,15 @@ def _rivals(problem: Problem) -> Iterator[tuple[str, Plan]]:
     if balanced:
         sorting = best_sorted(problem)
         yield sorting.start, _plan(sorting)
-    if n * m > _SMALL and balanced:
+    if n * m > POLICY.many_starts and balanced:
         return
     yield "the product coupling", Plan(problem.shape, matrix=marginals.start(problem.p, problem.q))
-    if n * m > _SMALL:
+    if n * m > POLICY.many_starts:
         return
     # vertices for random linear costs, the same ones at every call
     rng = np.random.default_rng(0)
     p, q = to_numpy(problem.p), to_numpy(problem.q)
-    for _ in range(_RANDOM):
+    for _ in range(POLICY.random_starts):
         yield "a random vertex", marginals.minimum(rng.random((n, m)), p, q).plan(problem.p)
 
 
@@ -138,7 +133,7 @@ def best_descent(problem: Problem, options: Descent) -> Found:
     """
     problem, factor = problem.normalised()
     start, hint = annealed_start(problem, options.schedule, options.budget)
-    small = problem.shape[0] * problem.shape[1] <= _SMALL
+    small = problem.shape[0] * problem.shape[1] <= POLICY.many_starts
     rough = replace(options, tol=max(options.tol, 1e-6)) if small else options
     best = descend(problem, start, "an annealed start", rough, hint)
     value = item(problem.objective(_plan(best)))

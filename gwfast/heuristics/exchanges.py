@@ -9,10 +9,8 @@ from gwfast.budget import UNLIMITED, Budget
 from gwfast.heuristics.products import Products
 from gwfast.marginals import BALANCED
 from gwfast.plan import Plan
+from gwfast.policy import POLICY
 from gwfast.problem import Problem
-from gwfast.transport import PROGRAM
-
-_SWAP = 3e-9  # seconds an entry of the cost for a sweep and a swap, on a slow machine
 
 
 def two_exchange(problem: Problem, plan: Plan, most: int, budget: Budget = UNLIMITED) -> Plan | None:
@@ -37,8 +35,8 @@ def two_exchange(problem: Problem, plan: Plan, most: int, budget: Budget = UNLIM
         return None
     n = problem.shape[0]
     if budget.limited:
-        left = budget.left - PROGRAM * n * n  # the products take about as long as a linear program
-        most = min(most, int(left / (_SWAP * n * n)))
+        left = budget.left - POLICY.program * n * n  # the products take about as long as a linear program
+        most = min(most, int(left / (POLICY.swap * n * n)))
         if most <= 0:
             return None
     from gwfast.kernels.swaps import exchange

@@ -24,6 +24,7 @@ from gwfast.kernels.hahn_grant import reduce_rows, search, value_of
 from gwfast.kernels.iterated_exchanges import iterated
 from gwfast.method import Domain, Found, Method, Need, Steps, Turn
 from gwfast.plan import Plan
+from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Bound, Stop
 from gwfast.searches.permutation_slack import permutation_slack
@@ -31,11 +32,6 @@ from gwfast.searches.search_path import SearchPath
 
 PERMUTATIONS = "permutations"
 COUPLINGS = "branch-and-bound"
-_ROUNDS, _NODES, _LEAST_GAP = 2, 100_000_000, 1e-9
-_LARGEST, _CERTAIN = 40, 12  # points up to which a tree is worth its time, and up to which it ends within seconds
-_SLICE, _CHEAP_SLICE = 400_000_000, 1 << 14  # work, over n^5, and nodes between two meetings: some 50 ms
-_ROOT, _NODE, _CHEAP_NODE = 6e-9, 5e-10, 4e-6  # seconds of the root and of a node, over n^5, on a slow processor
-_CHEAP_POINTS, _CHEAP_GAP = 17, 0.15  # small problems with a weak root go faster with many cheap nodes
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +68,7 @@ def search_memory(problem: Problem) -> int:
 
 def search_seconds(n: int) -> float:
     """Guess of the seconds that the search needs before it has anything to say."""
-    return _ROOT * n**5 + 100 * seconds_of_sweep(n * n)
+    return POLICY.tree_root * n**5 + 100 * seconds_of_sweep(n * n)
 
 
 def permutation_search(
@@ -80,7 +76,7 @@ def permutation_search(
     start: np.ndarray | None = None,
     gap: float = 0.0,
     budget: Budget = UNLIMITED,
-    node_limit: int = _NODES,
+    node_limit: int = POLICY.tree_nodes,
     sweeps: int | None = None,
 ) -> PermutationResult | None:
     r"""Minimise the objective over permutations, with a proof.
@@ -155,7 +151,7 @@ class _Tree:
         start = good_permutation(s, plans)
         M = n * s.features
         value = value_of(s.first, s.second, M, start.astype(np.int64))
-        C, L, constant = _root_costs(problem, s, s.outside(value / (n * n)), sweeps, half.less(_ROOT * n**5))
+        C, L, constant = _root_costs(problem, s, s.outside(value / (n * n)), sweeps, half.less(POLICY.tree_root * n**5))
         # far below the cost of a forbidden pair
         self.unit = max(abs(value), float(np.abs(C).max()) / 10, float(np.abs(L).max()) / 10) or 1e-30
         root = math.sqrt(self.unit)
@@ -169,11 +165,11 @@ class _Tree:
         s, n = self.s, self.problem.shape[0]
         peak = max(float(np.abs(C).max()), float(np.abs(L).max()) / n, abs(constant) / n**2, 1e-30)
         # every entry is rewritten a few times a round, on at most n levels, and a permutation meets n^2 entries
-        self.margin = 8 * n * n * (n * (_ROUNDS + 2) + 16) * EPS * peak + s.margin * n * n / self.unit
+        self.margin = 8 * n * n * (n * (POLICY.ascent_rounds + 2) + 16) * EPS * peak + s.margin * n * n / self.unit
         self.tolerance = 1e-9 * abs(self.best[n]) + self.margin
         reduce_rows(L, C, np.empty((3, n), np.int64), np.empty(n), np.empty(n, np.bool_), np.empty(n))
         root = constant + minimum(L, s.p, s.q).lower * n
-        self.cheap = n < _CHEAP_POINTS and root < (1 - _CHEAP_GAP) * self.best[n]
+        self.cheap = n < POLICY.cheap_points and root < (1 - POLICY.cheap_gap) * self.best[n]
         if self.cheap:
             self.orders = (np.argsort(self.A, axis=1), np.argsort(self.B, axis=1))
             linear = np.zeros((n, n, n))
@@ -213,7 +209,7 @@ class _Tree:
             arguments = (*problem, *self.orders, *path.costs, path.fixed, *path.tree, *end, budget)
             return cheap_search(*arguments)
         store, leaders = path.costs
-        arguments = (*problem, leaders, store, path.offset, *path.tree, *end, _ROUNDS, budget)
+        arguments = (*problem, leaders, store, path.offset, *path.tree, *end, POLICY.ascent_rounds, budget)
         return search(*arguments)
 
     @property
@@ -238,8 +234,8 @@ class _Tree:
         no deadline cuts repeat exactly.
         """
         n = self.problem.shape[0]
-        nodes = _CHEAP_SLICE if self.cheap else max(1, _SLICE // n**5)
-        seconds = _CHEAP_NODE if self.cheap else _NODE * n**5  # of a node
+        nodes = POLICY.cheap_slice if self.cheap else max(1, POLICY.tree_slice // n**5)
+        seconds = POLICY.cheap_node if self.cheap else POLICY.tree_node * n**5  # of a node
         with ExitStack() as stack:
             pool = None
             while True:
@@ -323,8 +319,8 @@ def _steps(problem: Problem, turn: Turn) -> Steps:
     tree = _Tree(problem, start, None, turn.budget)
     stop = None
     while stop is None:
-        gap = max(turn.incumbent.gap, _LEAST_GAP)
-        stop = tree.run(gap, turn.budget, _NODES, _most(problem, turn.budget), turn.pause)
+        gap = max(turn.incumbent.gap, POLICY.least_gap)
+        stop = tree.run(gap, turn.budget, POLICY.tree_nodes, _most(problem, turn.budget), turn.pause)
         yield Found((tree.bounds()[1],), tree.plan, stop)
 
 
@@ -334,7 +330,7 @@ METHOD = Method(
     (COUPLINGS,),
     _steps,
     domain=Domain(permutations=True),
-    suits=lambda problem: problem.shape[0] <= _LARGEST,
-    settles=lambda problem: problem.shape[0] <= _CERTAIN,
+    suits=lambda problem: problem.shape[0] <= POLICY.tree_points,
+    settles=lambda problem: problem.shape[0] <= POLICY.tree_certain,
     need=lambda problem: Need(search_seconds(problem.shape[0]), search_memory(problem)),
 )

@@ -19,15 +19,12 @@ from gwfast.bounds.scaled import Scaled, scaled
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.method import Found, Method, Need, Steps, Turn
 from gwfast.plan import Plan
+from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Bound, Stop
 from gwfast.spaces.dense import Dense
 
 COUPLING_SEARCH = "coupling-search"
-_SWEEPS, _GROUP, _MOST_STEPS = 150, 16, 320  # of the reformulation, of the cone between two proofs, and in all
-_WORTH = 0.1  # share of what is missing that a group of steps has to gain, or the part is halved instead
-_LARGEST = 300  # entries up to which so many relaxations are solved in time
-_LEAST_MASS = 0.02  # free mass under which a part is not divided again
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +144,7 @@ class CouplingSearch:
             if self.parts >= end:
                 return None
             lower, order, part = heapq.heappop(self.heap)
-            divided = children(part) if self._free(part) >= _LEAST_MASS else []
+            divided = children(part) if self._free(part) >= POLICY.least_mass else []
             if not divided:
                 self.done = min(self.done, lower)
             for fixed in divided:
@@ -173,7 +170,7 @@ class CouplingSearch:
         rest = rest_of(self.s, fixed)
         goal = (self.goal + rest.slack - rest.constant) / rest.factor
         run = Reformulation(rest.problem, goal if goal > 0 else None, budget=replace(budget, deadline=math.inf))
-        run.run(_SWEEPS, budget)
+        run.run(POLICY.part_sweeps, budget)
         run.certify()
         lower, cost = run.best.value, None
         if lower < goal:
@@ -203,13 +200,15 @@ class CouplingSearch:
 
 def _climb(cone: Cone, goal: float, budget: Budget) -> None:
     """Steps of the cone until the goal is proved, or so little is gained that dividing the part is better."""
-    while cone.steps < _MOST_STEPS and not cone.trivial:
+    while cone.steps < POLICY.part_steps and not cone.trivial:
         before = cone.best.value
-        if not cone.run(_GROUP, budget):
+        if not cone.run(POLICY.part_group, budget):
             return
         cone.certify()
         missing = goal - cone.best.value
-        if missing <= 0 or (cone.steps > 3 * _GROUP and cone.best.value - before < _WORTH * missing):
+        if missing <= 0 or (
+            cone.steps > 3 * POLICY.part_group and cone.best.value - before < POLICY.part_gain * missing
+        ):
             return
 
 
@@ -239,6 +238,6 @@ METHOD = Method(
     "prove",
     (COUPLING_SEARCH,),
     _steps,
-    suits=lambda problem: problem.shape[0] * problem.shape[1] <= _LARGEST,
+    suits=lambda problem: problem.shape[0] * problem.shape[1] <= POLICY.coupling_entries,
     need=lambda problem: Need(cone_seconds(problem)),
 )

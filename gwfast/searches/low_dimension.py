@@ -13,6 +13,7 @@ from gwfast.budget import UNLIMITED, Budget
 from gwfast.kernels.boxes import box_bound, cut, explore
 from gwfast.method import Found, Method, Steps, Turn
 from gwfast.plan import Plan
+from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Bound, Stop
 from gwfast.spaces.gram import Gram
@@ -21,10 +22,6 @@ from gwfast.spaces.space import Space
 from gwfast.transport import is_uniform, sorted_atoms
 
 LOW_DIMENSION = "low-dimension"
-_MOST = 9  # entries of the cross moment beyond which boxes are hopeless
-_LEAST_GAP = 1e-9
-_CUTS, _BOXES = 20_000, 200_000  # cuts remembered, boxes waiting at a time
-_PRICES = 1 << 24  # numbers kept for warm starts
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +68,7 @@ def _both_points(problem: Problem) -> tuple[np.ndarray, np.ndarray] | None:
     if type(x) is not type(y):
         return None
     first, second = _points(x), _points(y)
-    if first is None or second is None or min(first.shape) * min(second.shape) > 4 * _MOST:
+    if first is None or second is None or min(first.shape) * min(second.shape) > 4 * POLICY.moment_entries:
         return None
     return first, second
 
@@ -122,12 +119,12 @@ class _Search:
         m = form.linear.shape[1]
         size = form.X.shape[1] * form.Y.shape[1]
         self.size, self.uniform = size, is_uniform(s.p, s.q)
-        self.slopes, self.heights = np.empty((_CUTS, size)), np.empty(_CUTS)
-        self.prices = np.zeros((max(2, min(_CUTS, _PRICES // m)), m))
-        self.lows, self.highs = np.empty((_BOXES, size)), np.empty((_BOXES, size))
-        self.warm, self.ids = np.zeros(_BOXES, np.int64), np.zeros(_BOXES, np.int64)
-        self.keys, self.free = np.empty(_BOXES), np.arange(_BOXES - 1, -1, -1)
-        self.counts = np.array([0, _BOXES, 0, 0])  # boxes waiting, free slots, cuts, boxes so far
+        self.slopes, self.heights = np.empty((POLICY.cuts, size)), np.empty(POLICY.cuts)
+        self.prices = np.zeros((max(2, min(POLICY.cuts, POLICY.prices // m)), m))
+        self.lows, self.highs = np.empty((POLICY.boxes, size)), np.empty((POLICY.boxes, size))
+        self.warm, self.ids = np.zeros(POLICY.boxes, np.int64), np.zeros(POLICY.boxes, np.int64)
+        self.keys, self.free = np.empty(POLICY.boxes), np.arange(POLICY.boxes - 1, -1, -1)
+        self.counts = np.array([0, POLICY.boxes, 0, 0])  # boxes waiting, free slots, cuts, boxes so far
         self.values = np.array([-math.inf, -math.inf])  # best value, largest bound of a closed box
         self.plan = np.multiply.outer(s.p, s.q)
         self.floor, self.boxes = s.margin, 8
@@ -141,7 +138,7 @@ class _Search:
         height, value = cut(
             form.X, form.Y, form.linear, s.p, s.q, self.uniform, form.curvature, slope, prices, flow, moment
         )
-        self.slopes[at % _CUTS], self.heights[at % _CUTS] = slope, height
+        self.slopes[at % POLICY.cuts], self.heights[at % POLICY.cuts] = slope, height
         self.counts[2] += 1
         if value > self.values[0]:
             self.values[0], self.plan = value, flow
@@ -186,7 +183,7 @@ class _Search:
                 i, k, mass = sorted_atoms(x, sign * y, s.p, s.q)
                 corner[0, t] = float(mass @ (x[i] * y[k])) + sign * room
         known = int(self.counts[2])
-        self.counts[:2] = 1, _BOXES - 1
+        self.counts[:2] = 1, POLICY.boxes - 1
         self.keys[0] = box_bound(
             self.lows[0], self.highs[0], self.slopes, self.heights, known, self.form.curvature, -math.inf
         )
@@ -285,7 +282,7 @@ def _begun(problem: Problem, start: Plan | None, budget: Budget) -> _Search | No
     """A search after its starts, with its first box; None for other problems."""
     s = scaled(problem)
     form = moment_form(problem, s)
-    if form is None or form.X.shape[1] * form.Y.shape[1] > _MOST:
+    if form is None or form.X.shape[1] * form.Y.shape[1] > POLICY.moment_entries:
         return None
     search = _Search(form, s)
     for_climb, for_starts = budget.slice(0.25), budget.slice(0.5)
@@ -310,7 +307,7 @@ def _bound(search: _Search) -> Bound:
 def _steps(problem: Problem, turn: Turn) -> Steps:
     search, stop = _begun(problem, turn.incumbent.plan, turn.budget), None
     while search is not None and stop is None:
-        stop = search.run(max(turn.incumbent.gap, _LEAST_GAP), turn.budget, turn.pause)
+        stop = search.run(max(turn.incumbent.gap, POLICY.least_gap), turn.budget, turn.pause)
         yield Found((_bound(search),), _plan(problem, search), stop)
 
 

@@ -1,6 +1,7 @@
 """Search over permutations: against brute force, its limits, and what it proves about couplings."""
 
 import math
+from dataclasses import replace
 
 import networkx as nx
 import numpy as np
@@ -24,10 +25,10 @@ def problem_of(C1, C2, M=None, alpha=None, p=None):
 
 def many_paths(patch, cheap):
     """One engine, and a tree that is torn into as many searches as it can be."""
-    patch.setattr(branch_and_bound, "_CHEAP_POINTS", 99 if cheap else 0)
-    patch.setattr(branch_and_bound, "_CHEAP_GAP", -1e9)
-    patch.setattr(branch_and_bound, "_SLICE", 0)
-    patch.setattr(branch_and_bound, "_CHEAP_SLICE", 1)
+    patch.setattr(branch_and_bound, "POLICY", replace(branch_and_bound.POLICY, cheap_points=99 if cheap else 0))
+    patch.setattr(branch_and_bound, "POLICY", replace(branch_and_bound.POLICY, cheap_gap=-1e9))
+    patch.setattr(branch_and_bound, "POLICY", replace(branch_and_bound.POLICY, tree_slice=0))
+    patch.setattr(branch_and_bound, "POLICY", replace(branch_and_bound.POLICY, cheap_slice=1))
     patch.setattr(branch_and_bound, "processors", lambda: 4)
 
 
@@ -46,8 +47,8 @@ def test_matches_brute_force(cheap, seed, n, kinds, symmetric, fused):
     M, alpha = (rng.normal(size=(n, n)) * np.abs(C1).max() ** 2, 0.4) if fused else (None, None)
     problem = problem_of(C1, C2, M, alpha)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(branch_and_bound, "_CHEAP_POINTS", 99 if cheap else 0)
-        patch.setattr(branch_and_bound, "_CHEAP_GAP", -1e9)
+        patch.setattr(branch_and_bound, "POLICY", replace(branch_and_bound.POLICY, cheap_points=99 if cheap else 0))
+        patch.setattr(branch_and_bound, "POLICY", replace(branch_and_bound.POLICY, cheap_gap=-1e9))
         result = permutation_search(problem)
     best = reference.best_permutation(C1, C2, M, 1.0 if alpha is None else alpha)
     value = float(problem.objective(result.plan))

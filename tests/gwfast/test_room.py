@@ -2,6 +2,7 @@
 
 import time
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def spaces(n, m):
 @pytest.mark.parametrize("call", CALLS)
 def test_what_does_not_fit_is_refused_in_one_line(call, monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 10_000)
-    monkeypatch.setattr(memory, "_CHECKED", 0)
+    monkeypatch.setattr(memory, "POLICY", replace(memory.POLICY, checked_bytes=0))
     with pytest.raises(gwfast.InputError, match=rf"^C1, C2: {call} on 40 x 30 points takes about .* GB .* available"):
         CALLS[call](*spaces(40, 30))
     assert gwfast.sorted_gw(*spaces(40, 30)).value > 0
@@ -35,8 +36,8 @@ def test_what_does_not_fit_is_refused_in_one_line(call, monkeypatch):
 
 @pytest.mark.parametrize("call", CALLS)
 def test_what_takes_much_is_said_before(call, monkeypatch, capsys):
-    monkeypatch.setattr(memory, "_SAID", 1000)
-    monkeypatch.setattr(memory, "_CHECKED", 0)
+    monkeypatch.setattr(memory, "POLICY", replace(memory.POLICY, said_bytes=1000))
+    monkeypatch.setattr(memory, "POLICY", replace(memory.POLICY, checked_bytes=0))
     CALLS[call](*spaces(12, 9))
     said = capsys.readouterr().err
     assert said.count("\n") == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from gwfast.kernels.assignment import assign
@@ -9,6 +11,40 @@ from gwfast.kernels.compiled import compiled
 from gwfast.kernels.transport import transport
 
 _EPS = float(np.finfo(np.float64).eps)
+
+
+class Form(NamedTuple):
+    """The problem: points (n, d) and (m, e), linear cost (n, m), weights, whether they are equal, the curvature."""
+
+    X: np.ndarray
+    Y: np.ndarray
+    linear: np.ndarray
+    p: np.ndarray
+    q: np.ndarray
+    uniform: bool
+    curvature: float
+
+
+class Boxes(NamedTuple):
+    """The state of the search.
+
+    Cuts: slopes (t, size) and heights (t,), prices of a ring of them.  Boxes: corners lows and highs, the slot of
+    prices that suits each (warm), a heap of bounds (keys) and slots (ids), free slots.  counts = (boxes in the heap,
+    free slots, cuts, boxes so far); values = (best value, largest bound of a closed box); plan (n, m) of the best.
+    """
+
+    slopes: np.ndarray
+    heights: np.ndarray
+    prices: np.ndarray
+    lows: np.ndarray
+    highs: np.ndarray
+    warm: np.ndarray
+    keys: np.ndarray
+    ids: np.ndarray
+    free: np.ndarray
+    counts: np.ndarray
+    values: np.ndarray
+    plan: np.ndarray
 
 
 @compiled()
@@ -29,12 +65,13 @@ def box_bound(low, high, slopes, heights, count, curvature, enough):
 
 
 @compiled()
-def cut(X, Y, linear, p, q, uniform, curvature, slope, v, flow, moment):
+def cut(form, slope, v, flow, moment):
     """Maximise <linear + X slope Y', T>, warm from the prices v, which it replaces.
 
     Writes the plan into flow (n, m) and its cross moment; returns a proved upper bound of the maximum, and the value
     <linear, T> + curvature |moment|^2 of the plan.
     """
+    X, Y, linear, p, q, uniform, curvature = form
     n, m = linear.shape
     d, e = X.shape[1], Y.shape[1]
     cost = np.empty((n, m))
@@ -112,17 +149,15 @@ def _pop(keys, ids, count):
 
 
 @compiled()
-def explore(
-    X, Y, linear, p, q, uniform, curvature, constant, gap, floor, slopes, heights, prices, lows, highs, warm, keys, ids,
-    free, counts, values, plan, budget,
-):  # fmt: skip
+def explore(form, boxes, constant, gap, floor, budget):
     """Search up to `budget` boxes; resumable.
 
-    counts = (boxes in the heap, free slots, cuts, boxes so far); values = (best value, largest bound of a closed box).
     A box waits in slot `ids` with its corners and the slot of prices that suit it; any prices are only a start.
     Returns 0 for budget spent, 1 for done, 2 for out of slots, 3 for boxes that cannot be halved.
     """
-    n, m = linear.shape
+    slopes, heights, prices, lows, highs, warm, keys, ids, free, counts, values, plan = boxes
+    curvature = form.curvature
+    n, m = form.linear.shape
     size = slopes.shape[1]
     ring = prices.shape[0]
     flow, moment, slope, centre = np.empty((n, m)), np.empty(size), np.empty(size), np.empty(size)
@@ -153,7 +188,7 @@ def explore(
                 at, old = counts[2] % slopes.shape[0], start % ring
                 start = counts[2] % ring
                 prices[start] = prices[old]
-                height, value = cut(X, Y, linear, p, q, uniform, curvature, slope, prices[start], flow, moment)
+                height, value = cut(form, slope, prices[start], flow, moment)
                 slopes[at], heights[at] = slope, height
                 counts[2] += 1
                 if first:

@@ -41,11 +41,9 @@ def _node_costs(A, B, order_a, order_b, rows, cols, r, linear, L, work_a, work_b
 
 
 @compiled()
-def cheap_search(
-    A, B, M, order_a, order_b, linear, fixed, rows, cols, bounds, kids, kid_bounds, counts, at, best, state, tolerance,
-    budget,
-):  # fmt: skip
-    """Depth-first search, in the manner of `branch_numba.search`; linear (n, n, n) holds each level's pair costs."""
+def cheap_search(A, B, M, order_a, order_b, linear, fixed, tree, tolerance, budget):
+    """Depth-first search, as `gwfast.kernels.hahn_grant.search`; linear (n, n, n) holds each level's pair costs."""
+    rows, cols, bounds, kids, kid_bounds, counts, at, best, state = tree
     n = A.shape[0]
     ints, dist, done, v = np.empty((3, n), np.int64), np.empty(n), np.empty(n, np.bool_), np.empty(n)
     target, whole, place = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)

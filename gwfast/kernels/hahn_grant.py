@@ -7,12 +7,33 @@ and C stay nonnegative up to rounding.  A child inherits its parent's arrays.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from gwfast.kernels.assignment import assign
 from gwfast.kernels.compiled import compiled
 
 BIG = 1e4  # cost of a forbidden pair; the caller scales the objective to about one
+
+
+class Tree(NamedTuple):
+    """Where a depth-first search stands, at each of n depths.
+
+    Points left, rows and cols (n, n + 1), the last entry being the pair that the child fixes; bounds (n,) of the nodes;
+    kids (n, n, 2) with kid_bounds (n, n), how many of them (counts) and the next to visit (at); best (n + 1,), the best
+    permutation known and its value; state = (depth, node to be bounded or not, nodes so far).
+    """
+
+    rows: np.ndarray
+    cols: np.ndarray
+    bounds: np.ndarray
+    kids: np.ndarray
+    kid_bounds: np.ndarray
+    counts: np.ndarray
+    at: np.ndarray
+    best: np.ndarray
+    state: np.ndarray
 
 
 @compiled()
@@ -190,15 +211,13 @@ def value_of(A, B, M, target):
 
 
 @compiled()
-def search(
-    A, B, M, leaders, store, offset, rows, cols, bounds, kids, kid_bounds, counts, at, best, state, tolerance, rounds,
-    budget,
-):  # fmt: skip
+def search(A, B, M, leaders, store, offset, tree, tolerance, rounds, budget):
     """Depth-first search from the node that `state` describes, for up to `budget` nodes; resumable.
 
     state = (depth, node to be bounded or not, nodes so far).  best (n + 1,): incumbent permutation and its value.
     Returns whether the tree is exhausted.
     """
+    rows, cols, bounds, kids, kid_bounds, counts, at, best, state = tree
     n = A.shape[0]
     ints, dist, done, v = np.empty((3, n), np.int64), np.empty(n), np.empty(n, np.bool_), np.empty(n)
     target, whole = np.empty(n, np.int64), np.empty(n, np.int64)

@@ -9,6 +9,7 @@ torch in `gwfast.kernels.rlt1_torch`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +17,7 @@ from gwfast.kernels.compiled import compiled
 from gwfast.kernels.row_blocks import RowBlocks
 
 
-@dataclass(frozen=True, eq=False)
-class Costs:
+class Costs(NamedTuple):
     """Reduced cost first_ij second_kl + first_other_ij second_other_kl + linear_ik + linear_jl, over the step.
 
     The `other` pair holds the transposes for asymmetric costs and is None for symmetric ones.
@@ -34,12 +34,20 @@ class Costs:
     q: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class Means:
+class Means(NamedTuple):
     """Conditional means of a symmetric array over l and over j: (n m, n) and (n m, m)."""
 
     rows: np.ndarray
     cols: np.ndarray
+
+
+class Potentials(NamedTuple):
+    """Right ones by row, (n m, n) and (n m, m), and left ones, (n, n m) and (m, n m)."""
+
+    right: np.ndarray
+    right_other: np.ndarray
+    left: np.ndarray
+    left_other: np.ndarray
 
 
 def make_costs(
@@ -65,19 +73,20 @@ def memory(n: int, m: int) -> int:
 
 
 @compiled(fastmath=True)
-def _row_cost(i, k, first, second, first_o, second_o, paired, linear, tau, cost):
+def _row_cost(i, k, costs, tau, cost):
     """Cost of row (i, k) and the price tau of mass, into cost (n m,)."""
+    first, second, linear = costs.first, costs.second, costs.linear
     n, m = linear.shape
     own = linear[i, k] + tau
     for j in range(n):
         a, o = first[i, j], j * m
         for l in range(m):
             cost[o + l] = a * second[k, l] + (own + linear[j, l])
-    if paired:
+    if costs.paired:
         for j in range(n):
-            a, o = first_o[i, j], j * m
+            a, o = costs.first_other[i, j], j * m
             for l in range(m):
-                cost[o + l] += a * second_o[k, l]
+                cost[o + l] += a * costs.second_other[k, l]
 
 
 @compiled(fastmath=True)
@@ -109,34 +118,34 @@ def _step(w, cost, pot, left, left2, rho):
 
 
 @compiled(fastmath=True)
-def _sweep(low, high, W, first, second, first_o, second_o, paired, linear, tau, p, q, X, X2, F, F2, rho, R, R2, change):
+def _sweep(low, high, W, costs, tau, pots, rho, means, change):
     """One Douglas-Rachford step of rows `low` to `high` of the first index, and the means of the next 2 Y - W."""
-    n, m = linear.shape
+    n, m = costs.linear.shape
     cost, pot = np.empty(n * m, np.float32), np.empty(n * m, np.float32)
     for i in range(low, high):
         change[i] = 0.0
         for k in range(m):
             row = i * m + k
-            _row_cost(i, k, first, second, first_o, second_o, paired, linear, tau, cost)
-            x, x2 = X[row], X2[row]
+            _row_cost(i, k, costs, tau, cost)
+            x, x2 = pots.right[row], pots.right_other[row]
             for j in range(n):
                 o = j * m
                 for l in range(m):
                     pot[o + l] = x2[l] + x[j]
-            change[i] += _step(W[row], cost, pot, F[i], F2[k], rho)
-            _means(pot, p, q, R[row], R2[row])
+            change[i] += _step(W[row], cost, pot, pots.left[i], pots.left_other[k], rho)
+            _means(pot, costs.p, costs.q, means.rows[row], means.cols[row])
 
 
 @compiled(fastmath=True)
-def _mass(low, high, W, first, second, first_o, second_o, paired, linear, tau, weights, sums):
+def _mass(low, high, W, costs, tau, sums):
     """Mass of Y and of its support, by the first index."""
-    n, m = linear.shape
-    cost = np.empty(n * m, np.float32)
+    n, m = costs.linear.shape
+    weights, cost = costs.weights, np.empty(n * m, np.float32)
     for i in range(low, high):
         sums[i] = 0.0
         for k in range(m):
             row = i * m + k
-            _row_cost(i, k, first, second, first_o, second_o, paired, linear, tau, cost)
+            _row_cost(i, k, costs, tau, cost)
             w, mass, support = W[row], np.float32(0), np.float32(0)
             for t in range(n * m):
                 y = max(w[t] - cost[t], np.float32(0))
@@ -147,57 +156,55 @@ def _mass(low, high, W, first, second, first_o, second_o, paired, linear, tau, w
 
 
 @compiled(fastmath=True)
-def _dual(low, high, W, first, second, first_o, second_o, paired, linear, tau, p, q, R, R2):
+def _dual(low, high, W, costs, tau, means):
     """Conditional means of Y - W, the scaled dual, in float64."""
-    n, m = linear.shape
+    n, m = costs.linear.shape
     cost, u = np.empty(n * m, np.float32), np.empty(n * m)
     for i in range(low, high):
         for k in range(m):
             row = i * m + k
-            _row_cost(i, k, first, second, first_o, second_o, paired, linear, tau, cost)
+            _row_cost(i, k, costs, tau, cost)
             w = W[row]
             for t in range(n * m):
                 u[t] = max(-w[t], -cost[t])
-            _means(u, p, q, R[row], R2[row])
+            _means(u, costs.p, costs.q, means.rows[row], means.cols[row])
 
 
 @compiled(fastmath=True)
-def _fill(low, high, W, first, second, first_o, second_o, paired, linear, whole, whole2, features, density):
+def _fill(low, high, W, costs, whole, density):
     """W = density x density - (whole cost - cost), the whole cost being squared differences plus features."""
-    n, m = linear.shape
+    n, m = costs.linear.shape
+    first, second, features = whole.first, whole.second, whole.linear
     cost = np.empty(n * m, np.float32)
     for i in range(low, high):
         for k in range(m):
             row = i * m + k
-            _row_cost(i, k, first, second, first_o, second_o, paired, linear, np.float32(0), cost)
+            _row_cost(i, k, costs, np.float32(0), cost)
             for j in range(n):
                 for l in range(m):
-                    square = (whole[i, j] - whole2[k, l]) ** 2
-                    if paired:
-                        square = np.float32(0.5) * (square + (whole[j, i] - whole2[l, k]) ** 2)
+                    square = (first[i, j] - second[k, l]) ** 2
+                    if costs.paired:
+                        square = np.float32(0.5) * (square + (first[j, i] - second[l, k]) ** 2)
                     extra = square + features[i, k] + features[j, l] - cost[j * m + l]
                     W[row, j * m + l] = density[row] * density[j * m + l] - extra
 
 
 @compiled(fastmath=True)
-def _restep(low, high, W, first, second, first_o, second_o, paired, linear, tau, ratio):
+def _restep(low, high, W, costs, tau, ratio):
     """Change the step length: the dual Y - W is divided by `ratio`, the primal Y is kept."""
-    n, m = linear.shape
+    n, m = costs.linear.shape
     cost = np.empty(n * m, np.float32)
     for i in range(low, high):
         for k in range(m):
-            _row_cost(i, k, first, second, first_o, second_o, paired, linear, tau, cost)
+            _row_cost(i, k, costs, tau, cost)
             w = W[i * m + k]
             for t in range(n * m):
                 y = max(w[t] - cost[t], np.float32(0))
                 w[t] = y - (y - w[t]) / ratio
 
 
-def potentials(means: Means, p: np.ndarray, q: np.ndarray):
-    """From the means of G = 2 Y - W: the potentials whose sum is G - P G P, P the couplings' projector.
-
-    Returns arrays (n m, n), (n m, m), (n, n m), (m, n m): right ones by row, and left ones.
-    """
+def potentials(means: Means, p: np.ndarray, q: np.ndarray) -> Potentials:
+    """From the means of G = 2 Y - W: the potentials whose sum is G - P G P, P the couplings' projector."""
     n, m = len(p), len(q)
     total = means.rows @ p
     x, y = means.rows - total[:, None], means.cols - total[:, None]
@@ -208,7 +215,7 @@ def potentials(means: Means, p: np.ndarray, q: np.ndarray):
     ij, kl, il = (ij + ij.T) / 2, (kl + kl.T) / 2, (il + kj.T) / 2
     right = (x.reshape(n, m, n) - ij[:, None] - il.T[None]).reshape(n * m, n)
     right2 = (y.reshape(n, m, m) - il[:, None] - kl[None]).reshape(n * m, m) + (mass - 1)
-    return right, right2, np.ascontiguousarray(x.T), np.ascontiguousarray(y.T)
+    return Potentials(right, right2, np.ascontiguousarray(x.T), np.ascontiguousarray(y.T))
 
 
 def _one_sided(z: np.ndarray, p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -232,7 +239,7 @@ class State:
     change: float
 
 
-def start(costs: Costs, whole: Costs, workers: RowBlocks, density: np.ndarray | None = None) -> State:
+def start(costs: Costs, whole: Costs, blocks: RowBlocks, density: np.ndarray | None = None) -> State:
     """State of the rank-one array of a plan given by its density (n, m); of the product plan without one.
 
     The first dual is the difference between `whole`, the costs before what is constant on couplings was taken out,
@@ -243,18 +250,19 @@ def start(costs: Costs, whole: Costs, workers: RowBlocks, density: np.ndarray | 
     N = n * m
     flat = np.ones(N, np.float32) if density is None else density.ravel().astype(np.float32)
     W = np.empty((N, N), np.float32)
-    workers.run(_fill, W, *_arrays(costs), whole.first, whole.second, whole.linear, flat)
-    price = _price_of_mass_one(W, costs, workers)
+    blocks.run(_fill, W, costs, whole, flat)
+    price = _price_of_mass_one(W, costs, blocks)
     state = State(W, Means(np.empty((N, n), np.float32), np.empty((N, m), np.float32)), price, np.inf)
-    refresh(state, costs, workers)
+    refresh(state, costs, blocks)
     return state
 
 
-def refresh(state: State, costs: Costs, workers: RowBlocks) -> None:
+def refresh(state: State, costs: Costs, blocks: RowBlocks) -> None:
     """Take the means again, after W or the costs changed."""
     n, m = costs.linear.shape
     N = n * m
-    _pass(state, [np.zeros(s, np.float32) for s in ((N, n), (N, m), (n, N), (m, N))], costs, 0.0, workers)
+    none = Potentials(*(np.zeros(s, np.float32) for s in ((N, n), (N, m), (n, N), (m, N))))
+    _pass(state, none, costs, 0.0, blocks)
 
 
 def to_host(W: np.ndarray) -> np.ndarray:
@@ -267,12 +275,12 @@ def marginal(state: State, costs: Costs) -> np.ndarray:
     return (state.means.rows @ costs.p).reshape(costs.linear.shape)
 
 
-def _price_of_mass_one(W: np.ndarray, costs: Costs, workers: RowBlocks) -> float:
+def _price_of_mass_one(W: np.ndarray, costs: Costs, blocks: RowBlocks) -> float:
     """Price at which Y has mass one, to a percent: Newton's method between brackets; mass is convex in the price."""
     sums = np.empty((len(costs.p), 2))
     price, low, high = 0.0, -np.inf, np.inf
     for _ in range(40):
-        workers.run(_mass, W, *_arrays(costs), np.float32(price), costs.weights, sums)
+        blocks.run(_mass, W, costs, np.float32(price), sums)
         mass, support = (float(x) for x in sums.sum(axis=0))
         if abs(mass - 1) < 1e-2 or not np.isfinite(mass):
             break
@@ -283,42 +291,26 @@ def _price_of_mass_one(W: np.ndarray, costs: Costs, workers: RowBlocks) -> float
     return price
 
 
-def _pass(state: State, pots, costs: Costs, rho: float, workers: RowBlocks) -> None:
+def _pass(state: State, pots: Potentials, costs: Costs, rho: float, blocks: RowBlocks) -> None:
     change = np.empty(len(costs.p))
-    workers.run(
-        _sweep,
-        state.W,
-        *_arrays(costs),
-        np.float32(state.price),
-        costs.p,
-        costs.q,
-        *pots,
-        np.float32(rho),
-        state.means.rows,
-        state.means.cols,
-        change,
-    )
+    blocks.run(_sweep, state.W, costs, np.float32(state.price), pots, np.float32(rho), state.means, change)
     state.change = float(change.sum()) / state.W.size
 
 
-def sweep(state: State, costs: Costs, rho: float, workers: RowBlocks) -> None:
+def sweep(state: State, costs: Costs, rho: float, blocks: RowBlocks) -> None:
     """One step, in place."""
-    _pass(state, potentials(state.means, costs.p, costs.q), costs, rho, workers)
+    _pass(state, potentials(state.means, costs.p, costs.q), costs, rho, blocks)
 
 
-def dual_means(state: State, costs: Costs, workers: RowBlocks) -> Means:
+def dual_means(state: State, costs: Costs, blocks: RowBlocks) -> Means:
     """Conditional means of the dual in units of the step length, in float64: all that the certificate needs."""
     n, m = costs.linear.shape
     means = Means(np.empty((n * m, n)), np.empty((n * m, m)))
-    workers.run(_dual, state.W, *_arrays(costs), np.float32(state.price), costs.p, costs.q, means.rows, means.cols)
+    blocks.run(_dual, state.W, costs, np.float32(state.price), means)
     return means
 
 
-def restep(state: State, costs: Costs, ratio: float, workers: RowBlocks) -> None:
+def restep(state: State, costs: Costs, ratio: float, blocks: RowBlocks) -> None:
     """Multiply the step length by `ratio`; `costs` are those of the old step."""
-    workers.run(_restep, state.W, *_arrays(costs), np.float32(state.price), np.float32(ratio))
+    blocks.run(_restep, state.W, costs, np.float32(state.price), np.float32(ratio))
     state.price /= ratio
-
-
-def _arrays(costs: Costs):
-    return (costs.first, costs.second, costs.first_other, costs.second_other, costs.paired, costs.linear)

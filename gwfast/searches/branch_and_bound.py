@@ -6,7 +6,6 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -203,14 +202,12 @@ class _Tree:
 
     def _search(self, path: SearchPath, budget: int) -> bool:
         """Search for some nodes; returns whether the path is exhausted."""
-        problem, end = (self.A, self.B, self.M), (path.state, self.tolerance)
-        arguments: tuple[Any, ...]
+        A, B, M = self.A, self.B, self.M
         if self.cheap:
-            arguments = (*problem, *self.orders, *path.costs, path.fixed, *path.tree, *end, budget)
-            return cheap_search(*arguments)
+            return cheap_search(A, B, M, *self.orders, *path.costs, path.fixed, path.tree, self.tolerance, budget)
         store, leaders = path.costs
-        arguments = (*problem, leaders, store, path.offset, *path.tree, *end, POLICY.ascent_rounds, budget)
-        return search(*arguments)
+        rounds = POLICY.ascent_rounds
+        return search(A, B, M, leaders, store, path.offset, path.tree, self.tolerance, rounds, budget)
 
     @property
     def plan(self) -> Plan:

@@ -10,7 +10,7 @@ import numpy as np
 from gwfast.arrays import from_numpy, to_numpy
 from gwfast.bounds.scaled import Scaled, scaled
 from gwfast.budget import UNLIMITED, Budget
-from gwfast.kernels.boxes import box_bound, cut, explore
+from gwfast.kernels.boxes import Boxes, Form, box_bound, cut, explore
 from gwfast.method import Found, Method, Steps, Turn
 from gwfast.plan import Plan
 from gwfast.policy import POLICY
@@ -118,30 +118,36 @@ class _Search:
         self.form, self.s = form, s
         m = form.linear.shape[1]
         size = form.X.shape[1] * form.Y.shape[1]
-        self.size, self.uniform = size, is_uniform(s.p, s.q)
-        self.slopes, self.heights = np.empty((POLICY.cuts, size)), np.empty(POLICY.cuts)
-        self.prices = np.zeros((max(2, min(POLICY.cuts, POLICY.prices // m)), m))
-        self.lows, self.highs = np.empty((POLICY.boxes, size)), np.empty((POLICY.boxes, size))
-        self.warm, self.ids = np.zeros(POLICY.boxes, np.int64), np.zeros(POLICY.boxes, np.int64)
-        self.keys, self.free = np.empty(POLICY.boxes), np.arange(POLICY.boxes - 1, -1, -1)
-        self.counts = np.array([0, POLICY.boxes, 0, 0])  # boxes waiting, free slots, cuts, boxes so far
-        self.values = np.array([-math.inf, -math.inf])  # best value, largest bound of a closed box
-        self.plan = np.multiply.outer(s.p, s.q)
+        self.size = size
+        self.host = Form(form.X, form.Y, form.linear, s.p, s.q, is_uniform(s.p, s.q), form.curvature)
+        self.state = Boxes(
+            slopes=np.empty((POLICY.cuts, size)),
+            heights=np.empty(POLICY.cuts),
+            prices=np.zeros((max(2, min(POLICY.cuts, POLICY.prices // m)), m)),
+            lows=np.empty((POLICY.boxes, size)),
+            highs=np.empty((POLICY.boxes, size)),
+            warm=np.zeros(POLICY.boxes, np.int64),
+            keys=np.empty(POLICY.boxes),
+            ids=np.zeros(POLICY.boxes, np.int64),
+            free=np.arange(POLICY.boxes - 1, -1, -1),
+            counts=np.array([0, POLICY.boxes, 0, 0]),
+            values=np.array([-math.inf, -math.inf]),
+            plan=np.multiply.outer(s.p, s.q),
+        )
         self.floor, self.boxes = s.margin, 8
 
     def cut(self, slope: np.ndarray, last: int) -> np.ndarray:
         """Solve the linear program of a slope, warm from the prices of cut `last`; return its cross moment."""
-        form, s, at = self.form, self.s, int(self.counts[2])
-        flow, moment = np.empty(form.linear.shape), np.empty(self.size)
-        prices = self.prices[at % len(self.prices)]
-        prices[:] = self.prices[last % len(self.prices)]
-        height, value = cut(
-            form.X, form.Y, form.linear, s.p, s.q, self.uniform, form.curvature, slope, prices, flow, moment
-        )
-        self.slopes[at % POLICY.cuts], self.heights[at % POLICY.cuts] = slope, height
-        self.counts[2] += 1
-        if value > self.values[0]:
-            self.values[0], self.plan = value, flow
+        state, at = self.state, int(self.state.counts[2])
+        flow, moment = np.empty(self.form.linear.shape), np.empty(self.size)
+        prices = state.prices[at % len(state.prices)]
+        prices[:] = state.prices[last % len(state.prices)]
+        height, value = cut(self.host, slope, prices, flow, moment)
+        state.slopes[at % POLICY.cuts], state.heights[at % POLICY.cuts] = slope, height
+        state.counts[2] += 1
+        if value > state.values[0]:
+            state.values[0] = value
+            state.plan[:] = flow
         return moment
 
     def climb(self, moment: np.ndarray, budget: Budget, steps: int = 30) -> None:
@@ -149,9 +155,9 @@ class _Search:
         for _ in range(steps):
             if budget.expired:
                 break
-            before = self.values[0]
-            moment = self.cut(2 * self.form.curvature * moment, int(self.counts[2]) - 1)
-            if self.values[0] <= before:
+            before = self.state.values[0]
+            moment = self.cut(2 * self.form.curvature * moment, int(self.state.counts[2]) - 1)
+            if self.state.values[0] <= before:
                 break
 
     def starts(self, count: int, budget: Budget) -> None:
@@ -165,10 +171,10 @@ class _Search:
             if budget.expired:
                 break
             frame = np.linalg.qr(rng.normal(size=(max(d, e), max(d, e))))[0][:d, :e]
-            before = self.values[0]
+            before = self.state.values[0]
             slope = 2 * self.form.curvature * spread_x[:, None] * frame * spread_y[None, :]
-            moment = self.cut(slope.ravel(), int(self.counts[2]) - 1)
-            if self.values[0] > before:
+            moment = self.cut(slope.ravel(), int(self.state.counts[2]) - 1)
+            if self.state.values[0] > before:
                 ends.append(moment)
         for moment in ends[-3:]:
             self.climb(moment, budget)
@@ -179,47 +185,23 @@ class _Search:
         for t in range(self.size):
             x, y = self.form.X[:, t // e], self.form.Y[:, t % e]
             room = s.unit * math.sqrt(float((s.p @ x**2) * (s.q @ y**2)))
-            for corner, sign in ((self.lows, -1), (self.highs, 1)):
+            for corner, sign in ((self.state.lows, -1), (self.state.highs, 1)):
                 i, k, mass = sorted_atoms(x, sign * y, s.p, s.q)
                 corner[0, t] = float(mass @ (x[i] * y[k])) + sign * room
-        known = int(self.counts[2])
-        self.counts[:2] = 1, POLICY.boxes - 1
-        self.keys[0] = box_bound(
-            self.lows[0], self.highs[0], self.slopes, self.heights, known, self.form.curvature, -math.inf
+        known = int(self.state.counts[2])
+        self.state.counts[:2] = 1, POLICY.boxes - 1
+        state = self.state
+        state.keys[0] = box_bound(
+            state.lows[0], state.highs[0], state.slopes, state.heights, known, self.form.curvature, -math.inf
         )
 
     def run(self, gap: float, budget: Budget, pause: float = math.inf) -> Stop | None:
         """Search in slices until the gap is reached or the time is up; None at `pause`."""
-        form, s = self.form, self.s
         while True:
             begin, used = budget.now(), self.boxes
             if budget.expired:
                 return Stop.TIME_LIMIT
-            status = explore(
-                form.X,
-                form.Y,
-                form.linear,
-                s.p,
-                s.q,
-                self.uniform,
-                form.curvature,
-                form.constant,
-                gap,
-                self.floor,
-                self.slopes,
-                self.heights,
-                self.prices,
-                self.lows,
-                self.highs,
-                self.warm,
-                self.keys,
-                self.ids,
-                self.free,
-                self.counts,
-                self.values,
-                self.plan,
-                self.boxes,
-            )
+            status = explore(self.host, self.state, self.form.constant, gap, self.floor, self.boxes)
             if status:
                 return (Stop.GAP_REACHED, Stop.ITERATIONS, Stop.STALLED)[status - 1]
             taken, left = budget.now() - begin, budget.left
@@ -232,8 +214,8 @@ class _Search:
 
     def top(self) -> float:
         """Proved upper bound of the maximum over all couplings."""
-        waiting = self.keys[0] if self.counts[0] else -math.inf
-        return float(max(waiting, self.values.max()))
+        waiting = self.state.keys[0] if self.state.counts[0] else -math.inf
+        return float(max(waiting, self.state.values.max()))
 
 
 def low_dimension_search(
@@ -274,7 +256,7 @@ def low_dimension_search(
     if search is None:
         return None
     stop = search.run(gap, budget) or Stop.TIME_LIMIT
-    cuts, boxes = int(search.counts[2]), int(search.counts[3])
+    cuts, boxes = int(search.state.counts[2]), int(search.state.counts[3])
     return LowDimensionResult(_plan(problem, search), _bound(search), cuts, boxes, budget.now() - begin, stop)
 
 
@@ -295,8 +277,8 @@ def _begun(problem: Problem, start: Plan | None, budget: Budget) -> _Search | No
 
 
 def _plan(problem: Problem, search: _Search) -> Plan:
-    rows, cols = np.nonzero(search.plan)
-    return Plan(problem.shape, *(from_numpy(z, problem.p) for z in (rows, cols, search.plan[rows, cols])))
+    rows, cols = np.nonzero(search.state.plan)
+    return Plan(problem.shape, *(from_numpy(z, problem.p) for z in (rows, cols, search.state.plan[rows, cols])))
 
 
 def _bound(search: _Search) -> Bound:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gwfast.kernels.hahn_grant import Tree
+
 
 @dataclass(eq=False)
 class SearchPath:
@@ -47,9 +49,19 @@ class SearchPath:
     best: np.ndarray
 
     @property
-    def tree(self) -> tuple[np.ndarray, ...]:
-        """The arrays that both engines share, in the order of their arguments."""
-        return self.rows, self.cols, self.lower, self.kids, self.kid_bounds, self.counts, self.at, self.best
+    def tree(self) -> Tree:
+        """What both engines share."""
+        return Tree(
+            self.rows,
+            self.cols,
+            self.lower,
+            self.kids,
+            self.kid_bounds,
+            self.counts,
+            self.at,
+            self.best,
+            self.state,
+        )
 
     def open_bound(self) -> float:
         """Least bound of the nodes not yet explored."""

@@ -8,7 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from gwfast.arrays import Array, from_numpy, is_array, is_torch, item, library_and_device, namespace, to_float64
+from gwfast.arrays import (
+    Array,
+    from_numpy,
+    is_array,
+    is_torch,
+    item,
+    library_and_device,
+    namespace,
+    needs_grad,
+    to_float64,
+)
 from gwfast.errors import InputError
 
 _LARGEST, _SMALLEST = 1e152, 1e-152  # the squares stay inside float64; `make_request` brings costs near 1
@@ -26,6 +36,8 @@ def numeric(x: Any, name: str, like: Array = None) -> Array:
         raise InputError(f"{name}: expected an array with values, found a tensor on the meta device; load it first")
     if np.ma.is_masked(x):
         raise InputError(f"{name}: expected an array without gaps, found masked entries; drop or fill them")
+    if isinstance(x, list | tuple) and any(needs_grad(entry) for entry in x):
+        raise InputError(f"{name}: found a list of tensors that ask for a gradient; pass torch.stack({name})")
     try:
         array = x if is_array(x) else np.asarray(x)
         kind = array.dtype
@@ -44,15 +56,22 @@ def table(x: Any, name: str) -> Any:
     """Return a pandas DataFrame as an array, its columns in the order of its rows where they have the same names."""
     if not (hasattr(x, "columns") and hasattr(x, "index") and hasattr(x, "to_numpy")):
         return x
-    if x.shape[0] != x.shape[1]:
+    if x.shape[0] != x.shape[1] or not _names_points(x):
         raise InputError(
-            f"{name}: expected a square table, found a DataFrame of shape {x.shape}; make a graph of a list of edges "
-            "with networkx.from_pandas_edgelist"
+            f"{name}: expected a square table whose columns name the points of its rows, found a DataFrame of shape "
+            f"{x.shape} with columns {', '.join(map(str, x.columns[:4]))}; make a graph of a list of edges with "
+            "networkx.from_pandas_edgelist, or pass its to_numpy()"
         )
     rows, columns = list(x.index), list(x.columns)
     if rows != columns and sorted(map(repr, rows)) == sorted(map(repr, columns)) and len(set(rows)) == len(rows):
         x = x[rows]
     return x.to_numpy()
+
+
+def _names_points(x: Any) -> bool:
+    """Whether a square DataFrame is a matrix: columns and rows have the same names, or both none of their own."""
+    rows, columns = sorted(map(repr, x.index)), sorted(map(repr, x.columns))
+    return rows == columns
 
 
 def same_library(**arrays: Any) -> Array:

@@ -70,6 +70,15 @@ def _matrix(rows: list[list[str]]) -> np.ndarray | None:
 def _edges(path: Path, lines: list[tuple[int, list[str]]]) -> tuple[Any, str]:
     graph, lengths, repeated = nx.Graph(), False, 0
     for place, (number, row) in enumerate(lines):
+        if row[0].startswith("#"):  # a comment
+            continue
+        if any(";" in cell for cell in row):
+            raise InputError(
+                f"{path}, line {number}: found semicolons between commas; separate the columns by commas, and write "
+                "numbers with a point"
+            )
+        if len(row) == 3 and not row[2]:
+            row = row[:2]  # an edge without a length, among others that have one
         if len(row) not in (2, 3):
             raise InputError(f"{path}, line {number}: expected source,target[,length], found {len(row)} columns")
         if place == 0 and [cell.lower() for cell in row[:2]] in _HEADERS:
@@ -80,6 +89,8 @@ def _edges(path: Path, lines: list[tuple[int, list[str]]]) -> tuple[Any, str]:
             if place == 0:
                 continue
             raise InputError(f"{path}, line {number}: expected a number as length, found {row[2]!r}") from None
+        if not length >= 0:
+            raise InputError(f"{path}, line {number}: expected a length >= 0, found {row[2]}")
         lengths |= len(row) == 3
         if graph.has_edge(*row[:2]):
             repeated += 1

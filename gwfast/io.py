@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,11 @@ def _from_graph(graph: Any, name: str, cost: str, weight: str | None, said: str 
 def _read_npy(path: Path) -> tuple[np.ndarray, str]:
     try:
         # mapped first: a header that claims more than the file holds is refused before any memory is taken
-        matrix = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        if mapped.dtype.kind not in "biufc":
+            raise ValueError(f"it holds {mapped.dtype}")
+        matrix = np.array(mapped)
     except (ValueError, OSError, EOFError, OverflowError, MemoryError) as error:
         said = " ".join(str(error).split())
         raise InputError(f"{path}: expected a matrix written by numpy.save ({said})") from None

@@ -12,6 +12,7 @@ from gwfast.arrays import (
     Array,
     cast_like,
     item,
+    like_scalar,
     namespace,
     needs_grad,
     returned_dtype,
@@ -27,7 +28,9 @@ from gwfast.result import Bound, Certificate
 from gwfast.spaces.dense import Dense
 from gwfast.spaces.space import Space
 
-_SMALL, _LARGE = 1e-100, 1e100  # costs outside are brought near 1, so that no margin and no square leaves float64
+# powers of two that costs and features are kept within, so that no square and no margin leaves float64; the most that
+# costs are multiplied by, halved
+_COST, _FEATURE, _MOST = 330, 700, 240
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +104,7 @@ class Presolved:
         return scalar(value * self.unit, self.dtype)
 
     def _bound(self, bound: Bound, rounded: Callable[[Any, Any], Any]) -> Bound:
-        value = bound.value * self.unit
+        value = like_scalar(bound.value, self.problem.p) * self.unit
         if self.unit < 1 and item(value) / self.unit != item(bound.value):  # left float64 at its lower end
             value = value + math.copysign(5e-324, 1.0 if rounded is scalar_up else -1.0)
         given = rounded(value, self.dtype)
@@ -163,16 +166,54 @@ def _without_offset(x: Space, y: Space) -> tuple[Space, Space]:
 
 
 def _near_one(problem: Problem) -> tuple[Problem, float]:
-    """The problem with an objective whose margins and squares float64 holds, and the factor back to the caller's."""
-    extent = max(problem.x.extent, problem.y.extent)
-    M = problem.M
-    linear = 0.0 if M is None else (1 - item(problem.alpha)) * item(namespace(M).max(namespace(M).abs(M)))
-    largest = max(extent, math.sqrt(linear))
-    if largest == 0 or _SMALL <= largest <= _LARGE:
+    """The problem with costs and features whose squares and margins float64 holds, and the factor to the caller's.
+
+    Costs are multiplied by 2^2k, M by 2^4k.  A term without weight (alpha 0 or 1) is no part of the objective, and gets
+    a unit of its own.
+    """
+    alpha, extent = item(problem.alpha), max(problem.x.extent, problem.y.extent)
+    largest = 0.0 if problem.M is None else item(namespace(problem.M).max(namespace(problem.M).abs(problem.M)))
+    costs, features = _halves(extent, _COST, 2), _halves(largest, _FEATURE, 4)
+    if alpha in (0.0, 1.0) and problem.M is not None and costs != features:
+        if needs_grad(problem.alpha):
+            raise InputError(
+                f"alpha: found {alpha:g}, which asks for a gradient, beside costs of {extent:.3g} and M of "
+                f"{largest:.3g}; rescale the costs"
+            )
+        k, other = (features, costs) if alpha == 0 else (costs, features)
+        k_costs, k_features = (other, k) if alpha == 0 else (k, other)
+    else:
+        k = k_costs = k_features = _common(extent, largest)
+    if k_costs == 0 and k_features == 0:
         return problem, 1.0
-    root = 2.0 ** -round(math.log2(largest) / 2)  # squares of costs take its fourth power
-    x, y = problem.x.scaled(root), problem.y.scaled(root)
-    return replace(problem, x=x, y=y, M=None if M is None else M * root**4), root**-4
+    x, y = problem.x.scaled(2.0**k_costs), problem.y.scaled(2.0**k_costs)
+    M = None if problem.M is None else problem.M * 2.0 ** (4 * k_features)
+    return replace(problem, x=x, y=y, M=M), 2.0 ** (-4 * k)
+
+
+def _halves(size: float, limit: int, power: int) -> int:
+    """The k nearest 0 for which size * 2^(power k) lies within 2^-limit and 2^limit."""
+    if size == 0:
+        return 0
+    exponent = math.log2(size)
+    if abs(exponent) <= limit:
+        return 0
+    k = (limit - abs(exponent)) / power
+    return max(-_MOST, min(_MOST, math.floor(k) if exponent > 0 else math.ceil(-k)))
+
+
+def _common(extent: float, largest: float) -> int:
+    """The k nearest 0 that suits costs of size `extent` and features of size `largest`.
+
+    Where there is none, the larger term stays finite; what the other loses is within the margins.
+    """
+    ranges = [(-_MOST, _MOST)]
+    for size, limit, power in ((extent, _COST, 2), (largest, _FEATURE, 4)):
+        if size > 0:
+            exponent = math.log2(size)
+            ranges.append((math.ceil((-limit - exponent) / power), math.floor((limit - exponent) / power)))
+    low, high = max(r[0] for r in ranges), min(r[1] for r in ranges)
+    return min(max(0, low), high)
 
 
 def _support(p: Array) -> Array | None:

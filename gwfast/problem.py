@@ -10,6 +10,7 @@ from typing import Any
 
 from gwfast import checks
 from gwfast.arrays import Array, asks_for_gradient, detach, item, namespace, row_block, to_numpy
+from gwfast.arrays.precision import EPS
 from gwfast.errors import InputError
 from gwfast.losses import SQUARE, Loss
 from gwfast.marginals import BALANCED, Marginals
@@ -19,6 +20,8 @@ from gwfast.spaces.dense import Dense
 from gwfast.spaces.gram import Gram
 from gwfast.spaces.space import Space
 from gwfast.transport import is_uniform
+
+_LONGEST, _WIDEST = 240, 500  # exponents of two: of the factor of costs, halved, and of costs whose squares stay finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +147,11 @@ class Problem:
             scale += (1 - self.alpha) * item(namespace(self.M).max(namespace(self.M).abs(self.M)))
         if scale == 0 or 1e-6 < scale < 1e6:
             return self, 1.0
-        root = 2.0 ** -round(math.log2(scale) / 4)
+        exponent = max(-_LONGEST, min(_LONGEST, -round(math.log2(scale) / 4)))
+        extent = max(self.x.extent, self.y.extent)
+        if extent > 0:  # a term of little weight must not leave float64
+            exponent = min(exponent, math.floor((_WIDEST - math.log2(extent)) / 2))
+        root = 2.0**exponent
         M = None if self.M is None else self.M * root**4
         return replace(self, x=self.x.scaled(root), y=self.y.scaled(root), M=M), root**4
 
@@ -204,7 +211,8 @@ class Problem:
         columns or of the diagonal is no part of it, but for what rounding leaves.
         """
         alpha = item(self.alpha)
-        scale = alpha * (_spread(self.x) + _spread(self.y) + 1e-15 * self.size)
+        floor = 1e-15 * self.size if isinstance(self.x, Dense) and isinstance(self.y, Dense) else 0.0
+        scale = alpha * (_spread(self.x) + _spread(self.y) + floor)
         if self.M is None:
             return scale
         xp = namespace(self.M)
@@ -246,7 +254,9 @@ def _spread(space: Space) -> float:
     fitted = (wanted - shared) / left
     mean, comean = mean + p * fitted, comean + p * fitted
     second = moments.second + (p * p) @ (fitted**2 - diagonal**2)
-    return max(item(second - p @ mean**2 - p @ comean**2 + (p @ mean) ** 2), 0.0)
+    # what is left of an offset that the factors of a space hold is rounding, and no spread
+    spread = item(second - p @ mean**2 - p @ comean**2 + (p @ mean) ** 2)
+    return max(spread - 64 * EPS * item(moments.second), 0.0)
 
 
 def features(problem: Problem, plan: Plan) -> Array:

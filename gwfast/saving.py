@@ -76,6 +76,8 @@ def save_certificate(path: str | os.PathLike[str], certificate: Certificate) -> 
         )
     if target.suffix != ".npz":
         raise InputError(f"path: expected a file ending in .npz, found {str(target)!r}")
+    if target.is_dir():
+        raise InputError(f"path: {str(target)!r} is a folder; name a file")
     if not target.parent.is_dir():
         raise InputError(f"path: no folder {str(target.parent)!r}; make it first")
     arrays: dict[str, np.ndarray] = {}
@@ -147,6 +149,8 @@ def load_certificate(path: str | os.PathLike[str]) -> Certificate:
 def _file(path: Any) -> Path:
     if not isinstance(path, str | os.PathLike):
         raise InputError(f"path: expected a file name, found {path!r}")
+    if "\0" in os.fspath(path):
+        raise InputError(f"path: expected a file name, found a null byte in {path!r}")
     return Path(path)
 
 

@@ -1,5 +1,6 @@
 """The docs keep what the code promises."""
 
+import doctest
 import importlib.util
 import re
 import runpy
@@ -28,8 +29,18 @@ TESTS = {
     for path in (ROOT / "tests").rglob("test_*.py")
     for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
 }
-RUNS = {"doctest"}
-SHOWS = {"text", "toctree", "raw", "image", "include", "literalinclude", "bibliography", "eval-rst", "layers"}
+SHOWS = {
+    "text",
+    "toctree",
+    "raw",
+    "image",
+    "include",
+    "literalinclude",
+    "bibliography",
+    "eval-rst",
+    "layers",
+    "methods",
+}
 SHOWS |= {"config-fields"}
 
 
@@ -72,12 +83,22 @@ def test_the_tests_that_pages_name_exist():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_code_block_runs(page):
+def test_every_code_block_runs(page, helpers):
+    """Examples are run, shell lines are looked up, everything else is shown and holds no example."""
+    names = {name: getattr(helpers, name) for name in helpers.__all__} | {"np": np, "gwfast": gwfast}
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     for kind, body in fences(page):
-        assert kind in RUNS | SHOWS | {"console"}, f"a block of kind {kind!r} is run by nothing"
+        assert kind in SHOWS | {"console", "doctest"}, f"a block of kind {kind!r} is run by nothing"
         if kind == "console":
             check_commands(body)
-        assert kind != "text" or ">>>" not in body
+        elif kind == "doctest":
+            example = doctest.DocTestParser().get_doctest(body, names, page.stem, str(page), 0)
+            assert example.examples
+            runner.run(example, clear_globs=False)
+            names = example.globs
+        else:
+            assert ">>>" not in body
+    assert runner.summarize().failed == 0
 
 
 def test_the_printed_result_reads_as_the_start_page_says():

@@ -101,6 +101,13 @@ def item(x: Any) -> float:
     return float(detach(x))
 
 
+def like_scalar(x: Any, like: Array) -> Any:
+    """Return a number as a 0-d float64 array of the library and device of `like`; arrays stay as they are."""
+    if is_torch(like) and not is_torch(x):
+        return sys.modules["torch"].tensor(float(x), dtype=sys.modules["torch"].float64, device=like.device)
+    return x
+
+
 def scalar(x: Any, dtype: Any = None) -> Any:
     """Return a number to hand to the user: float for numpy, 0-d tensor of `dtype` for torch."""
     if is_torch(x):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gwfast.arrays import item, to_numpy
+from gwfast.arrays import item, namespace, to_numpy
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.heuristics.annealing import Schedule, anneal
 from gwfast.heuristics.conditional_gradient import Potentials, conditional_gradient, first_vertex
@@ -96,6 +96,9 @@ def annealed_start(problem: Problem, schedule: Schedule, budget: Budget = UNLIMI
     for_run, for_vertex = budget.slice(POLICY.anneal_share), budget.slice(POLICY.vertex_share)
     run = anneal(products, schedule, for_run)
     hint = Potentials(run.g, run.epsilon)
+    xp = namespace(run.plan)
+    if not bool(xp.all(xp.isfinite(run.plan))):  # terms so far apart that single precision holds them not both
+        return next(_rivals(problem))[1], Potentials(xp.zeros_like(run.g), 1.0)
     if not budget.fits(POLICY.program * problem.shape[0] * problem.shape[1]):
         # a linear program cannot be stopped: none is begun that would end late
         return next(_rivals(problem))[1], hint

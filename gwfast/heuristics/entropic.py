@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -103,6 +104,8 @@ def entropic_descent(problem: Problem, options: Entropic) -> Found:
         scaled = problem.marginals.project(
             cost, p, q, g, options.epsilon, max(inner, options.tol / 2), options.scalings
         )
+        if not math.isfinite(item(xp.sum(scaled.plan))):  # costs over the temperature leave float64: keep the last plan
+            break
         plan, g = scaled.plan, scaled.g
         if options.proximal:
             log_plan = (scaled.f[:, None] + scaled.g[None, :] - cost) / options.epsilon
@@ -142,6 +145,8 @@ def _compiled(problem: Problem, options: Entropic) -> Found:
         options.max_iter,
         options.scalings,
     )
+    if not np.isfinite(plan).all():
+        plan, met = problem.p[:, None] * problem.q[None, :], False
     rounded = round_to_marginals(plan.astype(np.float64), problem.p, problem.q)
     stop = Stop.MARGINALS if met else Stop.ITERATIONS
     plan = Plan(problem.shape, matrix=rounded)

@@ -91,8 +91,14 @@ def _adjacency(graph: Any, weight: str | bool | None) -> sp.csr_array:
         raise InputError(f"weight: the edge attribute {weight!r} needs a networkx graph; for a matrix pass True")
     graph = checks.table(graph, "graph")
     if sp.issparse(graph):
+        if graph.ndim != 2 or "complex" in str(graph.dtype):
+            found = f"shape {graph.shape}" if graph.ndim != 2 else f"dtype {graph.dtype}"
+            raise InputError(f"graph: expected a real matrix (n, n), found a sparse array of {found}")
         matrix = sp.csr_array(graph, dtype=np.float64, copy=True)
         matrix.sum_duplicates()
+        if not np.isfinite(matrix.data).all():
+            bad = int((~np.isfinite(matrix.data)).sum())
+            raise InputError(f"graph: {bad} of {matrix.nnz} stored entries are NaN or infinite; remove them")
         matrix.eliminate_zeros()
     elif is_array(graph) or isinstance(graph, list | tuple):
         matrix = sp.csr_array(to_numpy(checks.cost_matrix(graph, "graph")[0]))
@@ -117,6 +123,8 @@ def _simple(graph: Any, weight: str | None) -> Any:
     name = weight or "weight"
     for u, v, data in graph.edges(data=True):
         length = data.get(weight, 1) if weight else 1
+        if isinstance(length, float) and length != length:
+            raise InputError(f"graph: the edge {u!r}, {v!r} has the length nan; remove it")
         if not simple.has_edge(u, v) or length < simple.edges[u, v][name]:
             simple.add_edge(u, v, **{name: length})
     return simple

@@ -143,3 +143,56 @@ def test_an_npy_header_that_claims_terabytes(tmp_path, capsys):
         err = capsys.readouterr().err
         assert "expected a matrix written by numpy.save" in err
         assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a;b;1,5\nb;c;2,5\n", "line 1: found semicolons between commas"),
+        ("a,b,1\nb,c,nan\n", "line 2: expected a length >= 0, found nan"),
+        ("a,b,nan\na,b,1\n", "line 1: expected a length >= 0, found nan"),
+        ("a,b,1\nb,c,-2\n", "line 2: expected a length >= 0, found -2"),
+    ],
+)
+def test_lines_that_mean_something_else_are_refused(tmp_path, text, said):
+    (tmp_path / "g.csv").write_text(text)
+    with pytest.raises(gwfast.InputError, match=said):
+        load(str(tmp_path / "g.csv"))
+
+
+def test_an_edge_without_a_length_is_an_edge_and_a_comment_is_none(tmp_path):
+    (tmp_path / "g.csv").write_text("# source, target\na,b,\nb,c,2\n")
+    loaded = load(str(tmp_path / "g.csv"))
+    assert loaded.said.startswith("2 edges")
+    assert sorted(loaded.labels) == ["a", "b", "c"]
+
+
+def test_a_table_of_edges_is_no_matrix():
+    pd = pytest.importorskip("pandas", reason="pandas comes with the extra llm")
+    for columns in ({"s": [1, 2], "t": [2, 3]}, {"s": [1, 2, 3], "t": [2, 3, 1], "w": [1, 1, 2]}):
+        with pytest.raises(gwfast.InputError, match=r"columns name the points of its rows.*from_pandas_edgelist"):
+            gwfast.Graph(pd.DataFrame(columns))
+    matrix = pd.DataFrame([[0.0, 1.0], [1.0, 0.0]])
+    assert gwfast.Graph(matrix).n == 2
+
+
+@pytest.mark.parametrize(
+    ("matrix", "said"),
+    [
+        (sp.csr_array([[0, np.nan], [1, 0]]), "1 of 2 stored entries are NaN"),
+        (sp.csr_array([[0, 1j], [1, 0]]), "found a sparse array of dtype complex128"),
+        (sp.coo_array(np.array([0.0, 1.0])), "found a sparse array of shape"),
+    ],
+)
+def test_sparse_matrices_are_checked_as_dense_ones(matrix, said):
+    with pytest.raises(gwfast.InputError, match=said):
+        gwfast.Graph(matrix)
+
+
+@pytest.mark.parametrize("lengths", [(float("nan"), 1.0), (1.0, float("nan"))])
+def test_a_parallel_edge_without_a_number_is_refused_in_any_order(lengths):
+    graph = nx.MultiGraph()
+    for length in lengths:
+        graph.add_edge("a", "b", weight=length)
+    with pytest.raises(gwfast.InputError, match="the edge 'a', 'b' has the length nan"):
+        gwfast.Graph(graph, weight="weight")

@@ -1,5 +1,6 @@
 """Both ends of the interval hold the exact cost of the plan, in rational numbers, whatever the size of the costs."""
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -204,3 +205,58 @@ def test_an_entropic_plan_near_a_permutation_keeps_its_value():
     T = np.asarray(result.plan)
     assert result.value == pytest.approx(reference.objective(C, noisy, T), rel=1e-9)
     assert result.upper <= result.value * (1 + 1e-9)
+
+
+COSTS, FEATURES, SHARES = (
+    (-150, -120, -60, 0, 60, 120, 150),
+    (-300, -24, -8, 0, 100, 250),
+    (0.0, 1.0, 0.5, 1e-12, 1e-300),
+)
+
+
+def permutation_cost(C, D, target, M, alpha):
+    """Objective of a permutation of equal weights, in fractions."""
+    n = len(C)
+    gaps = (Fraction(C[i, j]) - Fraction(D[target[i], target[j]]) for i in range(n) for j in range(n))
+    structure = sum((gap * gap for gap in gaps), Fraction(0)) / n**2
+    linear = sum((Fraction(M[i, target[i]]) for i in range(n)), Fraction(0)) / n
+    return Fraction(alpha) * structure + (1 - Fraction(alpha)) * linear
+
+
+@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.filterwarnings("ignore:entropic_gw stopped:gwfast.ConvergenceWarning")
+def test_costs_and_features_of_any_two_sizes(seed):
+    """No unit of one term loses the other; a term without weight does not matter."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.choice([1, 2, 4]))
+    size, alpha = 10.0 ** rng.choice(COSTS), float(rng.choice(SHARES))
+    C = rng.normal(size=(n, n)) * size
+    D = C if rng.random() < 0.3 else rng.normal(size=(n, n)) * size
+    M = (rng.normal(size=(n, n)) if rng.random() < 0.6 else rng.uniform(1, 2, (n, n))) * 10.0 ** rng.choice(FEATURES)
+    best = min(permutation_cost(C, D, target, M, alpha) for target in itertools.permutations(range(n)))
+    entropic = gwfast.entropic_gw(C, D, M=M, alpha=alpha, max_iter=10, solver="PPA" if seed % 2 else "PGD")
+    for result in (gwfast.sorted_gw(C, D, M=M, alpha=alpha), gwfast.exact_gw(C, D, M=M, alpha=alpha), entropic):
+        assert np.isfinite([result.value, result.upper]).all()
+        assert Fraction(result.lower) <= best
+        assert result.lower <= result.upper
+        if not result.plan.is_dense and (target := result.plan.permutation) is not None:
+            assert Fraction(result.upper) >= permutation_cost(C, D, target.tolist(), M, alpha)
+
+
+def test_features_keep_their_value_beside_huge_costs_without_weight():
+    rng = np.random.default_rng(0)
+    C, D = rng.normal(size=(2, 4, 4)) * 1e150
+    M = rng.uniform(1, 2, size=(4, 4)) * 1e-24
+    result = gwfast.exact_gw(C, D, M=M, alpha=0.0)
+    best = min(permutation_cost(C, D, target, M, 0.0) for target in itertools.permutations(range(4)))
+    assert result.value == pytest.approx(float(best), rel=1e-12)
+    assert result.gap < 1e-12
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e10, 1e13, 1e14, 1e15])
+def test_an_offset_inside_factors_hides_the_answer_and_that_is_said(offset):
+    rng = np.random.default_rng(0)
+    x, y = (gwfast.Gram(rng.normal(size=(3, 6)) + offset) for _ in range(2))
+    for _ in range(5):
+        certificate = gwfast.certify(x, y, np.eye(6)[rng.permutation(6)] / 6)
+        assert not certificate.optimal

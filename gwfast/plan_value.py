@@ -90,4 +90,4 @@ def _feature_margin(problem: Problem, plan: Plan, missing: tuple[Array, Array]) 
     size = features(replace(problem, M=xp.abs(M)), plan)
     atoms = sum(problem.shape) if plan.is_dense else plan.mass.shape[0]
     spread = item(xp.max(M)) - item(xp.min(M))
-    return (2 * (atoms + 32) * EPS * item(size) + item(xp.sum(missing[0])) * spread) * (1 + 1e-9) + TINY
+    return (2 * (atoms + 32) * EPS * item(size) + item(xp.sum(missing[0])) * spread) * (1 + 1e-9) + problem.doubt

@@ -20,6 +20,7 @@ from gwfast.arrays import (
     scalar_down,
     scalar_up,
 )
+from gwfast.arrays.precision import TINY
 from gwfast.errors import InputError
 from gwfast.plan import Plan
 from gwfast.plan_value import PlanValue
@@ -187,8 +188,12 @@ def _near_one(problem: Problem) -> tuple[Problem, float]:
     if k_costs == 0 and k_features == 0:
         return problem, 1.0
     x, y = problem.x.scaled(2.0**k_costs), problem.y.scaled(2.0**k_costs)
-    M = None if problem.M is None else problem.M * 2.0 ** (4 * k_features)
-    return replace(problem, x=x, y=y, M=M), 2.0 ** (-4 * k)
+    M, doubt = problem.M, 0.0
+    if M is not None:
+        xp, M = namespace(M), M * 2.0 ** (4 * k_features)
+        lost = k_features < 0 and bool(xp.any((xp.abs(M) < TINY) & (problem.M != 0)))
+        doubt = TINY if lost else 0.0
+    return replace(problem, x=x, y=y, M=M, doubt=doubt), 2.0 ** (-4 * k)
 
 
 def _halves(size: float, limit: int, power: int) -> int:

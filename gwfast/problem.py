@@ -46,6 +46,8 @@ class Problem:
         The square of the difference.
     marginals : Marginals
         The feasible plans: couplings.
+    doubt : float
+        Bound of the error of every entry of `M`, where its units do not hold it whole.
 
     Examples
     --------
@@ -62,6 +64,7 @@ class Problem:
     alpha: Any = 1.0
     loss: Loss = SQUARE
     marginals: Marginals = BALANCED
+    doubt: float = 0.0
 
     @classmethod
     def of(cls, C1: Any, C2: Any, p: Any = None, q: Any = None, *, M: Any = None, alpha: Any = None) -> Problem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gwfast.arrays import Array, item, namespace
-from gwfast.arrays.precision import EPS, TINY
+from gwfast.arrays.precision import EPS
 from gwfast.problem import Problem
 from gwfast.result import Bound
 
@@ -43,7 +43,7 @@ def proved(problem: Problem, structure: Array, theorem: str, linear: float = 0.0
     value = namespace(value).clip(value, 0.0) if hasattr(value, "shape") else max(value, 0.0)
     if problem.M is not None:
         share = (1 - problem.alpha) * linear
-        lost = 4 * EPS * abs(item(share)) + TINY
+        lost = 4 * EPS * abs(item(share)) + problem.doubt
         value, margin = value + share - lost, margin + lost
     return Bound("lower", value, theorem, margin)
 

@@ -1,4 +1,4 @@
-"""A .csv file as a graph or a matrix, told apart by its shape and said in words."""
+"""Reads a .csv file as a list of edges or as a matrix, by its shape, and says which."""
 
 from __future__ import annotations
 

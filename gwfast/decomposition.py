@@ -10,7 +10,7 @@ from gwfast.spaces.space import Space
 
 
 @dataclass(frozen=True, eq=False)
-class Effects:
+class MainEffects:
     """Main effects of a cost: C = total + row 1' + 1 column' + H with H doubly centred under the weights.
 
     Attributes
@@ -24,10 +24,10 @@ class Effects:
     column: Array
 
 
-def effects(space: Space) -> Effects:
+def effects(space: Space) -> MainEffects:
     """Main effects of the cost of a space, from its moments."""
     moments = space.moments
-    return Effects(moments.total, moments.mean - moments.total, moments.comean - moments.total)
+    return MainEffects(moments.total, moments.mean - moments.total, moments.comean - moments.total)
 
 
 def centred(space: Space) -> Array:

@@ -1,4 +1,4 @@
-"""Calls on an executor in a bounded window, in order; our own pool outlives a dead process and ends with its parent."""
+"""Runs calls on an executor in order, a bounded number at a time, and survives the death of a process."""
 
 from __future__ import annotations
 

@@ -21,6 +21,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("ci")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _quiet_kernels():
+    """Tests read what goes to standard error: the line about compiling comes when no kernel is cached yet."""
+    from gwfast.kernels.compiled import Announcement
+
+    Announcement.said = True
+
+
 class Backend:
     """One array library: how its arrays are made from numpy and read back."""
 

@@ -1,4 +1,4 @@
-"""What sweeps and certificates cost: guessed before the first, learnt from every one."""
+"""Times of sweeps and certificates: a guess before the first, a running estimate after it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def seconds_to_begin(pairs: int) -> float:
 
 @dataclass
 class Pace:
-    """Seconds of a sweep and of a certificate, slow to fall and quick to rise; 0 where nothing is known.
+    """Running estimates of the seconds of a sweep and of a certificate; 0 where nothing was measured.
+
+    An estimate rises to a longer time at once, and falls to a shorter one by half the difference.
 
     Attributes
     ----------
@@ -34,16 +36,16 @@ class Pace:
     measured: bool = False
 
     def begun(self, seconds: float) -> None:
-        """The first state took this long: a first idea of a sweep, too long where memory was new."""
+        """Note the time of the first state: a first estimate of a sweep, too long where memory was new."""
         self.sweep, self.measured = seconds / POLICY.first_state, False
 
     def swept(self, seconds: float) -> None:
-        """A sweep took this long."""
+        """Note the time of a sweep."""
         self.sweep = max(seconds, (self.sweep + seconds) / 2) if self.measured else seconds
         self.measured = True
 
     def certified(self, seconds: float) -> None:
-        """A certificate took this long."""
+        """Note the time of a certificate."""
         self.certificate = max(seconds, (self.certificate + seconds) / 2)
 
     @property

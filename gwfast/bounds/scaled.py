@@ -20,7 +20,7 @@ from gwfast.result import Bound
 
 
 @dataclass(frozen=True, eq=False)
-class Effects:
+class Decomposition:
     """A cost as total + row_i + column_j + rest_ij, the last three with mean zero under the weights."""
 
     total: float
@@ -71,7 +71,7 @@ class Scaled:
     fused: bool
 
     @cached_property
-    def effects(self) -> tuple[Effects, Effects]:
+    def effects(self) -> tuple[Decomposition, Decomposition]:
         """Main effects of both costs."""
         return split(self.first, self.p), split(self.second, self.q)
 
@@ -119,12 +119,12 @@ class Scaled:
         return Bound("lower", self.scale * value, theorem, self.scale * margin)
 
 
-def split(cost: np.ndarray, weights: np.ndarray) -> Effects:
+def split(cost: np.ndarray, weights: np.ndarray) -> Decomposition:
     """Split a cost (n, n) into its main effects under the weights (n,); O(n^2)."""
     row, column = cost @ weights, weights @ cost
     total = float(weights @ row)
     row, column = row - total, column - total
-    return Effects(total, row, column, cost - row[:, None] - column[None, :] - total)
+    return Decomposition(total, row, column, cost - row[:, None] - column[None, :] - total)
 
 
 def _balance(host: Problem, squares: list[float]) -> float:

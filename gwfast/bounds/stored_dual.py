@@ -1,4 +1,4 @@
-"""Stored numbers on their way into a proof: right sizes, units of the problem at hand, entries that can be used."""
+"""Checks of the stored arrays of a dual: shapes, units of the problem at hand, finite entries."""
 
 from __future__ import annotations
 

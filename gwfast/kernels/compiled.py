@@ -23,7 +23,24 @@ class _OffTheClock(event.Listener):
         clock.resume()
 
 
+class Announcement(event.Listener):
+    """Says once that kernels are being compiled, which a first call may spend a minute with."""
+
+    said = False
+
+    def on_start(self, event: Any) -> None:
+        if not Announcement.said:
+            Announcement.said = True
+            print(
+                "gwfast: compiling kernels, once on this machine; time limits do not run", file=sys.stderr, flush=True
+            )
+
+    def on_end(self, event: Any) -> None:
+        """Say nothing more."""
+
+
 event.register("numba:compiler_lock", _OffTheClock())
+event.register("numba:compile", Announcement())
 
 
 class _Careful:

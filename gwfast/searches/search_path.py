@@ -1,4 +1,4 @@
-"""One depth-first search of the permutation tree: the arrays of its path, and how two processors share its nodes."""
+"""One depth-first search of the permutation tree, and how it gives half of its open nodes to another."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def numeric(x: Any, name: str, like: Array = None) -> Array:
     if isinstance(x, list | tuple) and any(needs_grad(entry) for entry in x):
         raise InputError(f"{name}: found a list of tensors that ask for a gradient; pass torch.stack({name})")
     try:
-        array = x if is_array(x) else np.asarray(x)
+        array: Any = x if is_array(x) else np.asarray(x)
         kind = array.dtype
         if "complex" in str(kind):
             raise InputError(f"{name}: expected real numbers, found dtype {kind}; pass the real part or modulus")

@@ -242,7 +242,7 @@ class Method:
     need: Callable[[Problem], Need] = lambda problem: Need()
     once: bool = False
     differentiable: bool = False
-    duals: Mapping[str, type[Any]] = field(default_factory=dict)
+    duals: Mapping[str, type[Any]] = field(default_factory=lambda: dict[str, type[Any]]())
 
     def applies(self, problem: Problem) -> bool:
         """Whether the bounds are theorems for `problem`."""

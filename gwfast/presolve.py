@@ -1,5 +1,6 @@
 """From a caller's problem to the one that is solved, and the way back: support, units, offset, precision, tape."""
 
+# pyright: reportConstantRedefinition=false
 from __future__ import annotations
 
 import math

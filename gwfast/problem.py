@@ -1,5 +1,6 @@
 """A fused Gromov-Wasserstein problem, and the objective of a plan, written once."""
 
+# pyright: reportConstantRedefinition=false
 from __future__ import annotations
 
 import math

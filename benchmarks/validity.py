@@ -120,7 +120,7 @@ def bounds(problem: Problem, upper: float) -> list[Bound]:
         run = method.start(problem)
         budget = Budget().within(STEPS)
         for _ in range(2):  # one pause, as the schedule makes them
-            step = run.step(budget, budget.now(), incumbent)
+            step = run.step(budget, 0.0, incumbent)
             found += step.bounds
             if step.stop is not None:
                 break

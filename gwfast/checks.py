@@ -10,13 +10,15 @@ import numpy as np
 
 from gwfast.arrays import (
     Array,
+    device_of,
     from_numpy,
     is_array,
-    is_torch,
+    is_numeric,
     item,
     library_and_device,
     namespace,
     needs_grad,
+    on_meta,
     to_float64,
 )
 from gwfast.errors import InputError
@@ -32,7 +34,7 @@ def numeric(x: Any, name: str, like: Array = None) -> Array:
         raise InputError(f"{name}: expected an array of numbers, found None")
     if hasattr(x, "nnz") or str(getattr(x, "layout", "torch.strided")) != "torch.strided":
         raise InputError(f"{name}: expected a dense array, found a sparse one; pass its toarray() or to_dense()")
-    if is_torch(x) and x.is_meta:
+    if on_meta(x):
         raise InputError(f"{name}: expected an array with values, found a tensor on the meta device; load it first")
     if np.ma.is_masked(x):
         raise InputError(f"{name}: expected an array without gaps, found masked entries; drop or fill them")
@@ -43,7 +45,7 @@ def numeric(x: Any, name: str, like: Array = None) -> Array:
         kind = array.dtype
         if "complex" in str(kind):
             raise InputError(f"{name}: expected real numbers, found dtype {kind}; pass the real part or modulus")
-        if not is_torch(array) and kind.kind not in "biufO":
+        if not is_numeric(array):
             raise InputError(f"{name}: expected an array of numbers, found dtype {kind}; convert it with astype(float)")
         return to_float64(array) if is_array(x) else from_numpy(to_float64(array), like)
     except InputError:
@@ -129,8 +131,7 @@ def weights(p: Any, n: int, name: str, like: Array) -> Array:
     """Check node weights (n,) and normalise their sum to 1; None means uniform."""
     xp = namespace(like)
     if p is None:
-        device = like.device if is_torch(like) else None
-        return xp.full((n,), 1.0 / n, dtype=xp.float64, device=device)
+        return xp.full((n,), 1.0 / n, dtype=xp.float64, device=device_of(like))
     p = numeric(p, name, like)
     if p.ndim != 1 or p.shape[0] != n:
         raise InputError(f"{name}: expected {n} weights, one a point, found shape {tuple(p.shape)}")

@@ -147,14 +147,19 @@ class Turn:
     ----------
     budget : Budget
         Never passed.
-    pause : float
-        Moment of the budget's clock after which the run hands over, between two pieces of its work.
     incumbent : Incumbent
+    spent : float
+        Seconds that the pieces of this step should have taken, by the model of the method: a run hands over by this
+        number and not by the clock, so that calls that no deadline cuts give the same numbers every time.
     """
 
     budget: Budget = UNLIMITED
-    pause: float = math.inf
     incumbent: Incumbent = field(default_factory=Incumbent)
+    spent: float = 0.0
+
+    def spend(self, seconds: float) -> None:
+        """Note a piece of work that takes so many seconds on a slow machine."""
+        self.spent += seconds
 
 
 Steps = Generator[Found, None, None]
@@ -177,9 +182,9 @@ class Run:
         self.method, self.turn = method, Turn()
         self._steps = method.steps(problem, self.turn)
 
-    def step(self, budget: Budget = UNLIMITED, pause: float = math.inf, incumbent: Incumbent | None = None) -> Found:
-        """Work until `pause` or the end, and return the best found in this step; `stop` is None at a pause."""
-        self.turn.budget, self.turn.pause = budget, pause
+    def step(self, budget: Budget = UNLIMITED, length: float = math.inf, incumbent: Incumbent | None = None) -> Found:
+        """Work for about `length` seconds or to the end, and return the best found; `stop` is None at a pause."""
+        self.turn.budget, self.turn.spent = budget, 0.0
         self.turn.incumbent = incumbent or Incumbent()
         best: dict[str, Bound] = {}
         plan, stop = None, None
@@ -187,7 +192,7 @@ class Run:
             for found in self._steps:
                 keep_best(best, (replace(b, value=_number(b)) for b in found.bounds))
                 plan, stop = found.plan or plan, found.stop
-                if stop is not None or (pause < math.inf and budget.now() >= pause):
+                if stop is not None or self.turn.spent >= length:
                     break
             else:
                 stop = Stop.EXHAUSTED
@@ -267,11 +272,15 @@ def one_pass(find: Callable[[Problem], Found]) -> Callable[[Problem, Turn], Step
     return steps
 
 
-def while_it_fits(pieces: Iterable[Found], turn: Turn) -> Steps:
-    """The pieces of a method that cannot make them shorter, as long as another one would end before the deadline."""
+def while_it_fits(pieces: Iterable[Found], seconds: float, turn: Turn) -> Steps:
+    """The pieces of a method that cannot make them shorter, as long as another one would end before the deadline.
+
+    `seconds` is what a piece should take.
+    """
     longest, begin = 0.0, turn.budget.now()
     for found in pieces:
         longest = max(longest, turn.budget.now() - begin)
+        turn.spend(seconds)
         yield found
         begin = turn.budget.now()
         if not turn.budget.fits(longest):

@@ -23,6 +23,8 @@ class Policy:
         the bounds, and smaller problems need far less.
     improvements : int
         Plans of bounds from which a descent is tried in one call.
+    piece : float
+        Seconds that a piece of work takes besides what its numbers take: some hundred calls of numpy.
     last_pass : float
         Seconds an entry of both costs, kept for the cheap bounds and the value of the plan.
     smooth_entries : int
@@ -129,6 +131,8 @@ class Policy:
         Cuts remembered.
     boxes : int
         Boxes waiting at a time.
+    slice_boxes : int
+        Boxes of the longest slice.
     prices : int
         Numbers kept for warm starts.
     pivots : int
@@ -161,6 +165,7 @@ class Policy:
     settling_weight: float = 4.0
     plan_share: float = 0.4
     improvements: int = 12
+    piece: float = 1e-3
     last_pass: float = 6e-8
     smooth_entries: int = 20_000
     many_starts: int = 2_500
@@ -214,6 +219,7 @@ class Policy:
     moment_entries: int = 9
     cuts: int = 20_000
     boxes: int = 200_000
+    slice_boxes: int = 1024
     prices: int = 1 << 24
     pivots: int = 100_000_000
     restrict_entries: int = 20_000

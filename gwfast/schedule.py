@@ -1,8 +1,9 @@
 """Runs the table of methods under a budget: cheap bounds once, then the deep ones in turns that grow.
 
-In every round each deep method works for one quantum, and the quantum doubles from round to round.  What a call does in
-its first seconds does not depend on its limit, so that more time adds to an answer and never replaces it, and a method
-that suits the problem is met early whatever the others need.
+In every round each deep method works for one quantum, and the quantum doubles from round to round.  Quanta are counted
+in the seconds that the methods' models give their pieces, not by the clock: calls that no deadline cuts repeat exactly.
+What a call does in its first seconds does not depend on its limit, so that more time adds to an answer and never
+replaces it, and a method that suits the problem is met early whatever the others need.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Climb:
                     length = quantum * weights[0]
                     begin = self.budget.now()
                     hard = self.budget.within(share) if share < length else self.budget
-                    found = running[name].step(hard, begin + min(length, share), self.incumbent)
+                    found = running[name].step(hard, length, self.incumbent)
                     spent[name] = spent.get(name, 0.0) + self.budget.now() - begin
                     if found.stop is not None:
                         self.cut |= found.stop is Stop.TIME_LIMIT

@@ -20,6 +20,21 @@ def is_torch(x: object) -> bool:
     return torch is not None and isinstance(x, torch.Tensor)
 
 
+def on_meta(x: Any) -> bool:
+    """Whether `x` is a tensor without values."""
+    return is_torch(x) and x.is_meta
+
+
+def device_of(x: Array) -> Any:
+    """Device of `x` as the array API takes it: that of a tensor, None for numpy."""
+    return x.device if is_torch(x) else None
+
+
+def is_numeric(x: Array) -> bool:
+    """Whether an array holds numbers, or objects that may be some."""
+    return is_torch(x) or x.dtype.kind in "biufO"
+
+
 def on_host(x: object) -> bool:
     """Whether `x` is a numpy array, which compiled kernels read as it is."""
     return not is_torch(x)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from gwfast.bounds.doubly_nonnegative_dual import CONE, ConeDual, Face, cone_bound_of, improved_cone, scaled_cost
-from gwfast.bounds.pace import Pace, seconds_of_sweep
+from gwfast.bounds.pace import Pace, seconds_of_sweep, seconds_of_sweeps
 from gwfast.bounds.rlt1_dual import REFORMULATION
 from gwfast.bounds.rlt1_solver import Reformulation
 from gwfast.budget import UNLIMITED, Budget
@@ -239,8 +239,12 @@ def _begun(problem: Problem, turn: Turn) -> Reformulation:
 def _steps(problem: Problem, turn: Turn) -> Steps:
     run = _begun(problem, turn)
     try:
+        turn.spend(seconds_of_sweeps(problem.shape[0] * problem.shape[1], POLICY.cone_sweeps))
         yield Found((run.best,))
+        before = 0
         for cone, stop in _groups(run, turn, POLICY.cone_steps):
+            turn.spend((cone.steps - before + 2) * seconds_of_step(problem))
+            before = cone.steps
             yield Found((cone.best,), stop=stop)
     finally:
         run.close()

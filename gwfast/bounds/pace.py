@@ -12,6 +12,11 @@ def seconds_of_sweep(pairs: int) -> float:
     return POLICY.sweep * pairs * pairs
 
 
+def seconds_of_sweeps(pairs: int, count: int) -> float:
+    """Guess of some sweeps and the certificate after them."""
+    return (count + POLICY.certificate) * seconds_of_sweep(pairs) + 2 * POLICY.piece
+
+
 def seconds_to_begin(pairs: int) -> float:
     """Guess of the time for the first state, a certificate, and a few sweeps that make it worth having."""
     return 12 * seconds_of_sweep(pairs)

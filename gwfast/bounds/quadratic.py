@@ -11,7 +11,7 @@ from gwfast.arrays import from_numpy
 from gwfast.arrays.precision import EPS
 from gwfast.bounds.linear import minimum
 from gwfast.bounds.scaled import Scaled, scaled
-from gwfast.bounds.spectral import eigen_seconds, eigenvalue_error, hermitian
+from gwfast.bounds.spectral import eigen_seconds, eigenvalue_error, hermitian, program_seconds
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.method import Found, Method, Need, Steps, Turn, while_it_fits
 from gwfast.plan import Plan
@@ -185,7 +185,7 @@ def quadratic_bound(
 
 
 def _steps(problem: Problem, turn: Turn) -> Steps:
-    yield from while_it_fits(_pieces(problem), turn)
+    yield from while_it_fits(_pieces(problem), program_seconds(problem), turn)
 
 
 def _pieces(problem: Problem) -> Iterator[Found]:

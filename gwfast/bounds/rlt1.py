@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from types import ModuleType
 
-from gwfast.bounds.pace import seconds_to_begin
+from gwfast.bounds.pace import seconds_of_sweeps, seconds_to_begin
 from gwfast.bounds.rlt1_dual import REFORMULATION, ReformulationDual
 from gwfast.bounds.rlt1_solver import Reformulation, memory
 from gwfast.budget import UNLIMITED, Budget
@@ -100,9 +99,9 @@ def reformulation_bound(
 
 
 def drive(
-    run: Reformulation, upper: float | None, gap: float, budget: Budget, sweeps: int, pause: float = math.inf
+    run: Reformulation, upper: float | None, gap: float, budget: Budget, sweeps: int, groups: int = 1 << 62
 ) -> Stop | None:
-    """Sweep and certify in turn until something stops it; None at `pause`, after which it may be called again.
+    """Sweep and certify in turn until something stops it; None after some groups, when it may be called again.
 
     The certificates take about a tenth of the time.  Where there is room for it before the deadline, the inner
     problems of the best dual are solved at the end.  What would end late is not begun; what is late is given up.
@@ -115,13 +114,13 @@ def drive(
             run.begin()
         if budget.limited:
             run.budget = budget.less(-POLICY.grace - POLICY.grace_share * max(allowed, 0.0))
-        return _turns(run, upper, gap, budget, sweeps, pause, allowed)
+        return _turns(run, upper, gap, budget, sweeps, groups, allowed)
     except OutOfTime:
         return Stop.TIME_LIMIT
 
 
 def _turns(
-    run: Reformulation, upper: float | None, gap: float, budget: Budget, sweeps: int, pause: float, allowed: float
+    run: Reformulation, upper: float | None, gap: float, budget: Budget, sweeps: int, groups: int, allowed: float
 ) -> Stop | None:
     pace, s = run.pace, run.scaled
     while True:
@@ -142,8 +141,9 @@ def _turns(
                 run.polish(budget.less(pace.reserve))
                 stop = _reached(run, upper, gap) or stop
             return stop
-        if pause < math.inf and budget.now() >= pause:
+        if groups <= 0:
             return None
+        groups -= 1
         before = run.best.value
         group = pace.group(POLICY.sweeps if run.sweeps else POLICY.first_sweeps, left)
         done = run.run(min(group, sweeps - run.sweeps), until)
@@ -168,11 +168,13 @@ def _reached(run: Reformulation, upper: float | None, gap: float) -> Stop | None
 
 def _steps(problem: Problem, turn: Turn) -> Steps:
     run = Reformulation(problem, turn.incumbent.target, budget=turn.budget)
+    group = seconds_of_sweeps(problem.shape[0] * problem.shape[1], POLICY.sweeps)
     try:
         stop = None
         while stop is None:
             incumbent = turn.incumbent
-            stop = drive(run, incumbent.target, incumbent.gap, turn.budget, 1_000_000, turn.pause)
+            stop = drive(run, incumbent.target, incumbent.gap, turn.budget, 1_000_000, 1)
+            turn.spend(group)
             yield Found((run.best,), run.plan(), stop)
     finally:
         run.close()

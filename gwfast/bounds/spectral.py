@@ -10,6 +10,7 @@ from gwfast.arrays.precision import EPS
 from gwfast.bounds.linear import minimum
 from gwfast.bounds.scaled import Scaled, scaled
 from gwfast.method import Found, Method, Need, one_pass
+from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Bound
 from gwfast.transport import wasserstein_1d
@@ -104,6 +105,12 @@ def eigen_seconds(problem: Problem) -> float:
     """Seconds of the eigendecompositions of both costs, on a slow machine."""
     n, m = problem.shape
     return 3e-10 * (n**3 + m**3)
+
+
+def program_seconds(problem: Problem) -> float:
+    """Seconds of a few products of the costs' size and a linear program, on a slow machine."""
+    n, m = problem.shape
+    return 3e-10 * n * m * (n + m) + POLICY.program * n * m + POLICY.piece
 
 
 METHOD = Method(

@@ -11,7 +11,7 @@ from gwfast.arrays.precision import EPS
 from gwfast.bounds.linear import minimum
 from gwfast.bounds.quadratic import frank_wolfe, quadratic_model
 from gwfast.bounds.scaled import Scaled, scaled, split
-from gwfast.bounds.spectral import eigen_seconds, eigenvalue_error, hermitian
+from gwfast.bounds.spectral import eigen_seconds, eigenvalue_error, hermitian, program_seconds
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.kernels.row_products import merge_products, rearranged
 from gwfast.method import Domain, Found, Method, Need, Steps, Turn, keep_best, while_it_fits
@@ -223,7 +223,8 @@ def split_bounds(
 
 def _steps(problem: Problem, turn: Turn) -> Steps:
     ascents = _ascents(scaled(problem), turn.incumbent.target, POLICY.split_steps, POLICY.split_finish)
-    yield from while_it_fits((Found((bound,)) for bound in ascents), turn)
+    seconds = eigen_seconds(problem) + program_seconds(problem)
+    yield from while_it_fits((Found((bound,)) for bound in ascents), seconds, turn)
 
 
 METHOD = Method(

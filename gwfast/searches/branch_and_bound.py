@@ -224,8 +224,8 @@ class _Tree:
         low = self.best[-1] - self.tolerance
         return min([low, *(path.open_bound() for path in self.paths)])
 
-    def run(self, gap: float, budget: Budget, node_limit: int, most: int, pause: float = math.inf) -> Stop | None:
-        """Search in slices, on up to `most` processors, until exhausted or a limit is met; None at `pause`.
+    def run(self, gap: float, budget: Budget, node_limit: int, most: int, slices: int = 1 << 62) -> Stop | None:
+        """Search in slices, on up to `most` processors, until exhausted or a limit is met; None after some slices.
 
         The slices are counted in nodes and meet at their ends, where incumbents and children are shared: runs that
         no deadline cuts repeat exactly.
@@ -259,7 +259,8 @@ class _Tree:
                     return Stop.OPTIMAL
                 if self.best[n] - self.open_bound() <= gap * abs(self.best[n]):
                     return Stop.GAP_REACHED
-                if pause < math.inf and budget.now() >= pause:
+                slices -= 1
+                if slices <= 0:
                     return None
 
     def _meet(self, done: list[bool], most: int) -> bool:
@@ -314,10 +315,14 @@ def _steps(problem: Problem, turn: Turn) -> Steps:
     plan = turn.incumbent.plan
     start = None if plan is None or plan.permutation is None else to_numpy(plan.permutation)
     tree = _Tree(problem, start, None, turn.budget)
-    stop = None
+    turn.spend(search_seconds(problem.shape[0]))
+    stop, nodes = None, 0
+    node = POLICY.cheap_node if tree.cheap else POLICY.tree_node * problem.shape[0] ** 5
     while stop is None:
         gap = max(turn.incumbent.gap, POLICY.least_gap)
-        stop = tree.run(gap, turn.budget, POLICY.tree_nodes, _most(problem, turn.budget), turn.pause)
+        stop = tree.run(gap, turn.budget, POLICY.tree_nodes, _most(problem, turn.budget), 1)
+        turn.spend((tree.nodes - nodes) * node + POLICY.piece)
+        nodes = tree.nodes
         yield Found((tree.bounds()[1],), tree.plan, stop)
 
 

@@ -229,7 +229,9 @@ def _steps(problem: Problem, turn: Turn) -> Steps:
     search, stop = CouplingSearch(problem, turn.incumbent.lower), None
     while stop is None:
         incumbent = turn.incumbent
+        before = search.parts
         stop = search.run(incumbent.upper, incumbent.gap, turn.budget, 1)
+        turn.spend((search.parts - before) * 2 * cone_seconds(problem))
         yield Found((search.bound,), search.plan, stop)
 
 

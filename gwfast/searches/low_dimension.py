@@ -195,22 +195,25 @@ class _Search:
             state.lows[0], state.highs[0], state.slopes, state.heights, known, self.form.curvature, -math.inf
         )
 
-    def run(self, gap: float, budget: Budget, pause: float = math.inf) -> Stop | None:
-        """Search in slices until the gap is reached or the time is up; None at `pause`."""
-        while True:
-            begin, used = budget.now(), self.boxes
+    def run(self, gap: float, budget: Budget, slices: int = 1 << 62) -> Stop | None:
+        """Search in slices until the gap is reached or the time is up; None after some slices.
+
+        A slice has twice the boxes of the one before, and fewer where a deadline is near.
+        """
+        while slices > 0:
             if budget.expired:
                 return Stop.TIME_LIMIT
+            begin, used = budget.now(), self.boxes
             status = explore(self.host, self.state, self.form.constant, gap, self.floor, self.boxes)
             if status:
                 return (Stop.GAP_REACHED, Stop.ITERATIONS, Stop.STALLED)[status - 1]
-            taken, left = budget.now() - begin, budget.left
-            if taken < 0.05:
-                self.boxes *= 2
-            while self.boxes > 1 and taken * self.boxes > 1.5 * used * left:
-                self.boxes //= 2  # boxes take longer as more cuts are known
-            if pause < math.inf and budget.now() >= pause:
-                return None
+            taken = budget.now() - begin
+            self.boxes = min(2 * self.boxes, POLICY.slice_boxes)
+            # boxes take longer as more cuts are known
+            while self.boxes > 1 and budget.limited and taken * self.boxes > 1.5 * used * budget.left:
+                self.boxes //= 2
+            slices -= 1
+        return None
 
     def top(self) -> float:
         """Proved upper bound of the maximum over all couplings."""
@@ -288,8 +291,12 @@ def _bound(search: _Search) -> Bound:
 
 def _steps(problem: Problem, turn: Turn) -> Steps:
     search, stop = _begun(problem, turn.incumbent.plan, turn.budget), None
+    n, m = problem.shape
+    program, cuts = 2e-10 * n * m * (n + m) + 1e-5, 0  # seconds of a warm linear program, on a slow machine
     while search is not None and stop is None:
-        stop = search.run(max(turn.incumbent.gap, POLICY.least_gap), turn.budget, turn.pause)
+        stop = search.run(max(turn.incumbent.gap, POLICY.least_gap), turn.budget, 1)
+        turn.spend((int(search.state.counts[2]) - cuts) * program + POLICY.piece)
+        cuts = int(search.state.counts[2])
         yield Found((_bound(search),), _plan(problem, search), stop)
 
 

@@ -203,7 +203,8 @@ def test_a_path_that_is_none(path):
 
 def test_what_was_left_out_is_named():
     C1, C2 = pair(6, 5, 5)
-    certificate = gwfast.exact_gw(C1, C2, effort="prove", time_limit=3).certificate
+    # without memory for a reformulation nothing closes the gap before the split bounds are done
+    certificate = gwfast.exact_gw(C1, C2, effort="dual", memory_limit=1.0, time_limit=30).certificate
     again = gwfast.verify(certificate, C1, C2)
     assert set(again.unverified) >= {"quadratic", "split"}
     assert not set(again.unverified) & {bound.theorem for bound in again.bounds}
@@ -240,7 +241,8 @@ def test_tensors(dtype, tmp_path):
     assert again["reformulation"].value == item(result.certificate["reformulation"].value)
     assert item(again.upper) == pytest.approx(item(result.upper), rel=1e-6)
     by_numpy = gwfast.verify(loaded, C1.detach().double().numpy(), C2.detach().double().numpy())
-    assert by_numpy["reformulation"].value == item(again["reformulation"].value)
+    # rounded down to the caller's precision
+    assert 0 <= by_numpy["reformulation"].value - item(again["reformulation"].value) <= 1e-6 * by_numpy.lower
 
 
 def same(a, b):

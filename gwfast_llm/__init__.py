@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gwfast_llm.errors import FusionError
-    from gwfast_llm.losses import gld_loss, uld_loss
+    from gwfast_llm.terms.losses import gld_loss, uld_loss
 
 __all__ = ["FusionError", "gld_loss", "uld_loss"]
 
 _HOMES = {
     "FusionError": "gwfast_llm.errors",
-    "gld_loss": "gwfast_llm.losses",
-    "uld_loss": "gwfast_llm.losses",
+    "gld_loss": "gwfast_llm.terms.losses",
+    "uld_loss": "gwfast_llm.terms.losses",
 }
 
 

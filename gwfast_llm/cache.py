@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gwfast_llm.cli import config_parser, guard, parse
+from gwfast_llm.command_line.parser import config_parser, guard, parse
 from gwfast_llm.config import FuseConfig
-from gwfast_llm.errors import FusionError, InterruptedFusion
-from gwfast_llm.interruption import lasting_streams
-from gwfast_llm.redact import one_line
+from gwfast_llm.errors import FusionError, InterruptedFusion, one_line
+from gwfast_llm.system.disk import spell_bytes
+from gwfast_llm.system.interruption import lasting_streams
 
 if TYPE_CHECKING:
-    from gwfast_llm.setup import PreparedRun
+    from gwfast_llm.training.prepare import PreparedRun
 
 DESCRIPTION = """Run each source once over the data and keep its top-k logits on disk.
 
@@ -34,21 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return guard(lambda: _cache(*parse(parser, arguments)))
 
 
-def spell_bytes(size: float) -> str:
-    """Write a number of bytes for people.
-
-    Examples
-    --------
-    >>> spell_bytes(512), spell_bytes(7.2e6)
-    ('512 B', '7.2 MB')
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
-
-
 def check_disks(stores: Sequence[tuple[Path, int]]) -> None:
     """Refuse stores that do not fit on their disks; what is finished of them takes no more room.
 
@@ -62,7 +47,7 @@ def check_disks(stores: Sequence[tuple[Path, int]]) -> None:
     FusionError
         Naming the disk, what is needed there and what is free.
     """
-    from gwfast_llm.manifest import missing_bytes
+    from gwfast_llm.teachers.manifest import missing_bytes
 
     disks: dict[int, tuple[Path, int]] = {}
     for folder, size in stores:
@@ -89,10 +74,11 @@ def _cache(options: Any, config: FuseConfig | None) -> int:
 def _run(options: Any, config: FuseConfig | None) -> int:
     if config is None:
         raise FusionError("--config is missing; give the configuration of a fusion")
-    from gwfast_llm.loading import check_weights
-    from gwfast_llm.setup import carried_beforehand, identity_of, kept_logits, prepare_run, target_folder
-    from gwfast_llm.store import TYPES, bytes_per_token
-    from gwfast_llm.targets import target_bytes
+    from gwfast_llm.models.loading import check_weights
+    from gwfast_llm.teachers.store import TYPES, bytes_per_token
+    from gwfast_llm.teachers.targets import target_bytes
+    from gwfast_llm.training.prepare import prepare_run
+    from gwfast_llm.training.teachers import carried_beforehand, identity_of, kept_logits, target_folder
 
     if options.dtype not in TYPES:
         raise FusionError(f"--dtype is {options.dtype!r}; expected one of {', '.join(TYPES)}")
@@ -133,7 +119,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
 
 
 def _fill(config: FuseConfig, number: int, run: PreparedRun, dtype: str) -> None:
-    from gwfast_llm.setup import carried_beforehand, store_source, store_targets
+    from gwfast_llm.training.teachers import carried_beforehand, store_source, store_targets
 
     started, source = time.perf_counter(), config.sources[number]
     with _bar(f"source {source.label}", run) as progress:

@@ -6,9 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gwfast_llm.errors import FusionError
-from gwfast_llm.redact import one_line, redacted
-from gwfast_llm.settings import check_fields, expand_home, is_day
+from gwfast_llm.errors import FusionError, one_line, redacted
+from gwfast_llm.system.values import check_fields, expand_home, is_day
 
 LARGEST_SEED = 2**32 - 1
 PARTS = ("sft", "kl", "path", "uld", "gld", "gld_aligned", "hellinger", "hybrid", "gw_aligned")

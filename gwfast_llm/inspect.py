@@ -8,11 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from gwfast_llm.cache import spell_bytes
-from gwfast_llm.cli import config_parser, guard, parse
+from gwfast_llm.command_line.parser import config_parser, guard, parse
 from gwfast_llm.config import FuseConfig
-from gwfast_llm.errors import FusionError
-from gwfast_llm.redact import one_line
+from gwfast_llm.errors import FusionError, one_line
+from gwfast_llm.system.disk import spell_bytes
 
 CACHE = "python -m gwfast_llm.cache"
 DESCRIPTION = """Look at a fusion before it costs anything.
@@ -32,9 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: Any, config: FuseConfig | None) -> int:
     if config is None:
         raise FusionError("--config is missing; give the configuration of a fusion")
-    from gwfast_llm.loading import check_weights
-    from gwfast_llm.preflight import check_loggers
-    from gwfast_llm.setup import prepare_run
+    from gwfast_llm.models.loading import check_weights
+    from gwfast_llm.training.preflight import check_loggers
+    from gwfast_llm.training.prepare import prepare_run
 
     check_loggers(config.train.report_to)
     for model in (config.pivot, *config.sources):
@@ -66,7 +65,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
 
 def closing(tokenizer: Any, config: FuseConfig, run: Any) -> str:
     """Token that closes every answer under a tokenizer, in words."""
-    from gwfast_llm.data import end_token_of
+    from gwfast_llm.text.examples import end_token_of
 
     if not config.data.end_token:
         return "nothing (data.end_token false)"
@@ -100,7 +99,7 @@ def example_lines(run: Any, labels: Sequence[str]) -> str:
 
 def padding(lengths: Sequence[int], config: FuseConfig) -> str:
     """Share of the tokens in a batch that are padding, with packed rows and without, on the first examples."""
-    from gwfast_llm.packing import place
+    from gwfast_llm.text.packing import place
 
     size, used, padded, packed = config.train.batch_size, 0, 0, 0
     for first in range(0, min(len(lengths), max(size, SHOWN)), size):
@@ -118,8 +117,8 @@ def padding(lengths: Sequence[int], config: FuseConfig) -> str:
 
 def alignment(run: Any, k: int, label: str) -> str:
     """How many pivot tokens start where a token of source `k` starts, on the first examples."""
-    from gwfast_llm.align import matched_starts
-    from gwfast_llm.path import shared_tokens
+    from gwfast_llm.teachers.path import shared_tokens
+    from gwfast_llm.text.alignment import matched_starts
 
     matched = total = 0
     for pivot, source in zip(run.rows[0][:SHOWN], run.rows[k][:SHOWN]):
@@ -154,8 +153,8 @@ def memory(model: Any, config: FuseConfig, is_pivot: bool, run: Any) -> str:
     """Rough memory of a model on one device."""
     import torch
 
-    from gwfast_llm.chunked import automatic_chunk
-    from gwfast_llm.loading import held_note
+    from gwfast_llm.models.loading import held_note
+    from gwfast_llm.models.output_layer import automatic_chunk
 
     count, kind = parameters(model)
     if not is_pivot:
@@ -188,10 +187,10 @@ def memory(model: Any, config: FuseConfig, is_pivot: bool, run: Any) -> str:
 
 def cache_line(config: FuseConfig, number: int, run: Any) -> str:
     """Size of a source's cache, and whether it and the targets in it are there."""
-    from gwfast_llm.setup import carried_beforehand, kept_logits, open_source, open_targets
-    from gwfast_llm.shards import MANIFEST
-    from gwfast_llm.store import bytes_per_token
-    from gwfast_llm.targets import target_bytes
+    from gwfast_llm.teachers.shards import MANIFEST
+    from gwfast_llm.teachers.store import bytes_per_token
+    from gwfast_llm.teachers.targets import target_bytes
+    from gwfast_llm.training.teachers import carried_beforehand, kept_logits, open_source, open_targets
 
     source, tokenizer, rows = config.sources[number], run.tokenizers[1 + number], run.rows[1 + number]
     folder = one_line(source.cache)

@@ -16,11 +16,11 @@ from torch import Tensor
 
 import gwfast
 from experiments.shared.benchmark import HELD_OUT, opened, pool, table
-from gwfast_llm.collate import FusionCollator
-from gwfast_llm.combine import Batch, DenseStudent
 from gwfast_llm.config import ObjectiveConfig
-from gwfast_llm.graph_objective import gld_aligned_part
-from gwfast_llm.objective import kl_part
+from gwfast_llm.student.combine import Batch, DenseStudent
+from gwfast_llm.terms.collate import FusionCollator
+from gwfast_llm.terms.graph_objective import gld_aligned_part
+from gwfast_llm.terms.objective import kl_part
 
 WINDOW = 4
 EACH = 4  # of the held-out examples every so many get an interval of their own

@@ -10,9 +10,9 @@ from experiments.shared.benchmark import HELD_OUT, opened, pool, table
 from experiments.shared.methods import by_name
 from experiments.shared.records import Row
 from experiments.shared.training import Run, train
-from gwfast_llm.collate import FusionCollator
 from gwfast_llm.config import ObjectiveConfig
-from gwfast_llm.diagnose import diagnose
+from gwfast_llm.terms.collate import FusionCollator
+from gwfast_llm.training.diagnosis import diagnose
 
 PIVOTS = {
     "pivot": "weak pivot (200 steps)",

@@ -18,12 +18,12 @@ from experiments.gpu_fusion.about import surroundings
 from experiments.gpu_fusion.checks import lines
 from experiments.gpu_fusion.data import data_of
 from experiments.gpu_fusion.losses import gold_uld, losses_alone, measure, throughput
-from gwfast_llm.chunked import ChunkedHead
-from gwfast_llm.combine import batch_counts, batch_parts, part_names, run_student
 from gwfast_llm.config import LoraConfig, ObjectiveConfig
-from gwfast_llm.data import Encoded
-from gwfast_llm.signal import OnlineSource
-from gwfast_llm.train import with_adapters
+from gwfast_llm.models.output_layer import ChunkedHead
+from gwfast_llm.student.combine import batch_counts, batch_parts, part_names, run_student
+from gwfast_llm.teachers.online import OnlineSource
+from gwfast_llm.text.examples import Encoded
+from gwfast_llm.training.fusion import with_adapters
 
 RECORDS = Path(__file__).parent / "records"
 

@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gwfast_llm.collate import Item, SourceDesk
-from gwfast_llm.combine import Batch, DenseStudent, selection
 from gwfast_llm.config import ObjectiveConfig
-from gwfast_llm.graph import node_weights
-from gwfast_llm.losses import answers_only
-from gwfast_llm.objective import Part, sum_items
-from gwfast_llm.path import Targets
+from gwfast_llm.student.combine import Batch, DenseStudent
+from gwfast_llm.teachers.desk import Item, SourceDesk
+from gwfast_llm.teachers.path import Targets
+from gwfast_llm.terms.graph import node_weights
+from gwfast_llm.terms.losses import answers_only
+from gwfast_llm.terms.objective import Part, selection, sum_items
 
 Edges = Literal["coactivation", "constant", "independent", "null", "none"]
 Teacher = Literal["own", "shuffled", "shuffled in task"]
@@ -39,7 +39,7 @@ def control_features(h: Tensor, mask: Tensor, edges: Edges, feature: str) -> lis
         `null`: C_ij = s_i s_j / sum(s) with the node strengths s of the graph itself.  `none`: no edges, the mean
         weights m are the feature.
     feature : {"mean", "mean_std"}
-        As in `gwfast_llm.graph.node_features`.
+        As in `gwfast_llm.terms.graph.node_features`.
 
     Returns
     -------

@@ -16,9 +16,9 @@ from torch import Tensor
 from experiments.shared.benchmark import opened, pool, scores, table
 from experiments.shared.controls import ShuffledDesk, aligned_control, sorted_control
 from experiments.shared.methods import Method
-from gwfast_llm.collate import FusionCollator
-from gwfast_llm.combine import Batch, DenseStudent, batch_counts, batch_parts, part_names
 from gwfast_llm.config import ObjectiveConfig
+from gwfast_llm.student.combine import Batch, DenseStudent, batch_counts, batch_parts, part_names
+from gwfast_llm.terms.collate import FusionCollator
 
 BATCH, WARM_UP, WEIGHT_DECAY, LARGEST_GRADIENT = 16, 20, 0.01, 1.0
 LEARNING_RATES = {200: 2e-3, 400: 1e-3}

@@ -13,8 +13,8 @@ from torch import Tensor
 import gwfast
 from experiments.shared.benchmark import HELD_OUT, opened, pool, table
 from experiments.shared.records import Row
-from gwfast_llm.collate import FusionCollator
 from gwfast_llm.config import ObjectiveConfig
+from gwfast_llm.terms.collate import FusionCollator
 
 TOP = 10
 GRAPHS = {

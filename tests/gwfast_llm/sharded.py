@@ -8,15 +8,17 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from gwfast_llm.chunked import ChunkedHead, ChunkedStudent
-from gwfast_llm.collate import FusionCollator, SourceDesk, path_maps
-from gwfast_llm.combine import DenseStudent, batch_counts, batch_parts, part_names, request_of
 from gwfast_llm.config import DataConfig, ModelConfig, ObjectiveConfig, SourceConfig
-from gwfast_llm.data import encode_all
-from gwfast_llm.files import read_examples
-from gwfast_llm.loading import load_model, load_tokenizer
-from gwfast_llm.setup import online_source
-from gwfast_llm.signal import Remembered
+from gwfast_llm.models.loading import load_model, load_tokenizer
+from gwfast_llm.models.output_layer import ChunkedHead
+from gwfast_llm.student.chunked import ChunkedStudent
+from gwfast_llm.student.combine import DenseStudent, batch_counts, batch_parts, part_names, request_of
+from gwfast_llm.teachers.desk import SourceDesk, path_maps
+from gwfast_llm.teachers.online import Remembered
+from gwfast_llm.terms.collate import FusionCollator
+from gwfast_llm.text.examples import encode_all
+from gwfast_llm.text.reading import read_examples
+from gwfast_llm.training.teachers import online_source
 
 OBJECTIVE = ObjectiveConfig(preset="custom", path=1.0, uld=0.5, gld=0.1, hellinger=0.2, hybrid=0.4, source_top_k=0)
 

@@ -4,22 +4,17 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from gwfast_llm import logits, train
-from gwfast_llm.after_layer import change_of
-from gwfast_llm.chunked import ChunkedHead, ChunkedStudent, Request
-from gwfast_llm.combine import DenseStudent, batch_parts, part_names, request_of
-from gwfast_llm.config import (
-    DataConfig,
-    FuseConfig,
-    ModelConfig,
-    ObjectiveConfig,
-    SourceConfig,
-    TrainConfig,
-)
+from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
 from gwfast_llm.errors import FusionError
-from gwfast_llm.logits import Selection
-from gwfast_llm.signal import OnlineSource
-from gwfast_llm.train import fuse
+from gwfast_llm.models import logits
+from gwfast_llm.models.after_layer import change_of
+from gwfast_llm.models.logits import Selection
+from gwfast_llm.models.output_layer import ChunkedHead, Request
+from gwfast_llm.student.chunked import ChunkedStudent
+from gwfast_llm.student.combine import DenseStudent, batch_parts, part_names, request_of
+from gwfast_llm.teachers.online import OnlineSource
+from gwfast_llm.training import fusion
+from gwfast_llm.training.fusion import fuse
 
 PARTS = ObjectiveConfig(preset="custom", path=1.0, uld=0.5, gld=0.1, hellinger=0.2, hybrid=0.4, source_top_k=0)
 VOCABULARY, LENGTH = 5000, 64
@@ -221,12 +216,12 @@ def test_a_model_whose_code_cannot_be_run_apart_is_named(home):
     model.forward = lambda **given: 1 / 0
     what = r"what LlamaForCausalLM does to its logits.*ZeroDivisionError"
     with pytest.raises(FusionError, match=f"{what}.*use --train.chunk 0"):
-        train._head(model, 4)
+        fusion._head(model, 4)
     tokenizer = AutoTokenizer.from_pretrained(home / "pivot")
     with pytest.raises(FusionError, match=f"source odd: {what}.*give another model"):
         OnlineSource("odd", model, tokenizer, [], 0)
     config = FuseConfig(ModelConfig("odd"), DataConfig(""), [], ObjectiveConfig(preset="sft"), TrainConfig())
-    assert train.chunk_of(config, model, 10**6) == 0  # chosen, it is whole logits
+    assert fusion.chunk_of(config, model, 10**6) == 0  # chosen, it is whole logits
 
 
 def test_nothing_to_read_is_read():

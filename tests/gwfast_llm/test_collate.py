@@ -5,15 +5,16 @@ import dataclasses
 import pytest
 import torch
 
-from gwfast_llm.collate import FusionCollator, RecentTargets, SourceDesk, path_maps
 from gwfast_llm.config import ObjectiveConfig, SourceConfig
-from gwfast_llm.data import encode_all
-from gwfast_llm.graph import node_weights
-from gwfast_llm.loading import load_tokenizer
-from gwfast_llm.logits import Selection, TopK, select
-from gwfast_llm.path import Targets
-from gwfast_llm.setup import online_source
-from gwfast_llm.signal import Signal, comparable_losses
+from gwfast_llm.models.loading import load_tokenizer
+from gwfast_llm.models.logits import Selection, TopK, select
+from gwfast_llm.teachers.desk import RecentTargets, SourceDesk, path_maps
+from gwfast_llm.teachers.path import Targets
+from gwfast_llm.teachers.signal import Signal, comparable_losses
+from gwfast_llm.terms.collate import FusionCollator
+from gwfast_llm.terms.graph import node_weights
+from gwfast_llm.text.examples import encode_all
+from gwfast_llm.training.teachers import online_source
 
 
 class Counted:

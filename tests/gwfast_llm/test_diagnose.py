@@ -6,13 +6,14 @@ import math
 import pytest
 import torch
 
-from gwfast_llm.collate import FusionCollator, SourceDesk, path_maps
 from gwfast_llm.config import ModelConfig, ObjectiveConfig, SourceConfig
-from gwfast_llm.data import encode_all
-from gwfast_llm.diagnose import Agreement, diagnose
-from gwfast_llm.loading import load_model, load_tokenizer
-from gwfast_llm.setup import online_source
-from gwfast_llm.signal import Remembered
+from gwfast_llm.models.loading import load_model, load_tokenizer
+from gwfast_llm.teachers.desk import SourceDesk, path_maps
+from gwfast_llm.teachers.online import Remembered
+from gwfast_llm.terms.collate import FusionCollator
+from gwfast_llm.text.examples import encode_all
+from gwfast_llm.training.diagnosis import Agreement, diagnose
+from gwfast_llm.training.teachers import online_source
 
 OBJECTIVE = ObjectiveConfig(preset="custom", path=1.0, uld=1.0, gld=1.0, source_top_k=0)
 
@@ -55,7 +56,7 @@ def test_cosine_is_that_of_the_two_gradients(parts):
     found = diagnose(model, [own], [held_out], objective, 1)[1]
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
 
-    from gwfast_llm.losses import uld_loss
+    from gwfast_llm.terms.losses import uld_loss
 
     def flat(loss):
         model.zero_grad()

@@ -9,10 +9,10 @@ import torch
 import gwfast
 import gwfast_llm
 from gwfast_llm.errors import FusionError
-from gwfast_llm.graph import certified_interval
-from gwfast_llm.graph_objective import GraphOptions, gld_aligned_part, gld_part
-from gwfast_llm.logits import Selection, select
-from gwfast_llm.objective import hellinger_part, hybrid_part, kl_part
+from gwfast_llm.models.logits import Selection, select
+from gwfast_llm.terms.graph import certified_interval
+from gwfast_llm.terms.graph_objective import GraphOptions, gld_aligned_part, gld_part
+from gwfast_llm.terms.objective import hellinger_part, hybrid_part, kl_part
 
 
 def distributions(seed, *shape):

@@ -10,15 +10,18 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, BloomConfig, BloomForCausalLM, MambaConfig, MambaForCausalLM
 
 from gwfast_llm.cache import main as cache_command
-from gwfast_llm.chunked import ChunkedHead, ChunkedStudent
-from gwfast_llm.collate import FusionCollator, SourceDesk, path_maps
-from gwfast_llm.combine import DenseStudent, batch_counts, batch_parts, part_names, request_of
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
-from gwfast_llm.data import encode_all
 from gwfast_llm.errors import FusionError
-from gwfast_llm.packing import check_separate, model_inputs, packed_rows, place, places_of
-from gwfast_llm.setup import online_source
-from gwfast_llm.train import fuse
+from gwfast_llm.models.output_layer import ChunkedHead
+from gwfast_llm.models.separate import check_separate
+from gwfast_llm.student.chunked import ChunkedStudent
+from gwfast_llm.student.combine import DenseStudent, batch_counts, batch_parts, part_names, request_of
+from gwfast_llm.teachers.desk import SourceDesk, path_maps
+from gwfast_llm.terms.collate import FusionCollator
+from gwfast_llm.text.examples import encode_all
+from gwfast_llm.text.packing import model_inputs, packed_rows, place, places_of
+from gwfast_llm.training.fusion import fuse
+from gwfast_llm.training.teachers import online_source
 
 EVERYTHING = ObjectiveConfig(
     preset="custom", path=1.0, uld=0.5, gld=0.1, gld_aligned=0.3, hellinger=0.2, hybrid=0.4, source_top_k=0

@@ -13,18 +13,18 @@ import time
 import pytest
 import torch
 
-from gwfast_llm import manifest, shards, store
 from gwfast_llm.cache import check_disks
 from gwfast_llm.cache import main as cache_command
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
-from gwfast_llm.data import encode_all
 from gwfast_llm.errors import FusionError
 from gwfast_llm.inspect import main as inspect_command
-from gwfast_llm.loading import load_tokenizer
-from gwfast_llm.path import PathMap
-from gwfast_llm.setup import identity_of, online_source
-from gwfast_llm.store import Identity, StoredSource, write_store
-from gwfast_llm.train import fuse
+from gwfast_llm.models.loading import load_tokenizer
+from gwfast_llm.teachers import manifest, shards, store
+from gwfast_llm.teachers.path import PathMap
+from gwfast_llm.teachers.store import Identity, StoredSource, write_store
+from gwfast_llm.text.examples import encode_all
+from gwfast_llm.training.fusion import fuse
+from gwfast_llm.training.teachers import identity_of, online_source
 
 IDENTITY = Identity("m", "t", "c")
 
@@ -258,7 +258,7 @@ def test_targets_are_carried_once(home, tmp_path, monkeypatch):
 
 
 def test_killed_caching_resumes_to_the_same_bytes(home, tmp_path, examples):
-    from gwfast_llm.files import write_examples
+    from gwfast_llm.text.reading import write_examples
     from gwfast_llm.tiny.tasks import draw_each
 
     many = [dataclasses.replace(examples[0], prompt=p.prompt, response=p.response) for p in draw_each("MND", 600, 5)]

@@ -1,0 +1,427 @@
+"""`transformers.Trainer` with the fusion objective as its loss; over 400 lines, as it is one class."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.data_loader import SeedableRandomSampler
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
+
+from gwfast_llm.config import ObjectiveConfig
+from gwfast_llm.errors import FusionError, InterruptedFusion
+from gwfast_llm.models.output_layer import ChunkedHead
+from gwfast_llm.student.combine import Batch, batch_counts, batch_parts, part_names, run_student
+from gwfast_llm.system import interruption
+from gwfast_llm.terms.collate import NOBODY, FusionCollator
+from gwfast_llm.terms.objective import Part
+from gwfast_llm.training.gradient_watch import Pull, lengths, pulls_of
+from gwfast_llm.training.saving import Border, BorderCallback, SaveClock
+
+
+class Indices(Dataset):
+    """The numbers from `start` to `stop` - 1; the collator looks the examples up."""
+
+    def __init__(self, start: int, stop: int):
+        self.start = start
+        self.stop = stop
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return self.stop - self.start
+
+    def __getitem__(self, index: int) -> int:
+        """Return the number of an example; a place that only fills up a batch stays that."""
+        return NOBODY if index == NOBODY else self.start + index
+
+
+class EvenSampler(Sampler[int]):
+    """The shuffled order of a run in one process, filled up so that every process gets every batch.
+
+    Without it accelerate would fill the last batches of an epoch with examples seen already, and two processes would
+    train on other sums than one.
+
+    Parameters
+    ----------
+    size : int
+        Number of examples.
+    seed : int
+        Seed of the order.
+    multiple : int
+        Examples of a batch over all processes.
+    """
+
+    def __init__(self, size: int, seed: int, multiple: int):
+        self._order = SeedableRandomSampler(range(size), data_seed=seed)
+        self._fill = -size % multiple
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Return the number of places."""
+        return len(self._order) + self._fill
+
+    def __iter__(self):
+        """Go through the places; those that fill up are `NOBODY`."""
+        self._order.set_epoch(self.epoch)
+        yield from self._order
+        yield from [NOBODY] * self._fill
+
+
+class _EpochCallback(TrainerCallback):
+    """Tells the order which epoch it is; accelerate does not reach it in a resumed run of several processes."""
+
+    def __init__(self, order: EvenSampler):
+        self._order = order
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self._order.set_epoch(int((state.epoch or 0.0) + 1e-6))
+
+
+class FusionTrainer(Trainer):
+    """`transformers.Trainer` whose loss is the fusion objective.
+
+    Every part is summed over its items and divided by their number over the whole accumulated and distributed batch,
+    so that neither accumulation nor the number of processes changes the loss.  The evaluation loss is the same sum
+    over the same number, on all held-out examples at once.
+
+    A signal that `gwfast_llm.system.interruption` has noted ends training with a checkpoint: in one process
+    before the next batch, in several before the next step, and in the midst of an evaluation, which the resumed run
+    then makes.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel or peft.PeftModel
+        The pivot.
+    args : transformers.TrainingArguments
+        Optimisation.
+    objective : ObjectiveConfig
+        Weights and options.
+    collator : FusionCollator
+        Makes batches from example numbers.
+    train, held_out : Indices
+        Examples to train on and to evaluate.
+    slots : int
+        Source slots of a batch.
+    callbacks : list of transformers.TrainerCallback
+        Further callbacks.
+    head : ChunkedHead, optional
+        Works the model's output layer in chunks; without it whole logits are made.
+    save_every : int
+        ``train.save_every``.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        args: TrainingArguments,
+        objective: ObjectiveConfig,
+        collator: FusionCollator,
+        train: Indices,
+        held_out: Indices,
+        slots: int,
+        callbacks: list[TrainerCallback],
+        head: ChunkedHead | None = None,
+        save_every: int = 0,
+    ):
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=collator,
+            train_dataset=train,
+            eval_dataset=held_out if len(held_out) else None,
+            callbacks=callbacks,
+        )
+        self.loss_is_scaled_for_ga = True
+        self._objective = objective
+        self._collator = collator
+        self._head = head
+        self._slots = slots
+        self._names = part_names(objective, slots)
+        self._seen: Tensor | None = None
+        self._seen_steps = 0
+        self._broken: Tensor | None = None
+        self._clock = SaveClock(save_every)
+        self._saved = -1  # step of the last checkpoint, or at which this process began
+        self._evaluating = self._evaluate_first = False
+        self.save_due = False
+        self.border = Border.here(None, 0)
+        self.add_callback(BorderCallback(self))
+        self._watched = False
+
+    def _get_train_sampler(self, train_dataset=None):
+        """Order of the examples; the same for any number of processes."""
+        if self.args.world_size == 1:
+            return super()._get_train_sampler(train_dataset)
+        data = self.train_dataset if train_dataset is None else train_dataset
+        assert isinstance(data, Indices)
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        order = EvenSampler(len(data), seed, self.args.train_batch_size * self.args.world_size)
+        self.add_callback(_EpochCallback(order))
+        return order
+
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        """Collect the batches of one step, with the number of items of every part over all of them."""
+        if self._saved < 0:
+            self._saved = self.state.global_step
+        self.border = dataclasses.replace(self.border, seen=self._seen, steps=self._seen_steps)
+        if self._evaluate_first:
+            self._evaluate_first = False
+            self.evaluate()
+        samples = []
+        for _ in range(num_batches):
+            batch = next(epoch_iterator, None)
+            if batch is None:
+                break
+            samples.append(batch)
+        if not samples:
+            return samples, None
+        self._seen_steps += 1
+        counts = torch.stack([self._counts(batch) for batch in samples]).sum(0).to(device)
+        # the finding about the step before rides along: by now it is known, so nothing waits for it
+        broken = counts.new_zeros(1) if self._broken is None else self._broken
+        due = self._clock.due(self.state.global_step + 1 >= self.state.max_steps) and self.is_world_process_zero()
+        wishes = counts.new_tensor([bool(interruption.asked()), due])
+        counts = torch.cat([counts, broken, wishes])
+        if self.args.world_size > 1:
+            counts = _summed(self, counts)
+        is_broken, stop, self.save_due = (counts[-3:] > 0).tolist()
+        self._stop_if(is_broken)
+        if stop:
+            self.save_and_stop()
+        return samples, counts[:-3]
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        """One batch forward and backward; in a single process a noted signal is obeyed before it."""
+        self._obey()
+        return super().training_step(model, inputs, num_items_in_batch)
+
+    def _obey(self) -> None:
+        if self.args.world_size == 1 and interruption.asked():
+            self.save_and_stop()
+
+    def save_and_stop(self) -> None:
+        """Write a checkpoint of the last finished step, where there is none, and end the run.
+
+        Raises
+        ------
+        InterruptedFusion
+        """
+        if self.state.global_step > max(self._saved, 0):
+            self.border.restore()
+            if not self._evaluating:
+                self._seen, self._seen_steps = self.border.seen, self.border.steps
+            self._save_checkpoint(self.model, None)  # type: ignore[arg-type]
+            self.control = self.callback_handler.on_save(self.args, self.state, self.control)
+        raise InterruptedFusion(f"{interruption.asked() or 'a signal'} at step {self.state.global_step}")
+
+    def _save_checkpoint(self, model, trial):
+        """Write a checkpoint, if the weights are finite: one that cannot be gone on from would push out one that can.
+
+        Raises
+        ------
+        FusionError
+            When they are not.
+        """
+        began = time.monotonic()
+        held = [getattr(p, "ds_tensor", p) for p in self.model.parameters() if p.requires_grad]  # type: ignore[union-attr]
+        own = [getattr(p, "to_local", lambda p=p: p)() for p in held]  # this process's share of it
+        bad = torch.stack([(~torch.isfinite(p.detach())).any() for p in own]).any().float().reshape(1)
+        if self.args.world_size > 1:
+            bad = _summed(self, bad)
+        self._stop_if(bool(bad > 0), "weights are")
+        super()._save_checkpoint(model, trial)
+        self._saved = self.state.global_step
+        self._clock.saved(began)
+
+    def _save_rng_state(self, output_dir):
+        """Write the generators' states, and what has been summed since the last logged step."""
+        super()._save_rng_state(output_dir)
+        seen = None if self._seen is None else self._seen.cpu()
+        sums = {"seen": seen, "steps": self._seen_steps, "evaluate": self._evaluating}
+        torch.save(sums, Path(output_dir) / f"sums_{self.args.process_index}.pt")
+
+    def _load_optimizer_and_scheduler(self, checkpoint):
+        """Load what the optimiser was, and what had been summed since the last logged step."""
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint:
+            self._load_sums(Path(checkpoint))
+
+    def _load_sums(self, checkpoint: Path) -> None:
+        path = checkpoint / f"sums_{self.args.process_index}.pt"
+        if path.is_file():  # written by as many processes, or there is none for this one
+            sums = torch.load(path, weights_only=True)
+            self._seen = None if sums["seen"] is None else sums["seen"].to(self.args.device)
+            self._seen_steps, self._evaluate_first = sums["steps"], sums["evaluate"]
+
+    def take_over(self, checkpoint: Path) -> None:
+        """Become what a run was after its last step; the trainer would do one more before it looks at their number."""
+        self._load_from_checkpoint(str(checkpoint))
+        self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        self._load_sums(checkpoint)
+        if self._evaluate_first:
+            self.evaluate()
+
+    def _counts(self, batch: Batch) -> Tensor:
+        counts = batch_counts(batch, self._names)
+        return torch.zeros_like(counts) if "idle" in batch else counts
+
+    def _stop_if(self, broken: bool, what: str = "") -> None:
+        if not broken:
+            return
+        bad = [] if self._seen is None else [n for n, v in self._by_name(self._seen).items() if not math.isfinite(v)]
+        named = f" ({', '.join(bad)})" if bad else ""
+        raise FusionError(
+            f"the {what or f'loss{named} is'} no longer finite at step {self.state.global_step}; lower train.lr or the "
+            "weights of the objective"
+        )
+
+    def stop_if_broken(self) -> None:
+        """Raise a `FusionError` where the last step's loss was not finite."""
+        self._stop_if(self._broken is not None and bool(self._broken > 0))
+
+    def _totals(self, model: Any, inputs: Batch) -> tuple[Tensor, Any]:
+        """Sum of every part over a batch, in the order of the names, with the model's output."""
+        student, outputs = run_student(model, inputs, self._objective, self._slots, self._head)
+        parts = batch_parts(student, inputs, self._objective, self._slots)
+        if not self._watched and model.training:
+            self._watch(parts, student.sft(inputs["labels"]), "idle" in inputs)
+        return torch.stack([part.total.float() for part in parts]), outputs
+
+    def _watch(self, parts: Sequence[Part], cross_entropy: Part, idle: bool) -> None:
+        """Measure once, on the first batch of the first step, how hard every part pulls."""
+        self._watched = True
+        names = [name for name, _ in self._names]
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        if self.state.global_step or idle or sharded or set(names) == {"sft"}:
+            return
+        totals: dict[str, Tensor] = {}
+        for name, part in zip(names, parts):
+            if name != "sft":
+                totals[name] = totals[name] + part.mean if name in totals else part.mean
+        assert self.model is not None
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        unit, *found = lengths([cross_entropy.mean, *totals.values()], trained)
+        weights, scaled = self._objective.weights, self._objective.gld_scale == "source"
+        unit *= weights["sft"] or 1.0
+        if unit > 0:
+            pulls = [
+                Pull(name, weights[name], weights[name] * length / unit, scaled and name == "gld")
+                for name, length in zip(totals, found)
+            ]
+            self.state.log_history += [pull.record() for pull in pulls]
+        if self.args.should_log and not self.args.disable_tqdm:
+            print("".join(f"{said}\n" for said in self.warnings), end="", flush=True)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the first batch showed, also of the run that goes on."""
+        return [said for pull in pulls_of(self.state.log_history) if (said := pull.sentence)]
+
+    def _weights(self, device: torch.device) -> Tensor:
+        weights = self._objective.weights
+        return torch.tensor([weights[name] for name, _ in self._names], device=device)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """Weighted sum of the parts, each divided by its number of items in the whole step."""
+        training = model.training
+        totals, outputs = self._totals(model, inputs)
+        counts = num_items_in_batch
+        if not isinstance(counts, Tensor):
+            counts = self._counts(inputs)
+        if "idle" in inputs:  # this process has no example left in the epoch and only runs along
+            totals = torch.where(torch.isfinite(totals), totals, torch.zeros_like(totals)) * 0
+        values = totals / counts.to(totals.device).clamp_min(1)
+        if training:
+            seen = values.detach().double()
+            self._seen = seen if self._seen is None else self._seen + seen
+            broken = (~torch.isfinite(values.detach())).any().float().reshape(1)
+            self._broken = broken if self._broken is None else torch.maximum(self._broken, broken)
+        # gradients are averaged over processes afterwards; every process holds its share of the sum
+        scale = self.accelerator.num_processes if training else 1
+        loss = (self._weights(values.device) * values).sum() * scale
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs, start_time=None):
+        """Add the parts, unweighted, to what is logged; stop before a broken model is saved.
+
+        Raises
+        ------
+        FusionError
+            When loss or gradient are not finite.
+        """
+        self._stop_if(any(not math.isfinite(logs.get(name, 0.0)) for name in ("loss", "grad_norm")))
+        if "loss" in logs and self._seen is not None:
+            seen = self._seen
+            if self.args.world_size > 1:
+                seen = _summed(self, seen)
+            parts = self._by_name(seen / self._seen_steps)
+            weights = self._objective.weights
+            # the trainer's own mean forgets what was before a checkpoint in the midst of it
+            logs = {**logs, "loss": sum(weights[name] * value for name, value in parts.items()), **parts}
+            self._seen, self._seen_steps = None, 0
+        super().log(logs, start_time)
+
+    def _by_name(self, values: Tensor) -> dict[str, float]:
+        """Values by part, summed over source slots."""
+        found: dict[str, float] = {}
+        for (name, _), value in zip(self._names, values.tolist()):
+            found[name] = found.get(name, 0.0) + value
+        return found
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
+        """Objective on all held-out examples: one sum over one number, as in training.
+
+        Returns
+        -------
+        dict
+            ``eval_loss`` and every part as ``eval_<part>``.
+        """
+        data = self.eval_dataset if eval_dataset is None else eval_dataset
+        assert isinstance(data, Indices)
+        world, rank = self.args.world_size, self.args.process_index
+        size = self.args.per_device_eval_batch_size
+        was_training = self.model.training if self.model is not None else False
+        model = self.model_wrapped if self.is_fsdp_enabled else self.model
+        assert model is not None
+        model.eval()
+        self._evaluating = True
+        sums = torch.zeros(2, len(self._names), dtype=torch.float64, device=self.args.device)
+        for start in range(0, len(data), size * world):
+            own = list(range(start + rank * size, min(start + (rank + 1) * size, len(data))))
+            self._obey()
+            # a process without examples of its own runs along, so that sharded models stay in step
+            batch = self._prepare_inputs(self._collator([data[i] for i in own or [0]]))
+            with torch.no_grad(), self.compute_loss_context_manager():
+                totals, _ = self._totals(model, batch)
+            if own:
+                sums += torch.stack([totals.double(), batch_counts(batch, self._names).double()])
+        model.train(was_training)
+        self._evaluating = False
+        if world > 1:
+            sums = _summed(self, sums)
+        values = sums[0] / sums[1].clamp_min(1)
+        loss = float((self._weights(values.device) * values).sum())
+        metrics = {f"{metric_key_prefix}_loss": loss}
+        metrics |= {f"{metric_key_prefix}_{name}": value for name, value in self._by_name(values).items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+def _summed(trainer: Trainer, values: Tensor) -> Tensor:
+    """Sum over processes."""
+    found = trainer.accelerator.reduce(values, reduction="sum")
+    assert isinstance(found, Tensor)
+    return found

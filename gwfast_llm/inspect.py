@@ -32,7 +32,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
     if config is None:
         raise FusionError("--config is missing; give the configuration of a fusion")
     from gwfast_llm.models.loading import check_weights
-    from gwfast_llm.training.preflight import check_loggers
+    from gwfast_llm.training.loggers import check_loggers
     from gwfast_llm.training.prepare import prepare_run
 
     check_loggers(config.train.report_to)

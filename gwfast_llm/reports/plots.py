@@ -7,12 +7,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from gwfast_llm.config import PARTS
+from gwfast_llm.config import CROSS_ENTROPY, WEIGHTS
 from gwfast_llm.reports.scores import EXACT, TEXT, Contender
 
 
-def plot_losses(path: Path, metrics: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
-    """Cross-entropy on the fusion examples along training, one line an objective (first seed)."""
+def plot_losses(
+    path: Path, metrics: Sequence[dict[str, Any]], names: Sequence[str], terms: Sequence[str] = WEIGHTS
+) -> None:
+    """Cross-entropy on the fusion examples along training, one line an objective (first seed), and the other terms."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -21,9 +23,9 @@ def plot_losses(path: Path, metrics: Sequence[dict[str, Any]], names: Sequence[s
     figure, axes = plt.subplots(1, 2, figsize=(11, 4))
     for name in names:
         rows = [m for m in _first_seed(metrics, name) if "loss" in m]
-        for part in [p for p in PARTS if any(p in m for m in rows)]:
+        for part in [p for p in terms if any(p in m for m in rows)]:
             steps, values = zip(*((m["step"], m[part]) for m in rows if part in m))
-            if part == "sft":
+            if part == CROSS_ENTROPY:
                 axes[0].plot(steps, values, label=name)
             else:
                 axes[1].plot(steps, [v / max(values[0], 1e-12) for v in values], label=f"{name}: {part}")

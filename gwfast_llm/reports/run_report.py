@@ -115,7 +115,8 @@ def _fusion(folder: Path, record: dict[str, Any], metrics: list[dict[str, Any]])
     from gwfast_llm.reports import pages, plots
 
     names = [record["preset"]]
-    pictures: list[Part] = [("losses.png", lambda path: plots.plot_losses(path, metrics, names))]
+    terms = list(record["weights"])
+    pictures: list[Part] = [("losses.png", lambda path: plots.plot_losses(path, metrics, names, terms))]
     if any("gw_upper" in row for row in metrics):
         pictures.append(("interval.png", lambda path: plots.plot_interval(path, metrics, names)))
 

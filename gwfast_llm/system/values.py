@@ -175,6 +175,12 @@ def check_value(value: Any, kind: Any, where: str) -> None:
             check_value(one, each, name)
             if isinstance(one, Mapping):
                 _check_needed(one, each, name)
+    elif origin is dict:
+        if not isinstance(value, Mapping):
+            raise FusionError(f"{where} is {shown(value)}; expected names with a value each")
+        for name, one in value.items():
+            check_value(name, typing.get_args(kind)[0], where)
+            check_value(one, typing.get_args(kind)[1], f"{where}.{name}")
     elif origin is Literal:
         allowed = typing.get_args(kind)
         if not isinstance(value, str) or value not in allowed:

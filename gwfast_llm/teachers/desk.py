@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gwfast_llm.teachers.path import PathMap, SharedTokens, Targets
@@ -25,13 +25,27 @@ class Carrier(Protocol):
 
 @dataclass(frozen=True)
 class Item:
-    """What one source says about one example, ready for the losses."""
+    """What one source says about one example, ready for the terms.
+
+    Attributes
+    ----------
+    signal : Signal
+        Its kept logits.
+    targets : Targets
+        Its distributions carried along the text, or the matched positions alone.
+    shared : SharedTokens
+        Tokens that its vocabulary and the pivot's spell alike.
+    weight : float
+        Weight of the source.
+    carried_by : mapping of str to Targets
+        Its distributions carried in other ways, by the name of the term whose way it is.
+    """
 
     signal: Signal
     targets: Targets
     shared: SharedTokens
     weight: float
-    coupled: Targets | None = None
+    carried_by: Mapping[str, Targets] = field(default_factory=dict)
 
 
 class SourceDesk:
@@ -51,8 +65,8 @@ class SourceDesk:
         See `gwfast_llm.config.ObjectiveConfig`.
     keep : int
         Pivot tokens kept in a target; 0 keeps all.
-    couplings : sequence of Carrier
-        Another way to carry the answers of each source, beside the path; empty where no part uses them.
+    carriers : mapping of str to sequence of Carrier
+        Other ways into the pivot's vocabulary, one carrier a source, by the name of the term that uses them.
     stored : sequence of StoredTargets or None
         Targets of each source that were carried beforehand; without them they are carried when asked for.
     """
@@ -65,7 +79,7 @@ class SourceDesk:
         maps: Sequence[PathMap],
         routing: str,
         keep: int,
-        couplings: Sequence[Carrier] = (),
+        carriers: Mapping[str, Sequence[Carrier]] | None = None,
         stored: Sequence[StoredTargets | None] = (),
     ):
         self.pivot_rows = pivot_rows
@@ -74,7 +88,7 @@ class SourceDesk:
         self._maps = maps
         self._routing = routing
         self._keep = keep
-        self._couplings = couplings
+        self._carriers = carriers or {}
         self._stored = stored or [None] * len(sources)
         self._targets = RecentTargets(TARGET_BYTES)
 
@@ -108,8 +122,8 @@ class SourceDesk:
 
     def _item(self, s: int, i: int, signal: Signal, carry: bool) -> Item:
         targets = self._carried(s, i, signal, carry)
-        coupled = self._couplings[s].targets(targets, signal, self._keep) if self._couplings else None
-        return Item(signal, targets, self._maps[s].shared, self._weights[s], coupled)
+        others = {name: own[s].targets(targets, signal, self._keep) for name, own in self._carriers.items()}
+        return Item(signal, targets, self._maps[s].shared, self._weights[s], others)
 
     def _carried(self, s: int, i: int, signal: Signal, carry: bool) -> Targets:
         if not carry:

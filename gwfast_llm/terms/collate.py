@@ -6,17 +6,18 @@ Shapes: B batch, S source slots, L pivot tokens, P matched positions, T source a
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.models.logits import Selection, TopK
 from gwfast_llm.teachers.desk import SourceDesk
-from gwfast_llm.terms.objective import CARRIED, selection
-from gwfast_llm.text.examples import Encoded, pad_right
+from gwfast_llm.terms.batch import Batch, CarriedTargets, Pairs, stacked
+from gwfast_llm.terms.objective import Objective
+from gwfast_llm.terms.term import Answer, Term
+from gwfast_llm.text.examples import IGNORE, Encoded, pad_right
 from gwfast_llm.text.packing import packed_rows
 
 NOBODY = -1  # place in a batch that no example takes
@@ -49,62 +50,65 @@ class FusionCollator:
     ):
         self._rows = rows
         self._pad = pad_id
-        self._objective = objective
-        self._desk = desk if objective.distils else None
+        self._objective = Objective.of(objective, desk.slots if desk else 0)
+        self._needs = self._objective.needs
+        self._desk = desk if self._needs.sources else None
         self._longest = longest
 
-    def __call__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+    def __call__(self, indices: Sequence[int]) -> Batch:
         """Make the batch of these examples.
 
         Places that no example takes are dropped.  Where none is left, a batch is made all the same, marked ``idle``:
         its process runs along with the others, and nothing of it counts.
         """
         real = [i for i in indices if i != NOBODY]
-        return self._batch(real) if real else {**self._batch([0]), "idle": torch.ones(())}
+        return self._batch(real) if real else dataclasses.replace(self._batch([0]), idle=True)
 
-    def _batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+    def _batch(self, indices: Sequence[int]) -> Batch:
         rows = [self._rows[i] for i in indices]
-        batch = {"labels": pad_right([row.labels for row in rows], -100)}
+        batch = self._read(rows)
+        return batch if self._desk is None else self._with_sources(batch, rows, self._desk, indices)
+
+    def _read(self, rows: Sequence[Encoded]) -> Batch:
+        """What the pivot reads, and the labels."""
+        labels, ids = pad_right([row.labels for row in rows], IGNORE), [row.ids for row in rows]
         if self._longest:
-            batch |= packed_rows([row.ids for row in rows], self._pad, self._longest)
-        else:
-            batch["input_ids"] = pad_right([row.ids for row in rows], self._pad)
-            batch["attention_mask"] = pad_right([[1] * len(row.ids) for row in rows], 0)
-        if self._desk is None:
-            return batch
-        weights = self._objective.weights
-        carries = any(weights[n] for n in CARRIED)
-        items = self._desk.items(indices, carries)
-        batch["source_weight"] = torch.tensor([[item.weight for item in row] for row in items])
-        if any(weights[n] for n in (*CARRIED, "uld", "hybrid", "gw_aligned")):
+            packed = packed_rows(ids, self._pad, self._longest)
+            return Batch(packed.input_ids, labels, position_ids=packed.position_ids, places=packed.places)
+        mask = pad_right([[1] * len(own) for own in ids], 0)
+        return Batch(pad_right(ids, self._pad), labels, mask)
+
+    def _with_sources(self, batch: Batch, rows: Sequence[Encoded], desk: SourceDesk, indices: Sequence[int]) -> Batch:
+        """Add what the terms need of the sources."""
+        items = desk.items(indices, self._needs.carried)
+        answers = [[Answer(item, narrowed(item.signal.kept, self._objective.kept)) for item in row] for row in items]
+        pairs, carried, probs = None, None, None
+        if self._needs.at_pairs:
             index = [[r.prompt_length - 1 + i.targets.pivot_index for i in row] for r, row in zip(rows, items)]
-            batch["pair_index"] = _stack(index)
-            batch["pair_mask"] = _stack([[torch.ones_like(x, dtype=torch.bool) for x in row] for row in index])
-        if carries:
-            batch["path_ids"] = _stack([[i.targets.ids for i in row] for row in items])
-            batch["path_probs"] = _stack([[i.targets.probs for i in row] for row in items])
-            batch["path_tail"] = _stack([[i.targets.tail for i in row] for row in items])
-        if weights["gw_aligned"]:
-            coupled = [[i.coupled for i in row if i.coupled is not None] for row in items]
-            batch["gw_ids"] = _stack([[c.ids for c in row] for row in coupled])
-            batch["gw_probs"] = _stack([[c.probs for c in row] for row in coupled])
-            batch["gw_tail"] = _stack([[c.tail for c in row] for row in coupled])
-        kept = [[narrowed(i.signal.kept, selection(self._objective)) for i in row] for row in items]
-        both = [list(zip(row, own)) for row, own in zip(items, kept)]
-        if weights["uld"] or weights["hybrid"]:
-            batch["source_probs"] = _stack([[k.probs[i.targets.source_index] for i, k in row] for row in both])
-        if weights["hybrid"]:
-            batch["shared_ids"] = _stack(
-                [[i.shared.to_pivot[k.ids[i.targets.source_index]] for i, k in row] for row in both], fill=-1
+            pairs = Pairs(
+                stacked(index), stacked([[torch.ones_like(x, dtype=torch.bool) for x in row] for row in index])
             )
-            batch["shared_pivot"] = _stack([[i.shared.in_pivot for i in row] for row in items])
-        if weights["gld"]:
-            batch["source_values"] = _stack([[k.values for k in row] for row in kept], fill=-torch.inf)
-            batch["source_ids"] = _stack([[k.ids for k in row] for row in kept])
-            batch["source_mask"] = _stack(
-                [[torch.ones(len(i.signal.gold), dtype=torch.bool) for i in row] for row in items]
+        if self._needs.carried:
+            carried = CarriedTargets(
+                stacked([[i.targets.ids for i in row] for row in items]),
+                stacked([[i.targets.probs for i in row] for row in items]),
+                stacked([[i.targets.tail for i in row] for row in items]),
             )
-        return batch
+        if self._needs.source_probs:
+            probs = stacked([[a.kept.probs[a.at_pairs] for a in row] for row in answers])
+        own = {term.name: made for term in self._terms if (made := term.collate(answers)) is not None}
+        return dataclasses.replace(
+            batch,
+            source_weight=torch.tensor([[item.weight for item in row] for row in items]),
+            pairs=pairs,
+            carried=carried,
+            source_probs=probs,
+            own=own,
+        )
+
+    @property
+    def _terms(self) -> list[Term]:
+        return [weighted.term for weighted in self._objective.terms]
 
 
 def narrowed(kept: TopK, how: Selection) -> TopK:
@@ -122,16 +126,3 @@ def narrowed(kept: TopK, how: Selection) -> TopK:
         number = (how.amount * entropy.exp()).ceil().clamp_min(1)
         values = values.masked_fill(torch.arange(width) >= number[..., None], -torch.inf)
     return TopK(values, ids, kept.logsumexp)
-
-
-def _stack(rows: Sequence[Sequence[Tensor]], fill: float = 0) -> Tensor:
-    """Stack tensors of one rank into (B, S, ...), filled up with `fill` in every other axis."""
-    flat = [t for row in rows for t in row]
-    shape = [max(t.shape[d] for t in flat) for d in range(flat[0].dim())]
-    padded = []
-    for t in flat:
-        widths: list[int] = []
-        for d in reversed(range(t.dim())):
-            widths += [0, shape[d] - t.shape[d]]
-        padded.append(F.pad(t, widths, value=fill))
-    return torch.stack(padded).unflatten(0, (len(rows), len(rows[0])))

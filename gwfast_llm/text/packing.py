@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from gwfast_llm.errors import FusionError
+from gwfast_llm.text.tensors import Tensors
 
 
 @dataclass(frozen=True)
-class Places:
+class Places(Tensors):
     """Where examples lie in packed rows.
 
     Attributes
@@ -38,20 +39,21 @@ class Places:
         return self.row[example], (self.start[example] + position).clamp_max(width - 1)
 
 
-def places_of(batch: dict[str, Tensor]) -> Places | None:
-    """Places of a batch's examples, None where each has a row of its own."""
-    if "pack_row" not in batch:
-        return None
-    return Places(batch["pack_row"], batch["pack_start"], batch["labels"].shape[1])
+@dataclass(frozen=True)
+class PackedRows:
+    """Several examples in each row.
 
-
-def model_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What of a batch the model is given: with packed rows, positions that start anew in place of a mask.
-
-    transformers reads borders from the positions only where there is no cache: call with ``use_cache=False``.
+    Attributes
+    ----------
+    input_ids, position_ids : Tensor (R, M)
+        Tokens; positions that start at 0 in every example, and at every token of the filling.
+    places : Places
+        Where the examples lie.
     """
-    names = ("input_ids", "position_ids" if "pack_row" in batch else "attention_mask")
-    return {name: batch[name] for name in names}
+
+    input_ids: Tensor
+    position_ids: Tensor
+    places: Places
 
 
 def place(lengths: Sequence[int], longest: int) -> list[tuple[int, int]]:
@@ -96,8 +98,8 @@ def place(lengths: Sequence[int], longest: int) -> list[tuple[int, int]]:
     return places
 
 
-def packed_rows(examples: Sequence[Sequence[int]], pad_id: int, longest: int) -> dict[str, Tensor]:
-    """Tensors of a batch in packed rows.
+def packed_rows(examples: Sequence[Sequence[int]], pad_id: int, longest: int) -> PackedRows:
+    """Put examples into rows.
 
     Parameters
     ----------
@@ -110,9 +112,7 @@ def packed_rows(examples: Sequence[Sequence[int]], pad_id: int, longest: int) ->
 
     Returns
     -------
-    dict
-        ``input_ids`` and ``position_ids`` (R, M), ``pack_row`` and ``pack_start`` (B,).  Positions start at 0 in every
-        example, and at every token of the filling.
+    PackedRows
     """
     places = place([len(ids) for ids in examples], longest)
     height = max(row for row, _ in places) + 1
@@ -123,4 +123,4 @@ def packed_rows(examples: Sequence[Sequence[int]], pad_id: int, longest: int) ->
         tokens[row, start : start + len(ids)] = torch.tensor(ids)
         positions[row, start : start + len(ids)] = torch.arange(len(ids))
     row, start = torch.tensor(places).T
-    return {"input_ids": tokens, "position_ids": positions, "pack_row": row, "pack_start": start}
+    return PackedRows(tokens, positions, Places(row, start, max(len(ids) for ids in examples)))

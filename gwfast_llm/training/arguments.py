@@ -13,6 +13,13 @@ from gwfast_llm.config import FuseConfig, LoraConfig, TrainConfig
 from gwfast_llm.errors import FusionError
 from gwfast_llm.models.after_layer import change_of
 from gwfast_llm.models.output_layer import automatic_chunk
+from gwfast_llm.terms.objective import Objective
+
+PIVOT_MEMORY = (
+    "out of memory while the pivot is trained; lower train.batch_size and raise train.accumulate by as much, use "
+    "--train.gradient_checkpointing true, a smaller train.chunk, adapters (--lora.rank 16), or shard the model over "
+    "GPUs (examples/accelerate)"
+)
 
 
 def training_arguments(train: TrainConfig, folder: Path, quiet: bool, bf16: bool) -> TrainingArguments:
@@ -112,7 +119,7 @@ def chunk_of(config: FuseConfig, model: Any, longest: int) -> int:
     if config.train.chunk >= 0:
         return config.train.chunk
     chunk = automatic_chunk(config.train.batch_size * longest, model.get_output_embeddings().weight.shape[0])
-    if not chunk or config.objective.weights["gld_aligned"]:
+    if not chunk or Objective.of(config.objective, 1).needs.whole:
         return 0
     try:
         change_of(model)

@@ -13,10 +13,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import TrainerCallback
 
-from gwfast_llm.config import PARTS, ObjectiveConfig
+from gwfast_llm.config import CROSS_ENTROPY
 from gwfast_llm.models.output_layer import ChunkedHead
-from gwfast_llm.student.combine import Batch, batch_counts, batch_parts, part_names, run_student
+from gwfast_llm.student.forward import run_student
+from gwfast_llm.system.trouble import out_of_memory
+from gwfast_llm.terms.batch import Batch
+from gwfast_llm.terms.objective import Objective
+from gwfast_llm.text.examples import IGNORE
+from gwfast_llm.training.arguments import PIVOT_MEMORY
+from gwfast_llm.training.observers import Scene, spread
 
 SURE = 0.9  # a source that gives one token more than this is following the layout, not choosing a word
 AGAINST = -0.1  # cosine below which a part is said to point against the cross-entropy
@@ -67,25 +74,22 @@ def diagnose(
     model: Any,
     batches: Sequence[Batch],
     held_out: Sequence[Batch],
-    objective: ObjectiveConfig,
-    slots: int,
+    objective: Objective,
     head: ChunkedHead | None = None,
 ) -> list[Agreement]:
-    """Compare the gradient of every weighted part with the cross-entropy's on held-out text.
+    """Compare the gradient of every term with the cross-entropy's on held-out text.
 
     Parameters
     ----------
     model : transformers.PreTrainedModel or peft.PeftModel
         The pivot; its weights and gradients are left as they are.
-    batches : sequence of dict
+    batches : sequence of Batch
         Training examples, from `gwfast_llm.terms.collate.FusionCollator`, in batches small
         enough for one backward pass.
-    held_out : sequence of dict
+    held_out : sequence of Batch
         Other examples, collated with `path` targets.
-    objective : ObjectiveConfig
-        Its parts with a weight are measured.
-    slots : int
-        Source slots of a batch.
+    objective : Objective
+        Its terms are measured.
     head : ChunkedHead, optional
         Works the model's output layer in chunks, as in training.
 
@@ -101,18 +105,18 @@ def diagnose(
     was_training = model.training
     model.eval()
     weights = [p for p in model.parameters() if p.requires_grad]
-    plain = ObjectiveConfig(preset="sft")
-    every = _gradient(model, held_out, weights, 0, plain, head)
-    unsure = [dict(batch, labels=_unsure_labels(batch)) for batch in held_out]
-    unsure = [batch for batch in unsure if (batch["labels"] != -100).any()]
-    text = _gradient(model, unsure, weights, 0, plain, head) if unsure else None
-    names = ["sft", *(name for name, weight in objective.weights.items() if weight and name != "sft")]
+    plain = Objective.cross_entropy()
+    every = _gradient(model, held_out, weights, plain, head)
+    unsure = [dataclasses.replace(batch, labels=_unsure_labels(batch)) for batch in held_out]
+    unsure = [batch for batch in unsure if (batch.labels != IGNORE).any()]
+    text = _gradient(model, unsure, weights, plain, head) if unsure else None
+    others = [objective.only(own.term) for own in objective.terms if own.term.name != CROSS_ENTROPY]
     found, size = [], 1.0
-    for name in names:
-        only = dataclasses.replace(objective, preset="custom", **{part: float(part == name) for part in PARTS})
-        own = _gradient(model, batches, weights, slots, only, head)
+    for one in [plain, *others]:
+        name = one.terms[0].term.name
+        own = _gradient(model, batches, weights, one, head)
         length = _dot(own, own) ** 0.5
-        if name == "sft":
+        if one is plain:
             size = max(length, 1e-30)
         found.append(Agreement(name, _cosine(own, every), _cosine(own, text) if text else float("nan"), length / size))
     model.train(was_training)
@@ -123,20 +127,18 @@ def _gradient(
     model: Any,
     batches: Sequence[Batch],
     weights: Sequence[Tensor],
-    slots: int,
-    objective: ObjectiveConfig,
+    objective: Objective,
     head: ChunkedHead | None,
 ) -> list[Tensor]:
     """Gradient of an objective of one part over all batches, summed over source slots."""
     device = next(model.parameters()).device
-    names = part_names(objective, slots)
-    counts = torch.stack([batch_counts(batch, names) for batch in batches]).sum(0).clamp_min(1)
+    counts = torch.stack([objective.counts(batch) for batch in batches]).sum(0).clamp_min(1)
     found = [torch.zeros_like(w) for w in weights]
     for batch in batches:
-        here = {name: value.to(device) for name, value in batch.items()}
-        student, _ = run_student(model, here, objective, slots, head)
+        here = batch.to(device)
+        student, _ = run_student(model, here, objective, head)
         with torch.autocast(device.type, enabled=False):  # losses are added up in float32, as in training
-            parts = batch_parts(student, here, objective, slots)
+            parts = objective.values(student, here)
         total = torch.stack([part.total.float() / count for part, count in zip(parts, counts.to(device))]).sum()
         if not total.requires_grad:  # nothing in this batch that the part looks at
             continue
@@ -148,11 +150,13 @@ def _gradient(
 
 def _unsure_labels(batch: Batch) -> Tensor:
     """Labels of the tokens for which the source has no single likely continuation, the others ignored."""
-    labels = torch.full_like(batch["labels"], -100)
-    sure = batch["path_probs"].amax(-1) > SURE
-    for b, s, p in (batch["pair_mask"] & ~sure).nonzero().tolist():
-        at = int(batch["pair_index"][b, s, p]) + 1
-        labels[b, at] = batch["labels"][b, at]
+    assert batch.pairs is not None
+    assert batch.carried is not None
+    labels = torch.full_like(batch.labels, IGNORE)
+    sure = batch.carried.probs.amax(-1) > SURE
+    for b, s, p in (batch.pairs.mask & ~sure).nonzero().tolist():
+        at = int(batch.pairs.index[b, s, p]) + 1
+        labels[b, at] = batch.labels[b, at]
     return labels
 
 
@@ -163,3 +167,42 @@ def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
 def _cosine(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
     scale = (_dot(a, a) * _dot(b, b)) ** 0.5
     return _dot(a, b) / scale if scale > 0 else float("nan")
+
+
+class DiagnosisCallback(TrainerCallback):
+    """Writes the diagnosis into the log history, where a resumed run finds it again."""
+
+    def __init__(self, diagnosis: Sequence[Agreement]):
+        self._diagnosis = diagnosis
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Write one row a part."""
+        state.log_history += [{"step": 0, **dataclasses.asdict(agreement)} for agreement in self._diagnosis]
+
+
+def attach_diagnosis(scene: Scene) -> list[TrainerCallback]:
+    """Compare gradients before the first step where ``train.diagnose`` asks for it."""
+    config, arguments = scene.prepared.config, scene.start.arguments
+    if not config.train.diagnose or scene.start.last is not None:
+        return []
+    # in evaluation mode nothing is checkpointed: where memory is short, one example at a time
+    step = 1 if scene.loaded.chunk or config.train.gradient_checkpointing else config.train.batch_size
+    own, carried = scene.collator(config.objective), scene.carried()
+    examples = spread(range(scene.prepared.data.size), config.train.diagnose)
+    computing = torch.autocast(arguments.device.type, torch.bfloat16, enabled=scene.loaded.bf16)
+    with out_of_memory(PIVOT_MEMORY), computing:
+        found = diagnose(
+            scene.pivot.model.to(arguments.device),
+            [own(part) for part in _runs(examples, step)],
+            [carried(part) for part in _runs(scene.held_out(), step)],
+            scene.objective,
+            scene.pivot.head,
+        )
+    if not scene.quiet and arguments.should_log:
+        print("\n".join(agreement.sentence() for agreement in found))
+    return [DiagnosisCallback(found)]
+
+
+def _runs(numbers: list[int], step: int) -> list[list[int]]:
+    """The numbers in batches of at most `step`."""
+    return [numbers[start : start + step] for start in range(0, len(numbers), step)]

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gwfast_llm.terms.table import TERMS
+
 TOO_LONG = 10.0  # times the cross-entropy's
 KEY = "pull"
 
@@ -31,7 +33,7 @@ class Pull:
     ratio : float
         Weight times length of its gradient, over that of the cross-entropy.
     scaled : bool
-        Whether a graph term is in units of the source's graph already.
+        Whether the options already do what the term's remedy says.
     """
 
     part: str
@@ -45,7 +47,8 @@ class Pull:
         if not self.ratio > TOO_LONG:
             return ""
         lower = f"lower --objective.{self.part} (with --objective.preset custom)"
-        fix = lower if self.part != "gld" or self.scaled else f"use --objective.gld_scale source, or {lower}"
+        remedy = TERMS[self.part].remedy if self.part in TERMS and not self.scaled else ""
+        fix = f"{remedy}, or {lower}" if remedy else lower
         return (
             f"warning: {self.weight:g} x {self.part} pulls {self.ratio:.0f} times as hard as the cross-entropy and "
             f"will drown it (lengths of the gradients of the weights on the first batch of training); {fix}"

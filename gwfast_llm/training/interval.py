@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,9 @@ import torch
 from transformers import TrainerCallback
 
 from gwfast_llm.errors import FusionError
-from gwfast_llm.student.combine import Batch
+from gwfast_llm.terms.batch import Batch
 from gwfast_llm.terms.graph import Interval, certified_interval
+from gwfast_llm.training.observers import INTERVAL_EXAMPLES, LoggingCallback, Scene
 
 INTERVAL_NODES = 256
 LOGITS_AT_ONCE = 2**28
@@ -22,8 +22,8 @@ class IntervalMeter:
 
     Parameters
     ----------
-    batch : dict
-        Tensors of a collated batch with targets in the pivot's vocabulary.
+    batch : Batch
+        Held-out examples, with targets in the pivot's vocabulary.
     vocab_size : int
         V of the pivot.
 
@@ -36,8 +36,9 @@ class IntervalMeter:
     def __init__(self, batch: Batch, vocab_size: int):
         self._batch = batch
         self._vocab_size = vocab_size
-        mask = batch["pair_mask"][:, 0]
-        ids, probs = batch["path_ids"][:, 0][mask], batch["path_probs"][:, 0][mask]
+        assert batch.carried is not None
+        _, mask = batch.matched(0)
+        ids, probs = batch.carried.ids[:, 0][mask], batch.carried.probs[:, 0][mask]
         used, column = ids.unique(return_inverse=True)
         dense = torch.zeros(len(ids), len(used)).scatter_add(1, column.reshape(ids.shape), probs)
         if vocab_size <= INTERVAL_NODES:
@@ -56,13 +57,13 @@ class IntervalMeter:
         device = next(model.parameters()).device
         found = []
         with torch.no_grad():
-            step = max(1, LOGITS_AT_ONCE // (batch["input_ids"].shape[1] * self._vocab_size))
-            for k in range(0, len(batch["input_ids"]), step):
-                part = {name: batch[name][k : k + step].to(device) for name in ("input_ids", "attention_mask")}
+            step = max(1, LOGITS_AT_ONCE // (batch.input_ids.shape[1] * self._vocab_size))
+            for k in range(0, len(batch.input_ids), step):
+                part = {name: given[k : k + step].to(device) for name, given in batch.model_inputs.items()}
                 logits = model(**part, use_cache=False).logits
                 rows = torch.arange(len(logits), device=device)[:, None]
-                at = batch["pair_index"][k : k + step, 0].to(device)
-                picked = logits[rows, at][batch["pair_mask"][k : k + step, 0].to(device)]
+                at, mask = (own[k : k + step].to(device) for own in batch.matched(0))
+                picked = logits[rows, at][mask]
                 found.append(picked.float().softmax(-1)[:, self._nodes.to(device)].cpu())
         model.train(training)
         if not all(torch.isfinite(probs).all() for probs in found):
@@ -73,7 +74,7 @@ class IntervalMeter:
         return certified_interval(torch.cat(found).numpy().astype(np.float64), self._target)
 
 
-class IntervalCallback(TrainerCallback):
+class IntervalCallback(LoggingCallback):
     """Logs the interval at the start and every so many steps, to the history and to whatever else is reported to.
 
     Parameters
@@ -87,7 +88,6 @@ class IntervalCallback(TrainerCallback):
     def __init__(self, meter: IntervalMeter, every: int):
         self._meter = meter
         self._every = every
-        self.log: Callable[[dict[str, float]], None] | None = None  # the trainer's own, once there is one
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         """Measure the pivot as it starts; a resumed run has that already."""
@@ -105,3 +105,15 @@ class IntervalCallback(TrainerCallback):
             due = control.should_log
             self.log({"gw_lower": found.lower, "gw_upper": found.upper})
             control.should_log = due  # the losses of this step are still to come
+
+
+def attach_interval(scene: Scene) -> list[TrainerCallback]:
+    """Measure the interval where ``train.interval_every`` asks for it."""
+    every = scene.prepared.config.train.interval_every
+    if not every:
+        return []
+    held_out = scene.held_out()
+    stride = -(-len(held_out) // INTERVAL_EXAMPLES)
+    batch = scene.carried()(held_out[::stride])
+    meter = IntervalMeter(batch, scene.loaded.model.get_input_embeddings().num_embeddings)
+    return [IntervalCallback(meter, every)]

@@ -1,4 +1,4 @@
-"""What is looked at before a run starts: loggers, devices, room on the disk, and whether its inputs are the same."""
+"""What is looked at before a run starts: devices, room on the disk, and whether its inputs are the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from transformers import TrainingArguments
-from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 
 from gwfast_llm.config import FuseConfig
 from gwfast_llm.errors import FusionError
@@ -20,25 +19,6 @@ from gwfast_llm.training.saving import KEPT
 
 INPUTS = "inputs.json"
 BESIDE = 2**25  # bytes of tokenizer, records, pictures and page, at most
-
-
-def check_loggers(names: Sequence[str]) -> None:
-    """Refuse loggers that are unknown or not installed.
-
-    Raises
-    ------
-    FusionError
-        Naming the first of them.
-    """
-    for name in names:
-        if name not in INTEGRATION_TO_CALLBACK:
-            raise FusionError(
-                f"train.report_to: {name!r} is no logger; expected some of {', '.join(sorted(INTEGRATION_TO_CALLBACK))}"
-            )
-        if name not in get_available_reporting_integrations():
-            raise FusionError(
-                f"train.report_to: {name} is not installed; pip install {name}, or leave it out of train.report_to"
-            )
 
 
 def one_device(arguments: TrainingArguments) -> str:

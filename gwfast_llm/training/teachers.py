@@ -18,7 +18,7 @@ from gwfast_llm.teachers.path import PathMap
 from gwfast_llm.teachers.signal import Source
 from gwfast_llm.teachers.store import Identity, StoredSource, write_store
 from gwfast_llm.teachers.targets import StoredTargets, TargetFolder
-from gwfast_llm.terms.objective import CARRIED
+from gwfast_llm.terms.objective import Objective
 from gwfast_llm.text.examples import Encoded
 from gwfast_llm.text.templates import prints_date
 from gwfast_llm.training.prepare import PreparedRun
@@ -82,7 +82,7 @@ def store_source(
 def carried_beforehand(config: FuseConfig, number: int, run: PreparedRun) -> bool:
     """Whether targets of a source are kept on disk: a part carries them, and the tokenizers differ."""
     pivot, own = run.tokenizers[0], run.tokenizers[1 + number]
-    carries = any(config.objective.weights[name] for name in CARRIED)
+    carries = Objective.of(config.objective, 1).needs.carried
     return carries and bool(config.sources[number].cache) and pivot.get_vocab() != own.get_vocab()
 
 

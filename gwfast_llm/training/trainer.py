@@ -16,15 +16,19 @@ from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
-from gwfast_llm.config import ObjectiveConfig
+from gwfast_llm.config import CROSS_ENTROPY
 from gwfast_llm.errors import FusionError, InterruptedFusion
 from gwfast_llm.models.output_layer import ChunkedHead
-from gwfast_llm.student.combine import Batch, batch_counts, batch_parts, part_names, run_student
+from gwfast_llm.student.forward import run_student
 from gwfast_llm.system import interruption
+from gwfast_llm.terms.batch import Batch
 from gwfast_llm.terms.collate import NOBODY, FusionCollator
-from gwfast_llm.terms.objective import Part
+from gwfast_llm.terms.objective import Objective
+from gwfast_llm.terms.part import Part
 from gwfast_llm.training.gradient_watch import Pull, lengths, pulls_of
 from gwfast_llm.training.saving import Border, BorderCallback, SaveClock
+
+BATCH = "batch"  # name of the typed batch in what the trainer hands around
 
 
 class Indices(Dataset):
@@ -89,6 +93,17 @@ class _EpochCallback(TrainerCallback):
         self._order.set_epoch(int((state.epoch or 0.0) + 1e-6))
 
 
+class _Boundary:
+    """A collator whose batches `transformers.Trainer` takes: the batch, beside what the trainer itself looks at."""
+
+    def __init__(self, collator: FusionCollator):
+        self._collator = collator
+
+    def __call__(self, indices: Sequence[int]) -> dict[str, Any]:
+        batch = self._collator(indices)
+        return {"input_ids": batch.input_ids, BATCH: batch}
+
+
 class FusionTrainer(Trainer):
     """`transformers.Trainer` whose loss is the fusion objective.
 
@@ -106,14 +121,12 @@ class FusionTrainer(Trainer):
         The pivot.
     args : transformers.TrainingArguments
         Optimisation.
-    objective : ObjectiveConfig
-        Weights and options.
+    objective : Objective
+        Terms with their weights, and source slots.
     collator : FusionCollator
         Makes batches from example numbers.
     train, held_out : Indices
         Examples to train on and to evaluate.
-    slots : int
-        Source slots of a batch.
     callbacks : list of transformers.TrainerCallback
         Further callbacks.
     head : ChunkedHead, optional
@@ -126,11 +139,10 @@ class FusionTrainer(Trainer):
         self,
         model: Any,
         args: TrainingArguments,
-        objective: ObjectiveConfig,
+        objective: Objective,
         collator: FusionCollator,
         train: Indices,
         held_out: Indices,
-        slots: int,
         callbacks: list[TrainerCallback],
         head: ChunkedHead | None = None,
         save_every: int = 0,
@@ -138,7 +150,7 @@ class FusionTrainer(Trainer):
         super().__init__(
             model=model,
             args=args,
-            data_collator=collator,
+            data_collator=_Boundary(collator),
             train_dataset=train,
             eval_dataset=held_out if len(held_out) else None,
             callbacks=callbacks,
@@ -147,8 +159,6 @@ class FusionTrainer(Trainer):
         self._objective = objective
         self._collator = collator
         self._head = head
-        self._slots = slots
-        self._names = part_names(objective, slots)
         self._seen: Tensor | None = None
         self._seen_steps = 0
         self._broken: Tensor | None = None
@@ -181,14 +191,14 @@ class FusionTrainer(Trainer):
             self.evaluate()
         samples = []
         for _ in range(num_batches):
-            batch = next(epoch_iterator, None)
-            if batch is None:
+            sample = next(epoch_iterator, None)
+            if sample is None:
                 break
-            samples.append(batch)
+            samples.append(sample)
         if not samples:
             return samples, None
         self._seen_steps += 1
-        counts = torch.stack([self._counts(batch) for batch in samples]).sum(0).to(device)
+        counts = torch.stack([self._counts(sample[BATCH]) for sample in samples]).sum(0).to(device)
         # the finding about the step before rides along: by now it is known, so nothing waits for it
         broken = counts.new_zeros(1) if self._broken is None else self._broken
         due = self._clock.due(self.state.global_step + 1 >= self.state.max_steps) and self.is_world_process_zero()
@@ -274,8 +284,12 @@ class FusionTrainer(Trainer):
             self.evaluate()
 
     def _counts(self, batch: Batch) -> Tensor:
-        counts = batch_counts(batch, self._names)
-        return torch.zeros_like(counts) if "idle" in batch else counts
+        counts = self._objective.counts(batch)
+        return torch.zeros_like(counts) if batch.idle else counts
+
+    def _prepare_input(self, data: Any) -> Any:
+        """Move a typed batch as the trainer moves the tensors in a mapping."""
+        return data.map(super()._prepare_input) if isinstance(data, Batch) else super()._prepare_input(data)
 
     def _stop_if(self, broken: bool, what: str = "") -> None:
         if not broken:
@@ -291,34 +305,33 @@ class FusionTrainer(Trainer):
         """Raise a `FusionError` where the last step's loss was not finite."""
         self._stop_if(self._broken is not None and bool(self._broken > 0))
 
-    def _totals(self, model: Any, inputs: Batch) -> tuple[Tensor, Any]:
-        """Sum of every part over a batch, in the order of the names, with the model's output."""
-        student, outputs = run_student(model, inputs, self._objective, self._slots, self._head)
-        parts = batch_parts(student, inputs, self._objective, self._slots)
+    def _totals(self, model: Any, batch: Batch) -> tuple[Tensor, Any]:
+        """Sum of every part over a batch, with the model's output."""
+        student, outputs = run_student(model, batch, self._objective, self._head)
+        parts = self._objective.values(student, batch)
         if not self._watched and model.training:
-            self._watch(parts, student.sft(inputs["labels"]), "idle" in inputs)
+            self._watch(parts, student.cross_entropy(batch.labels), batch.idle)
         return torch.stack([part.total.float() for part in parts]), outputs
 
     def _watch(self, parts: Sequence[Part], cross_entropy: Part, idle: bool) -> None:
         """Measure once, on the first batch of the first step, how hard every part pulls."""
         self._watched = True
-        names = [name for name, _ in self._names]
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        if self.state.global_step or idle or sharded or set(names) == {"sft"}:
+        others = [own for own in self._objective.terms if own.term.name != CROSS_ENTROPY]
+        if self.state.global_step or idle or sharded or not others:
             return
         totals: dict[str, Tensor] = {}
-        for name, part in zip(names, parts):
-            if name != "sft":
-                totals[name] = totals[name] + part.mean if name in totals else part.mean
+        for name, part in zip(self._objective.names, parts, strict=True):
+            totals[name] = totals[name] + part.mean if name in totals else part.mean
         assert self.model is not None
         trained = [p for p in self.model.parameters() if p.requires_grad]
-        unit, *found = lengths([cross_entropy.mean, *totals.values()], trained)
-        weights, scaled = self._objective.weights, self._objective.gld_scale == "source"
-        unit *= weights["sft"] or 1.0
+        unit, *found = lengths([cross_entropy.mean, *(totals[own.term.name] for own in others)], trained)
+        weights = {own.term.name: own.weight for own in self._objective.terms}
+        unit *= weights.get(CROSS_ENTROPY, 0.0) or 1.0
         if unit > 0:
             pulls = [
-                Pull(name, weights[name], weights[name] * length / unit, scaled and name == "gld")
-                for name, length in zip(totals, found)
+                Pull(own.term.name, own.weight, own.weight * length / unit, own.term.scaled)
+                for own, length in zip(others, found, strict=True)
             ]
             self.state.log_history += [pull.record() for pull in pulls]
         if self.args.should_log and not self.args.disable_tqdm:
@@ -330,17 +343,17 @@ class FusionTrainer(Trainer):
         return [said for pull in pulls_of(self.state.log_history) if (said := pull.sentence)]
 
     def _weights(self, device: torch.device) -> Tensor:
-        weights = self._objective.weights
-        return torch.tensor([weights[name] for name, _ in self._names], device=device)
+        return torch.tensor(self._objective.weights, device=device)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Weighted sum of the parts, each divided by its number of items in the whole step."""
-        training = model.training
-        totals, outputs = self._totals(model, inputs)
+        training, batch = model.training, inputs[BATCH]
+        assert isinstance(batch, Batch)
+        totals, outputs = self._totals(model, batch)
         counts = num_items_in_batch
         if not isinstance(counts, Tensor):
-            counts = self._counts(inputs)
-        if "idle" in inputs:  # this process has no example left in the epoch and only runs along
+            counts = self._counts(batch)
+        if batch.idle:  # this process has no example left in the epoch and only runs along
             totals = torch.where(torch.isfinite(totals), totals, torch.zeros_like(totals)) * 0
         values = totals / counts.to(totals.device).clamp_min(1)
         if training:
@@ -367,18 +380,15 @@ class FusionTrainer(Trainer):
             if self.args.world_size > 1:
                 seen = _summed(self, seen)
             parts = self._by_name(seen / self._seen_steps)
-            weights = self._objective.weights
+            weights = {own.term.name: own.weight for own in self._objective.terms}
             # the trainer's own mean forgets what was before a checkpoint in the midst of it
             logs = {**logs, "loss": sum(weights[name] * value for name, value in parts.items()), **parts}
             self._seen, self._seen_steps = None, 0
         super().log(logs, start_time)
 
     def _by_name(self, values: Tensor) -> dict[str, float]:
-        """Values by part, summed over source slots."""
-        found: dict[str, float] = {}
-        for (name, _), value in zip(self._names, values.tolist()):
-            found[name] = found.get(name, 0.0) + value
-        return found
+        """Values by term, summed over source slots."""
+        return self._objective.by_name(values.tolist())
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
         """Objective on all held-out examples: one sum over one number, as in training.
@@ -397,16 +407,16 @@ class FusionTrainer(Trainer):
         assert model is not None
         model.eval()
         self._evaluating = True
-        sums = torch.zeros(2, len(self._names), dtype=torch.float64, device=self.args.device)
+        sums = torch.zeros(2, len(self._objective.parts), dtype=torch.float64, device=self.args.device)
         for start in range(0, len(data), size * world):
             own = list(range(start + rank * size, min(start + (rank + 1) * size, len(data))))
             self._obey()
             # a process without examples of its own runs along, so that sharded models stay in step
-            batch = self._prepare_inputs(self._collator([data[i] for i in own or [0]]))
+            batch = self._prepare_input(self._collator([data[i] for i in own or [0]]))
             with torch.no_grad(), self.compute_loss_context_manager():
                 totals, _ = self._totals(model, batch)
             if own:
-                sums += torch.stack([totals.double(), batch_counts(batch, self._names).double()])
+                sums += torch.stack([totals.double(), self._objective.counts(batch).double()])
         model.train(was_training)
         self._evaluating = False
         if world > 1:

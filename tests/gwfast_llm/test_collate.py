@@ -84,7 +84,7 @@ def test_sources_of_different_width_put_no_mass_on_padding(home, examples):
     desk, sources = desk_of(home, examples, "all")
     batch = FusionCollator(desk.pivot_rows, 0, objective, desk)([0, 1])
     size = len(sources[1].tokenizer)
-    values, mask = batch["source_values"][:, 1], batch["source_mask"][:, 1]
+    values, mask = batch.own["gld"].values[:, 1], batch.own["gld"].mask[:, 1]
     assert values.shape[-1] > size
     mass = node_weights(values, mask, "softmax")[mask]
     assert float(mass[:, size:].sum()) == 0
@@ -123,6 +123,9 @@ def test_a_part_without_carried_targets_has_the_same_pairs(home, examples):
     plain = ObjectiveConfig(preset="custom", uld=1.0, source_top_k=0)
     both = dataclasses.replace(plain, path=1.0)
     batches = [FusionCollator(desk.pivot_rows, 0, o, desk)(range(6)) for o in (plain, both)]
-    for name in ("pair_index", "pair_mask", "source_probs"):
-        assert torch.equal(batches[0][name], batches[1][name])
-    assert "path_ids" not in batches[0]
+    one, two = batches
+    assert torch.equal(one.pairs.index, two.pairs.index)
+    assert torch.equal(one.pairs.mask, two.pairs.mask)
+    assert torch.equal(one.source_probs, two.source_probs)
+    assert one.carried is None
+    assert two.carried is not None

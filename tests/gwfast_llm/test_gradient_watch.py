@@ -8,9 +8,10 @@ from transformers import AutoModelForCausalLM, PhiConfig, PhiForCausalLM
 
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
 from gwfast_llm.models.output_layer import ChunkedHead
-from gwfast_llm.student.combine import batch_parts, run_student
+from gwfast_llm.student.forward import run_student
 from gwfast_llm.teachers.desk import SourceDesk, path_maps
 from gwfast_llm.terms.collate import FusionCollator
+from gwfast_llm.terms.objective import Objective
 from gwfast_llm.text.examples import encode_all
 from gwfast_llm.training.fusion import fuse
 from gwfast_llm.training.gradient_watch import Pull, lengths, pulls_of
@@ -52,8 +53,9 @@ def batch_of(home, tokenizers, examples, objective):
 def test_the_lengths_are_those_of_the_gradients_of_the_weights(loud, tokenizers, examples, chunk):
     batch = batch_of(loud, tokenizers, examples, ALL)
     model = AutoModelForCausalLM.from_pretrained(loud / "pivot")
-    student, _ = run_student(model, batch, ALL, 1, ChunkedHead(model, chunk) if chunk else None)
-    parts = [part.mean for part in batch_parts(student, batch, ALL, 1)]
+    terms = Objective.of(ALL, 1)
+    student, _ = run_student(model, batch, terms, ChunkedHead(model, chunk) if chunk else None)
+    parts = [part.mean for part in terms.values(student, batch)]
     trained = list(model.parameters())
     found = lengths(parts, trained)
     assert lengths(parts, trained) == found  # the graph is still whole

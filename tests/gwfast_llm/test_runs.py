@@ -20,9 +20,9 @@ from gwfast_llm.config import (
 )
 from gwfast_llm.errors import FusionError
 from gwfast_llm.fuse import main as fuse_command
-from gwfast_llm.training import fusion
+from gwfast_llm.training.arguments import chunk_of, computes_in_bfloat16, training_arguments
 from gwfast_llm.training.checkpoints import last_checkpoint
-from gwfast_llm.training.fusion import fuse, training_arguments
+from gwfast_llm.training.fusion import fuse
 from gwfast_llm.training.preflight import check_room, one_device
 from gwfast_llm.training.trainer import EvenSampler, FusionTrainer
 
@@ -91,7 +91,7 @@ def test_the_first_broken_loss_ends_the_run_and_the_last_checkpoint_stays(home, 
     config = configuration(home, steps=40, log_every=2, save_every=2)
     code, said = command(config=config)
     assert code == 2
-    assert "the loss (sft, path) is no longer finite at step 6; lower fusion.lr" in one_line(said)
+    assert "the loss (sft, path) is no longer finite at step 6; lower train.lr" in one_line(said)
     assert len(steps) == 6
     assert last_checkpoint(unfinished(tmp_path) / "checkpoints").name == "checkpoint-4"
 
@@ -151,12 +151,12 @@ def test_whole_training_in_half_precision_keeps_small_updates(home, tmp_path):
 
 
 def test_an_old_gpu_is_not_asked_for_what_it_cannot(monkeypatch):
-    assert fusion.computes_in_bfloat16(torch.bfloat16)
-    assert not fusion.computes_in_bfloat16(torch.float16)
+    assert computes_in_bfloat16(torch.bfloat16)
+    assert not computes_in_bfloat16(torch.float16)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for able in (True, False):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda able=able: able)
-        assert fusion.computes_in_bfloat16(torch.bfloat16) == able
+        assert computes_in_bfloat16(torch.bfloat16) == able
 
 
 # --- killed, resumed
@@ -311,8 +311,8 @@ def test_room_is_looked_at_before_the_first_step(home, tmp_path, monkeypatch):
 
 
 def test_loggers_are_known_and_installed_before_anything_is_loaded(home, command, monkeypatch):
-    monkeypatch.setattr("gwfast_llm.training.fusion.prepare_run", None)
-    monkeypatch.setattr("gwfast_llm.training.preflight.get_available_reporting_integrations", lambda: ["tensorboard"])
+    monkeypatch.setattr("gwfast_llm.training.prepare.prepare_run", None)
+    monkeypatch.setattr("gwfast_llm.training.loggers.get_available_reporting_integrations", lambda: ["tensorboard"])
     base = configuration(home)
     for name, message in (
         ("tensorbord", "'tensorbord' is no logger; expected some of"),
@@ -345,7 +345,7 @@ def test_intervals_are_reported_and_events_lie_outside_the_checkpoints(home, tmp
             written.append("end")
 
     monkeypatch.setitem(INTEGRATION_TO_CALLBACK, "tensorboard", Board)
-    monkeypatch.setattr("gwfast_llm.training.preflight.get_available_reporting_integrations", lambda: ["tensorboard"])
+    monkeypatch.setattr("gwfast_llm.training.loggers.get_available_reporting_integrations", lambda: ["tensorboard"])
     config = configuration(home, interval_every=2, report_to=["tensorboard"])
     assert command(config=config)[0] == 0
     assert written[0] == str(unfinished(tmp_path) / "logs")
@@ -383,9 +383,9 @@ def test_the_chunk_is_chosen_by_size(home):
     config = configuration(home)
     model = AutoModelForCausalLM.from_pretrained(home / "pivot")
     assert config.train.chunk == -1
-    assert fusion.chunk_of(config, model, 96) == 0  # small: whole logits
-    assert fusion.chunk_of(config, model, 10**6) > 0
+    assert chunk_of(config, model, 96) == 0  # small: whole logits
+    assert chunk_of(config, model, 10**6) > 0
     fixed = dataclasses.replace(config, train=dataclasses.replace(config.train, chunk=7))
-    assert fusion.chunk_of(fixed, model, 10**6) == 7
+    assert chunk_of(fixed, model, 10**6) == 7
     aligned = dataclasses.replace(config, objective=ObjectiveConfig(preset="custom", gld_aligned=1.0))
-    assert fusion.chunk_of(aligned, model, 10**6) == 0
+    assert chunk_of(aligned, model, 10**6) == 0

@@ -176,7 +176,7 @@ def test_hybrid_never_pairs_a_mark_with_text(shapes):
     path = PathMap(pivot, source, TALKS, rows[0], said.rows)
     objective = ObjectiveConfig(preset="custom", hybrid=1.0, source_top_k=0)
     batch = FusionCollator(rows[0], 0, objective, SourceDesk(rows[0], [said], [1.0], [path], "mince", 0))([0])
-    shared, probs = batch["shared_ids"][0, 0], batch["source_probs"][0, 0]
+    shared, probs = batch.own["hybrid"].ids[0, 0], batch.source_probs[0, 0]
     assert shared[0][probs[0].argmax()] == -1
     assert shared[-1][probs[-1].argmax()] == closing_token(pivot)
 

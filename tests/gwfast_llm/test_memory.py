@@ -47,7 +47,7 @@ def peak(home, monkeypatch, objective, chunk):
     real = FusionTrainer._totals
 
     def totals(self, model, inputs):
-        largest.append(inputs["input_ids"].numel())
+        largest.append(inputs.input_ids.numel())
         return real(self, model, inputs)
 
     monkeypatch.setattr(FusionTrainer, "_totals", totals)

@@ -312,14 +312,7 @@ class TrainConfig:
         for name in ("steps", "batch_size", "accumulate", "log_every"):
             value = getattr(self, name)
             _require(value >= 1, f"train.{name} is {value}; expected at least 1")
-        for name in (
-            "warmup_steps",
-            "weight_decay",
-            "seed",
-            "interval_every",
-            "eval_every",
-            "diagnose",
-        ):
+        for name in ("warmup_steps", "weight_decay", "seed", "interval_every", "eval_every", "diagnose"):
             value = getattr(self, name)
             _require(value >= 0, f"train.{name} is {value}; expected 0 or more")
         _require(

@@ -15,10 +15,9 @@ from typing import Any
 import torch
 
 from gwfast_llm.command_line.parser import config_parser, guard, parse
-from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig
+from gwfast_llm.config import FuseConfig, ModelConfig
 from gwfast_llm.errors import FusionError
-from gwfast_llm.reports.scoring import TaskScore, evaluate
-from gwfast_llm.text.examples import Example
+from gwfast_llm.reports.scoring import TaskScore, evaluate, usable_examples
 
 DESCRIPTION = """Score models on held-out examples.
 
@@ -55,8 +54,8 @@ def _run(options: Any, config: FuseConfig | None) -> int:
     data = pinned(config).data
     models = [config.pivot, *config.sources, *map(ModelConfig, options.models)]
     for one in models:
-        check_weights(one)  # a mistake in the last one should not wait for the scores of all others
-    examples = _usable(data, models) if data.validation else []
+        check_weights(one)  # all models are checked before the first one is scored
+    examples = usable_examples(data, models) if data.validation else []
     for one in models:
         tokenizer, model = load_tokenizer(one), load_model(one)
         if torch.cuda.is_available():
@@ -70,24 +69,6 @@ def _run(options: Any, config: FuseConfig | None) -> int:
             for found in harness.scores(one.shown, model, tokenizer, options.batch, data.chat):
                 _print_harness(one.shown, found, options.json)
     return 0
-
-
-def _usable(data: DataConfig, models: Sequence[ModelConfig]) -> list[Example]:
-    """Held-out examples that every model can be scored on; what is left out is said, or stops the command."""
-    from gwfast_llm.models.loading import load_tokenizer
-    from gwfast_llm.models.positions import check_positions
-    from gwfast_llm.text.examples import prepare
-    from gwfast_llm.text.reading import read_data
-
-    read = read_data(data.validation, data)
-    whole = dataclasses.replace(data, max_length=sys.maxsize)  # answers are scored whole
-    done = prepare(read.examples, [load_tokenizer(one) for one in models], whole)
-    for one, rows in zip(models, done.rows):
-        longest = max(len(row.ids) for row in rows)
-        check_positions(one, longest, "the longest held-out example", "leave it out, or give a model with more")
-    for note in read.notes + done.notes:
-        print(f"note: {note}", file=sys.stderr)
-    return done.examples
 
 
 def _print(name: str, score: TaskScore, as_json: bool) -> None:

@@ -120,7 +120,7 @@ def checked(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
                 value = left.pop(0)
             found += _from_file(value, parser) if name == "config" else _flags(name, value)
         elif f"--{name}" not in parser._option_string_actions:
-            # argparse would take the beginning of a name for the name, and read a file behind our back
+            # argparse would accept the beginning of a name, and read a file that nobody checked
             raise FusionError(unknown(f"--{name}", name, [*_plain_names(parser), "config", *SECTIONS]))
         else:
             found.append(argument)

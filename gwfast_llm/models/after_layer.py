@@ -1,4 +1,4 @@
-"""What a model's own code does to its logits after the output layer: soft caps, scales, barred tokens.
+"""What a model's own code does to its logits after the output layer: soft caps, scales, excluded tokens.
 
 Configurations name it in many ways, and one name means to divide in one model and to multiply in another; so the code
 itself is run, with what comes before it put aside.

@@ -1,4 +1,4 @@
-"""How far some tokens of a model's input reach: found in every layer, where rounding hides little."""
+"""Whether tokens of a model's input change its outputs at other positions, compared in every layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Top-k logits with their log-sum-exp: all that the losses need of a model's output.
+"""Top-k logits with their log-sum-exp: what the losses need of a model's output.
 
 Shapes: B batch, L tokens, V vocabulary, K kept logits, P matched positions.
 """

@@ -21,7 +21,7 @@ from gwfast_llm.models.after_layer import change_of
 from gwfast_llm.models.logits import Selection, TopK, read, widened
 from gwfast_llm.text.packing import Places
 
-WHOLE = 2**24  # logits of a batch that are made at once without a thought: 64 MiB in float32
+WHOLE = 2**24  # logits of a batch up to which no chunks are made: 64 MiB in float32
 AT_ONCE = 2**26  # logits of a chunk, at most
 SHARE = 8  # chunks of a batch, at least
 

@@ -1,4 +1,4 @@
-"""How many positions a model knows: those that it learnt or tabulated end where the table ends."""
+"""How many positions a model has; learnt or tabulated ones end with their table."""
 
 from __future__ import annotations
 

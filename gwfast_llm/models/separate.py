@@ -1,4 +1,4 @@
-"""A check that a model keeps examples apart that share a row."""
+"""A check that no example of a packed row sees another one."""
 
 from __future__ import annotations
 

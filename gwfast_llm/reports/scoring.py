@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from gwfast_llm.config import DataConfig, ModelConfig
 from gwfast_llm.models.logits import Selection
 from gwfast_llm.models.output_layer import ChunkedHead, Request
 from gwfast_llm.teachers.online import CHUNK
@@ -116,3 +119,21 @@ def mean_score(scores: Sequence[TaskScore], kind: str, tasks: str) -> float:
     """Mean score of one kind over the tasks named; NaN where there is none."""
     values = [s.value for s in scores if s.kind == kind and s.task in tasks]
     return sum(values) / len(values) if values else float("nan")
+
+
+def usable_examples(data: DataConfig, models: Sequence[ModelConfig]) -> list[Example]:
+    """Held-out examples that every model can be scored on; what is left out is said, or stops the command."""
+    from gwfast_llm.models.loading import load_tokenizer
+    from gwfast_llm.models.positions import check_positions
+    from gwfast_llm.text.examples import prepare
+    from gwfast_llm.text.reading import read_data
+
+    read = read_data(data.validation, data)
+    whole = dataclasses.replace(data, max_length=sys.maxsize)  # answers are scored whole
+    done = prepare(read.examples, [load_tokenizer(one) for one in models], whole)
+    for one, rows in zip(models, done.rows):
+        longest = max(len(row.ids) for row in rows)
+        check_positions(one, longest, "the longest held-out example", "leave it out, or give a model with more")
+    for note in read.notes + done.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return done.examples

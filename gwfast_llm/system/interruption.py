@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP while something is made that must not be lost: noted at first, obeyed when it is safe."""
+"""Ctrl-C, SIGTERM and SIGHUP during work that must not be lost: the signal is noted, and obeyed when that is safe."""
 
 from __future__ import annotations
 

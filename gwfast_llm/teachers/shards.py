@@ -1,4 +1,4 @@
-"""Tensors of many examples on disk: safetensors shards with a JSON manifest; resumable, checksummed, never half.
+"""Tensors of many examples on disk: safetensors shards with a JSON manifest, checksummed, each written whole.
 
 A shard holds a fixed run of examples.  It is written beside its name and moved there, then entered into the manifest
 in the same way, so that a kill at any moment leaves a folder that is whole up to some shard.

@@ -1,4 +1,4 @@
-"""From examples and source signals to the padded tensors of a batch.
+"""Collation: from examples and the sources' answers to the padded tensors of a batch.
 
 Shapes: B batch, S source slots, L pivot tokens, P matched positions, T source answer tokens, K kept logits.  With
 `mince` routing there is one slot, filled by each example's own source; with `all` there is one slot a source.

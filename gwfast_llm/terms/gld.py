@@ -290,6 +290,6 @@ class Gld(Term):
         # vocabulary nodes without mass have feature 0 in either model, so the largest id in use is enough
         sizes = (int(own.ids.max()) + 1, int(ids.max()) + 1)
         if self.options.feature == "rows":
-            # an idle node may be the best match of a busy one: enough of them, and more only meet one another
+            # a node of weight 0 may be the best match of another; more of them match one another and add 0
             sizes = (sum(sizes), sum(sizes))
         return gld_part(own, source, own_mask, its.mask[:, slot], sizes, self.options, batch.weight(slot))

@@ -74,7 +74,7 @@ def rows_distance(first: Tensor, second: Tensor, nodes: int, distance: Distance)
     >>> rows_distance(c, c[order][:, order], 3, "squared").item()
     0.0
     """
-    # with as many idle nodes as the other graph has busy ones, a further one would only meet its like
+    # nodes of weight 0 beyond the number of the other graph's nodes match one another and add 0
     size = max(len(first), len(second), min(nodes, len(first) + len(second)))
     a, b = (_widened(c, size).sort(1)[0] for c in (first, second))
     with torch.no_grad():

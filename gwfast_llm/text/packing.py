@@ -1,4 +1,4 @@
-"""Several short examples in one row: where each lies, what the model is given, and a check that none sees another.
+"""Several short examples in one row: where each of them lies.
 
 Only the model sees packed rows.  The losses go on speaking of example b and its position t; `Places` says where in
 the rows that is.  Hence every loss, also one of whole answers, and every count is that of unpacked examples.

@@ -169,7 +169,7 @@ def _hub(name: str) -> Any:
     data_set, _, split = name.partition(":")
     try:
         return load_dataset(data_set, split=split or "train")
-    except Exception as problem:  # the library raises many kinds, all of them mean: not to be had
+    except Exception as problem:  # datasets raises many kinds of errors; each means that the data cannot be read
         first = (str(problem).strip().splitlines() or [type(problem).__name__])[0]
         raise FusionError(
             f"data set {data_set!r} cannot be loaded ({first[:160]}); give a .jsonl or .parquet file, or a data set "

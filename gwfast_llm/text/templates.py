@@ -76,7 +76,7 @@ def render(
             tokenize=False,
             add_generation_prompt=prompt,
         )
-    except Exception as problem:  # a template is a program of its own: it may raise anything
+    except Exception as problem:  # a template is a program and may raise any error
         said = " ".join(str(problem).split())[:200] or type(problem).__name__
         raise TemplateError(f"the chat template of {own!r} refuses it: {said}") from None
 

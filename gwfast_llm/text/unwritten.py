@@ -1,4 +1,4 @@
-"""What of a conversation a chat template leaves out without a word."""
+"""Parts of a conversation that a chat template does not write."""
 
 from __future__ import annotations
 

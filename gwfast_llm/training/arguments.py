@@ -1,4 +1,4 @@
-"""What a configuration means to the libraries: trainer settings, adapters, and the size of a chunk of logits."""
+"""Settings of the libraries from a configuration: the trainer, adapters, and the size of a chunk of logits."""
 
 from __future__ import annotations
 

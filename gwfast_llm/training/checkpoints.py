@@ -1,4 +1,4 @@
-"""Checkpoints on the disk: which are whole, and whether they still are when they are gone on from."""
+"""Checkpoints on disk: which are complete, and whether their files are unchanged when a run resumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether each part of the objective pulls where the cross-entropy on held-out text pulls.
+"""The angle between the gradient of each term and that of the cross-entropy on held-out text.
 
 A distillation loss is worth its weight only if following it lowers the loss on text that was not trained on.  The
 cosine between its gradient and the cross-entropy's on held-out examples says so before any GPU hour is spent.
@@ -25,7 +25,7 @@ from gwfast_llm.text.examples import IGNORE
 from gwfast_llm.training.arguments import PIVOT_MEMORY
 from gwfast_llm.training.observers import Scene, spread
 
-SURE = 0.9  # a source that gives one token more than this is following the layout, not choosing a word
+SURE = 0.9  # above this probability of one token the source follows the layout and chooses no word
 AGAINST = -0.1  # cosine below which a part is said to point against the cross-entropy
 INSTEAD = "use preset path instead (CE + 3 path-KL), or lower the weight"
 
@@ -140,7 +140,7 @@ def _gradient(
         with torch.autocast(device.type, enabled=False):  # losses are added up in float32, as in training
             parts = objective.values(student, here)
         total = torch.stack([part.total.float() / count for part, count in zip(parts, counts.to(device))]).sum()
-        if not total.requires_grad:  # nothing in this batch that the part looks at
+        if not total.requires_grad:  # the term has no item in this batch
             continue
         for kept, own in zip(found, torch.autograd.grad(total, weights, allow_unused=True)):
             if own is not None:

@@ -1,4 +1,4 @@
-"""How hard each part of the objective pulls beside the cross-entropy: measured on the first batch of training.
+"""Lengths of the gradients of the terms beside that of the cross-entropy, on the first batch of training.
 
 Measured is the length of each part's gradient with respect to the trained weights, times the part's weight, over that
 of the cross-entropy.  The forward pass is that of the training step itself, so no validation data is needed.  Lengths

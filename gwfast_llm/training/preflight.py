@@ -1,4 +1,4 @@
-"""What is looked at before a run starts: devices, room on the disk, and whether its inputs are the same."""
+"""Checks before a run starts: devices, room on the disk, and whether a resumed run has the same inputs."""
 
 from __future__ import annotations
 

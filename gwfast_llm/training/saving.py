@@ -37,7 +37,7 @@ class MarkCallback(TrainerCallback):
             write_checksums(folder / f"checkpoint-{state.global_step}", WHOLE)
             for old in whole_checkpoints(folder)[KEPT:]:
                 shutil.rmtree(old, ignore_errors=True)
-        PartialState().wait_for_everyone()  # a process that ends now would have its launcher end the one that marks
+        PartialState().wait_for_everyone()  # if a process ended now, its launcher would end the one that marks
 
 
 class SaveClock:

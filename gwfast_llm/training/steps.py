@@ -16,11 +16,12 @@ from gwfast_llm.terms.collate import FusionCollator
 from gwfast_llm.training.arguments import PIVOT_MEMORY
 from gwfast_llm.training.checkpoints import remove_halves, step_of
 from gwfast_llm.training.observers import LoggingCallback, Scene
+from gwfast_llm.training.order import Indices
 from gwfast_llm.training.preflight import bytes_of
 from gwfast_llm.training.progress import Progress, ProgressCallback
 from gwfast_llm.training.saving import MarkCallback
 from gwfast_llm.training.start import Folder
-from gwfast_llm.training.trainer import FusionTrainer, Indices
+from gwfast_llm.training.trainer import FusionTrainer
 
 
 def trainer_of(

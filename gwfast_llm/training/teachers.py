@@ -1,4 +1,4 @@
-"""From a configuration to tokenized data and sources: what the commands share before anything is trained."""
+"""Sources of a configuration: running models, caches, and targets on disk."""
 
 from __future__ import annotations
 

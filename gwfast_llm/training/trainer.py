@@ -1,4 +1,4 @@
-"""`transformers.Trainer` with the fusion objective as its loss; over 400 lines, as it is one class."""
+"""`transformers.Trainer` with the fusion objective as its loss."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.data_loader import SeedableRandomSampler
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
@@ -22,75 +20,14 @@ from gwfast_llm.models.output_layer import ChunkedHead
 from gwfast_llm.student.forward import run_student
 from gwfast_llm.system import interruption
 from gwfast_llm.terms.batch import Batch
-from gwfast_llm.terms.collate import NOBODY, FusionCollator
+from gwfast_llm.terms.collate import FusionCollator
 from gwfast_llm.terms.objective import Objective
 from gwfast_llm.terms.part import Part
 from gwfast_llm.training.gradient_watch import Pull, lengths, pulls_of
+from gwfast_llm.training.order import EpochCallback, EvenSampler, Indices
 from gwfast_llm.training.saving import Border, BorderCallback, SaveClock
 
 BATCH = "batch"  # name of the typed batch in what the trainer hands around
-
-
-class Indices(Dataset):
-    """The numbers from `start` to `stop` - 1; the collator looks the examples up."""
-
-    def __init__(self, start: int, stop: int):
-        self.start = start
-        self.stop = stop
-
-    def __len__(self) -> int:
-        """Return the number of examples."""
-        return self.stop - self.start
-
-    def __getitem__(self, index: int) -> int:
-        """Return the number of an example; a place that only fills up a batch stays that."""
-        return NOBODY if index == NOBODY else self.start + index
-
-
-class EvenSampler(Sampler[int]):
-    """The shuffled order of a run in one process, filled up so that every process gets every batch.
-
-    Without it accelerate would fill the last batches of an epoch with examples seen already, and two processes would
-    train on other sums than one.
-
-    Parameters
-    ----------
-    size : int
-        Number of examples.
-    seed : int
-        Seed of the order.
-    multiple : int
-        Examples of a batch over all processes.
-    """
-
-    def __init__(self, size: int, seed: int, multiple: int):
-        self._order = SeedableRandomSampler(range(size), data_seed=seed)
-        self._fill = -size % multiple
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        """Return the number of places."""
-        return len(self._order) + self._fill
-
-    def __iter__(self):
-        """Go through the places; those that fill up are `NOBODY`."""
-        self._order.set_epoch(self.epoch)
-        yield from self._order
-        yield from [NOBODY] * self._fill
-
-
-class _EpochCallback(TrainerCallback):
-    """Tells the order which epoch it is; accelerate does not reach it in a resumed run of several processes."""
-
-    def __init__(self, order: EvenSampler):
-        self._order = order
-
-    def on_epoch_begin(self, args, state, control, **kwargs):
-        self._order.set_epoch(int((state.epoch or 0.0) + 1e-6))
 
 
 class _Boundary:
@@ -178,7 +115,7 @@ class FusionTrainer(Trainer):
         assert isinstance(data, Indices)
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         order = EvenSampler(len(data), seed, self.args.train_batch_size * self.args.world_size)
-        self.add_callback(_EpochCallback(order))
+        self.add_callback(EpochCallback(order))
         return order
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
@@ -199,7 +136,7 @@ class FusionTrainer(Trainer):
             return samples, None
         self._seen_steps += 1
         counts = torch.stack([self._counts(sample[BATCH]) for sample in samples]).sum(0).to(device)
-        # the finding about the step before rides along: by now it is known, so nothing waits for it
+        # whether the step before gave finite losses is summed with the counts: no process waits twice
         broken = counts.new_zeros(1) if self._broken is None else self._broken
         due = self._clock.due(self.state.global_step + 1 >= self.state.max_steps) and self.is_world_process_zero()
         wishes = counts.new_tensor([bool(interruption.asked()), due])
@@ -381,7 +318,7 @@ class FusionTrainer(Trainer):
                 seen = _summed(self, seen)
             parts = self._by_name(seen / self._seen_steps)
             weights = {own.term.name: own.weight for own in self._objective.terms}
-            # the trainer's own mean forgets what was before a checkpoint in the midst of it
+            # the mean of transformers' trainer leaves out the steps before a checkpoint
             logs = {**logs, "loss": sum(weights[name] * value for name, value in parts.items()), **parts}
             self._seen, self._seen_steps = None, 0
         super().log(logs, start_time)

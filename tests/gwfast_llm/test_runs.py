@@ -23,8 +23,9 @@ from gwfast_llm.fuse import main as fuse_command
 from gwfast_llm.training.arguments import chunk_of, computes_in_bfloat16, training_arguments
 from gwfast_llm.training.checkpoints import last_checkpoint
 from gwfast_llm.training.fusion import fuse
+from gwfast_llm.training.order import EvenSampler
 from gwfast_llm.training.preflight import check_room, one_device
-from gwfast_llm.training.trainer import EvenSampler, FusionTrainer
+from gwfast_llm.training.trainer import FusionTrainer
 
 
 def configuration(home, pivot=None, lora=None, objective=None, **train):

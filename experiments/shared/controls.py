@@ -17,10 +17,10 @@ from torch import Tensor
 from gwfast_llm import Batch, ObjectiveConfig, Part, Student, register_term
 from gwfast_llm.teachers.desk import Item, SourceDesk
 from gwfast_llm.teachers.path import Targets
-from gwfast_llm.terms.answers import answers_only
 from gwfast_llm.terms.gld import Gld, SourceLogits
 from gwfast_llm.terms.gld_aligned import GldAligned
 from gwfast_llm.terms.graph import node_weights
+from gwfast_llm.terms.kept import answers_only
 from gwfast_llm.terms.part import sum_items
 
 Edges = Literal["coactivation", "constant", "independent", "null", "none"]

@@ -25,7 +25,7 @@ from gwfast_llm.text.examples import end_token_of
 from gwfast_llm.text.packing import place
 from gwfast_llm.training.loggers import check_loggers
 from gwfast_llm.training.prepare import prepare_run
-from gwfast_llm.training.teachers import carried_beforehand, kept_logits, open_source, open_targets
+from gwfast_llm.training.sources import carried_beforehand, kept_logits, open_source, open_targets
 
 CACHE = "python -m gwfast_llm.cache"
 SHOWN = 200  # examples that are aligned

@@ -15,10 +15,10 @@ from torch import Tensor
 from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.errors import FusionError
 from gwfast_llm.models.logits import Selection, TopK, largest
-from gwfast_llm.terms.answers import answers_only, check_pair
 from gwfast_llm.terms.batch import Batch, stacked
 from gwfast_llm.terms.graph import NodeFeature, Nodes, Weights, node_features, node_weights
 from gwfast_llm.terms.graph_rows import Distance, edges_of, rows_distance
+from gwfast_llm.terms.kept import answers_only, check_pair
 from gwfast_llm.terms.part import Part, sum_items, widen
 from gwfast_llm.terms.term import Answer, Needs, Student, Term, kept_by
 from gwfast_llm.text.tensors import Tensors

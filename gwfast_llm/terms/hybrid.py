@@ -15,8 +15,8 @@ from torch import Tensor
 
 from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.models.logits import Selection, TopK
-from gwfast_llm.terms.answers import at_positions
 from gwfast_llm.terms.batch import Batch, stacked
+from gwfast_llm.terms.kept import at_positions
 from gwfast_llm.terms.part import Part, sum_items, widen
 from gwfast_llm.terms.term import Answer, Asked, Needs, Student, Term, kept_by
 from gwfast_llm.text.tensors import Tensors

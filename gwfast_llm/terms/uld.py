@@ -12,8 +12,8 @@ from torch import Tensor
 
 from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.models.logits import Selection, select
-from gwfast_llm.terms.answers import answers_only, at_positions, check_pair
 from gwfast_llm.terms.batch import Batch
+from gwfast_llm.terms.kept import answers_only, at_positions, check_pair
 from gwfast_llm.terms.part import Part, sum_items, widen
 from gwfast_llm.terms.term import Needs, Student, Term, kept_by
 
@@ -82,6 +82,7 @@ def uld_loss(
 
     Examples
     --------
+    >>> import torch
     >>> s = torch.log(torch.tensor([[[0.6, 0.4]]])); t = torch.log(torch.tensor([[[0.1, 0.0, 0.9]]]).clamp_min(1e-9))
     >>> m = torch.tensor([[True]])
     >>> round(uld_loss(s, t, m, m).item(), 4)  # |0.6 - 0.9| + |0.4 - 0.1|

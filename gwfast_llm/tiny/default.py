@@ -114,7 +114,7 @@ def build_job(recipe: recipes.ModelRecipe, progress) -> str:
 def cache_job(config: FuseConfig, number: int, progress) -> int:
     """Worker job: run one source of a fusion once; keep what it says and its targets, exactly, in its cache folder."""
     from gwfast_llm.training.prepare import prepare_run
-    from gwfast_llm.training.teachers import store_source, store_targets
+    from gwfast_llm.training.sources import store_source, store_targets
 
     run = prepare_run(config, config.sources)
     return store_source(config, number, run, "float32", progress) + store_targets(config, number, run, progress)

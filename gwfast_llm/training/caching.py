@@ -21,7 +21,7 @@ from gwfast_llm.teachers.store import TYPES, bytes_per_token
 from gwfast_llm.teachers.targets import target_bytes
 from gwfast_llm.terms.objective import Objective
 from gwfast_llm.training.prepare import PreparedRun
-from gwfast_llm.training.teachers import (
+from gwfast_llm.training.sources import (
     carried_beforehand,
     identity_of,
     kept_logits,

@@ -10,11 +10,11 @@ from typing import Any
 
 from gwfast_llm.config import CROSS_ENTROPY, FuseConfig
 from gwfast_llm.errors import one_line
-from gwfast_llm.training.desk import open_sources
 from gwfast_llm.training.diagnosis import attach_diagnosis
 from gwfast_llm.training.gather import whole_model
 from gwfast_llm.training.interval import attach_interval
 from gwfast_llm.training.observers import Scene, observe
+from gwfast_llm.training.opening import open_sources
 from gwfast_llm.training.pivot import load_pivot, with_training_aids
 from gwfast_llm.training.preflight import bytes_of, check_room
 from gwfast_llm.training.prepare import prepare_fusion

@@ -14,7 +14,7 @@ from gwfast_llm.teachers.signal import Signal, comparable_losses
 from gwfast_llm.terms.collate import FusionCollator
 from gwfast_llm.terms.graph import node_weights
 from gwfast_llm.text.examples import encode_all
-from gwfast_llm.training.teachers import online_source
+from gwfast_llm.training.sources import online_source
 
 
 class Counted:

@@ -14,7 +14,7 @@ from gwfast_llm.terms.collate import FusionCollator
 from gwfast_llm.terms.objective import Objective
 from gwfast_llm.text.examples import encode_all
 from gwfast_llm.training.diagnosis import Agreement, diagnose
-from gwfast_llm.training.teachers import online_source
+from gwfast_llm.training.sources import online_source
 
 OBJECTIVE = ObjectiveConfig(preset="custom", path=1.0, uld=1.0, gld=1.0, source_top_k=0)
 

@@ -15,7 +15,7 @@ from gwfast_llm.terms.objective import Objective
 from gwfast_llm.text.examples import encode_all
 from gwfast_llm.training.fusion import fuse
 from gwfast_llm.training.gradient_watch import Pull, lengths, pulls_of
-from gwfast_llm.training.teachers import online_source
+from gwfast_llm.training.sources import online_source
 
 ALL = ObjectiveConfig(preset="custom", path=3.0, uld=0.5, gld=0.01, hellinger=0.2, hybrid=0.4, source_top_k=0)
 

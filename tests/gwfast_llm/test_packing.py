@@ -23,7 +23,7 @@ from gwfast_llm.terms.objective import Objective
 from gwfast_llm.text.examples import encode_all
 from gwfast_llm.text.packing import packed_rows, place
 from gwfast_llm.training.fusion import fuse
-from gwfast_llm.training.teachers import online_source
+from gwfast_llm.training.sources import online_source
 
 EVERYTHING = ObjectiveConfig(
     preset="custom", path=1.0, uld=0.5, gld=0.1, gld_aligned=0.3, hellinger=0.2, hybrid=0.4, source_top_k=0

@@ -248,7 +248,7 @@ def test_memory_that_runs_out_names_who_and_what_to_do(home, command, tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr("gwfast_llm.models.checks.AutoModelForCausalLM.from_pretrained", burst)
         assert "pivot: out of memory while its weights are loaded" in one_line(command()[1])
-    monkeypatch.setattr("gwfast_llm.training.teachers.load_model", burst)
+    monkeypatch.setattr("gwfast_llm.training.sources.load_model", burst)
     assert "source A: out of memory while its weights are loaded" in one_line(command()[1])
 
 

@@ -24,7 +24,7 @@ from gwfast_llm.teachers.store import Identity, StoredSource, write_store
 from gwfast_llm.text.examples import encode_all
 from gwfast_llm.training.caching import check_disks
 from gwfast_llm.training.fusion import fuse
-from gwfast_llm.training.teachers import identity_of, online_source
+from gwfast_llm.training.sources import identity_of, online_source
 
 IDENTITY = Identity("m", "t", "c")
 

@@ -13,7 +13,7 @@ from gwfast_llm.teachers.path import PathMap
 from gwfast_llm.teachers.store import Identity, StoredSource, write_store
 from gwfast_llm.teachers.targets import TargetFolder, target_bytes
 from gwfast_llm.text.examples import encode_all
-from gwfast_llm.training.teachers import online_source
+from gwfast_llm.training.sources import online_source
 
 IDENTITY = Identity("m", "t", "c")
 TRAINED = 32

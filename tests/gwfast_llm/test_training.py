@@ -28,7 +28,7 @@ from gwfast_llm.terms.objective import Objective
 from gwfast_llm.text.examples import encode_all
 from gwfast_llm.text.reading import read_examples
 from gwfast_llm.training.fusion import fuse
-from gwfast_llm.training.teachers import online_source
+from gwfast_llm.training.sources import online_source
 from gwfast_llm.training.trainer import BATCH
 
 EVERYTHING = ObjectiveConfig(

@@ -9,7 +9,7 @@ from gwfast_llm.teachers.desk import Carrier, SourceDesk, path_maps
 from gwfast_llm.terms.objective import Objective
 from gwfast_llm.terms.term import SourceTexts
 from gwfast_llm.training.prepare import Prepared
-from gwfast_llm.training.teachers import carried_beforehand, open_source, open_targets
+from gwfast_llm.training.sources import carried_beforehand, open_source, open_targets
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from gwfast_llm.config import FuseConfig
+from gwfast_llm.config import FuseConfig, ModelConfig
 from gwfast_llm.errors import FusionError, one_line
 from gwfast_llm.models.loading import check_weights, held_note
 from gwfast_llm.models.output_layer import automatic_chunk
@@ -21,10 +21,10 @@ from gwfast_llm.teachers.store import bytes_per_token
 from gwfast_llm.teachers.targets import target_bytes
 from gwfast_llm.terms.objective import Objective
 from gwfast_llm.text.alignment import matched_starts
-from gwfast_llm.text.examples import end_token_of
+from gwfast_llm.text.examples import Encoded, end_token_of
 from gwfast_llm.text.packing import place
 from gwfast_llm.training.loggers import check_loggers
-from gwfast_llm.training.prepare import prepare_run
+from gwfast_llm.training.prepare import PreparedRun, prepare_run
 from gwfast_llm.training.sources import carried_beforehand, kept_logits, open_source, open_targets
 
 CACHE = "python -m gwfast_llm.cache"
@@ -77,7 +77,7 @@ def inspected(config: FuseConfig) -> Iterator[str]:
         yield cache_line(config, number, run)
 
 
-def closing(tokenizer: Any, config: FuseConfig, run: Any) -> str:
+def closing(tokenizer: Any, config: FuseConfig, run: PreparedRun) -> str:
     """Token that closes every answer under a tokenizer, in words."""
     if not config.data.end_token:
         return "nothing (data.end_token false)"
@@ -98,7 +98,7 @@ def recommendation(config: FuseConfig) -> str:
     return f"{parts}; preset path (CE + 3 path-KL) is the recommended one: it helped most in our measurements"
 
 
-def example_lines(run: Any, labels: Sequence[str]) -> str:
+def example_lines(run: PreparedRun, labels: Sequence[str]) -> str:
     """The first answer under every tokenizer, cut into tokens."""
     lines = ["the first answer, cut into tokens:"]
     text = run.examples[0].response.encode()
@@ -125,7 +125,7 @@ def padding(lengths: Sequence[int], config: FuseConfig) -> str:
     return f"pivot: {plain} of a batch's tokens are padding, {less} with --train.packing true"
 
 
-def alignment(run: Any, k: int, label: str) -> str:
+def alignment(run: PreparedRun, k: int, label: str) -> str:
     """How many pivot tokens start where a token of source `k` starts, on the first examples."""
     matched = total = 0
     for pivot, source in zip(run.rows[0][:SHOWN], run.rows[k][:SHOWN]):
@@ -140,7 +140,7 @@ def alignment(run: Any, k: int, label: str) -> str:
     )
 
 
-def parameters(model: Any) -> tuple[int, str]:
+def parameters(model: ModelConfig) -> tuple[int, str]:
     """Number of weights of a model and the type they will be held in, from its configuration alone."""
     try:
         config = AutoConfig.from_pretrained(model.model, trust_remote_code=model.trust_remote_code)
@@ -153,7 +153,7 @@ def parameters(model: Any) -> tuple[int, str]:
     return sum(p.numel() for p in made.parameters()), own if model.dtype == "auto" else model.dtype
 
 
-def memory(model: Any, config: FuseConfig, is_pivot: bool, run: Any) -> str:
+def memory(model: ModelConfig, config: FuseConfig, is_pivot: bool, run: PreparedRun) -> str:
     """Rough memory of a model on one device."""
     count, kind = parameters(model)
     if not is_pivot:
@@ -184,7 +184,7 @@ def memory(model: Any, config: FuseConfig, is_pivot: bool, run: Any) -> str:
     )
 
 
-def cache_line(config: FuseConfig, number: int, run: Any) -> str:
+def cache_line(config: FuseConfig, number: int, run: PreparedRun) -> str:
     """Size of a source's cache, and whether it and the targets in it are there."""
     source, tokenizer, rows = config.sources[number], run.tokenizers[1 + number], run.rows[1 + number]
     folder = one_line(source.cache)
@@ -205,5 +205,5 @@ def cache_line(config: FuseConfig, number: int, run: Any) -> str:
     return f"source {source.label}: its cache at {folder} fits and is whole"
 
 
-def _answer_tokens(rows: Sequence[Any]) -> int:
+def _answer_tokens(rows: Sequence[Encoded]) -> int:
     return sum(len(row.ids) - row.prompt_length for row in rows)

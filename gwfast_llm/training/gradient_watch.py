@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gwfast_llm.config import CROSS_ENTROPY
+from gwfast_llm.terms.objective import Objective
+from gwfast_llm.terms.part import Part
 from gwfast_llm.terms.table import TERMS
 
 TOO_LONG = 10.0  # times the cross-entropy's
@@ -80,3 +83,38 @@ def lengths(values: Sequence[Tensor], weights: Sequence[Tensor]) -> list[float]:
         squares = [torch.linalg.vector_norm(g, dtype=torch.float32).square() for g in own if g is not None]
         found.append(float(torch.stack(squares).sum().sqrt()) if squares else 0.0)
     return found
+
+
+def measured_pulls(
+    objective: Objective, parts: Sequence[Part], cross_entropy: Part, weights: Sequence[Tensor]
+) -> list[Pull]:
+    """Measure how hard every term pulls beside the cross-entropy.
+
+    Parameters
+    ----------
+    objective : Objective
+        The terms.
+    parts : sequence of Part
+        Their values on a batch, as `Objective.values` gives them.
+    cross_entropy : Part
+        The cross-entropy on the same batch.
+    weights : sequence of Tensor
+        Trained weights.
+
+    Returns
+    -------
+    list of Pull
+        One a term but the cross-entropy; none where the cross-entropy has no gradient.
+    """
+    others = [own for own in objective.terms if own.term.name != CROSS_ENTROPY]
+    totals: dict[str, Tensor] = {}
+    for name, part in zip(objective.names, parts, strict=True):
+        totals[name] = totals[name] + part.mean if name in totals else part.mean
+    unit, *found = lengths([cross_entropy.mean, *(totals[own.term.name] for own in others)], weights)
+    unit *= {own.term.name: own.weight for own in objective.terms}.get(CROSS_ENTROPY, 0.0) or 1.0
+    if not unit > 0:
+        return []
+    return [
+        Pull(own.term.name, own.weight, own.weight * length / unit, own.term.scaled)
+        for own, length in zip(others, found, strict=True)
+    ]

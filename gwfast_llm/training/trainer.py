@@ -23,7 +23,7 @@ from gwfast_llm.terms.batch import Batch
 from gwfast_llm.terms.collate import FusionCollator
 from gwfast_llm.terms.objective import Objective
 from gwfast_llm.terms.part import Part
-from gwfast_llm.training.gradient_watch import Pull, lengths, pulls_of
+from gwfast_llm.training.gradient_watch import measured_pulls, pulls_of
 from gwfast_llm.training.order import EpochCallback, EvenSampler, Indices
 from gwfast_llm.training.saving import Border, BorderCallback, SaveClock
 
@@ -254,23 +254,12 @@ class FusionTrainer(Trainer):
         """Measure once, on the first batch of the first step, how hard every part pulls."""
         self._watched = True
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        others = [own for own in self._objective.terms if own.term.name != CROSS_ENTROPY]
-        if self.state.global_step or idle or sharded or not others:
+        if self.state.global_step or idle or sharded or set(self._objective.names) == {CROSS_ENTROPY}:
             return
-        totals: dict[str, Tensor] = {}
-        for name, part in zip(self._objective.names, parts, strict=True):
-            totals[name] = totals[name] + part.mean if name in totals else part.mean
         assert self.model is not None
         trained = [p for p in self.model.parameters() if p.requires_grad]
-        unit, *found = lengths([cross_entropy.mean, *(totals[own.term.name] for own in others)], trained)
-        weights = {own.term.name: own.weight for own in self._objective.terms}
-        unit *= weights.get(CROSS_ENTROPY, 0.0) or 1.0
-        if unit > 0:
-            pulls = [
-                Pull(own.term.name, own.weight, own.weight * length / unit, own.term.scaled)
-                for own, length in zip(others, found, strict=True)
-            ]
-            self.state.log_history += [pull.record() for pull in pulls]
+        pulls = measured_pulls(self._objective, parts, cross_entropy, trained)
+        self.state.log_history += [pull.record() for pull in pulls]
         if self.args.should_log and not self.args.disable_tqdm:
             print("".join(f"{said}\n" for said in self.warnings), end="", flush=True)
 

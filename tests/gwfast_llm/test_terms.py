@@ -132,6 +132,16 @@ def test_a_term_of_ones_own_is_named_in_a_configuration_file(home, table, tmp_pa
     assert (tmp_path / "runs" / "r" / "losses.png").is_file()
 
 
+def test_weights_are_taken_from_the_command_line(home):
+    from gwfast_llm.command_line.parser import config_parser, parse
+
+    line = ["--pivot.model", "p", "--data.train", "t", "--sources", "[{model: s}]", "--objective.preset", "custom"]
+    _, found = parse(config_parser("fuse", ""), [*line, "--objective.terms", "{mine: 0.5, other: 2}"])
+    assert found.objective.terms == {"mine": 0.5, "other": 2.0}
+    with pytest.raises(FusionError, match=r"--objective\.terms is 3; expected names with a value each"):
+        parse(config_parser("fuse", ""), [*line, "--objective.terms", "3"])
+
+
 def test_mistakes_are_named(home, table):
     objective = ObjectiveConfig(preset="custom", terms={"sharpness": 1.0})
     with pytest.raises(FusionError, match=r"there is no term 'sharpness'; register it with gwfast_llm\.register_term"):

@@ -10,9 +10,10 @@ import torch
 import gwfast_llm
 from gwfast_llm import FuseConfig, FusionError, Needs, ObjectiveConfig, Part, Term, fuse, register_term
 from gwfast_llm.config import WEIGHTS, DataConfig, ModelConfig, SourceConfig, TrainConfig
-from gwfast_llm.terms.batch import stacked
+from gwfast_llm.terms.batch import Batch, Pairs, stacked
 from gwfast_llm.terms.part import sum_items
 from gwfast_llm.terms.table import TERMS
+from gwfast_llm.text.packing import Places
 from gwfast_llm.text.tensors import Tensors
 
 
@@ -162,6 +163,21 @@ def test_mistakes_are_named(home, table):
         ObjectiveConfig(preset="custom", terms={"sharpness": -1})
     with pytest.raises(FusionError, match=r"objective\.terms\.sharpness is 'much'; expected a number"):
         ObjectiveConfig(preset="custom", terms={"sharpness": "much"})  # type: ignore[dict-item]
+
+
+def test_a_batch_moves_as_one():
+    """As accelerate moves what the trainer is handed, with records in records and in dictionaries."""
+    from accelerate.utils import send_to_device
+
+    one = torch.ones(2, 1, 3)
+    places = Places(torch.zeros(2, dtype=torch.long), torch.zeros(2, dtype=torch.long), 4)
+    own = {"sharpness": Confidence(one)}
+    batch = Batch(one, one, places=places, idle=True, pairs=Pairs(one, one > 0), own=own)
+    moved = send_to_device({"batch": batch}, torch.device("meta"))["batch"]
+    found = [moved.input_ids, moved.labels, moved.places.row, moved.places.start, moved.pairs.index, moved.pairs.mask]
+    assert all(tensor.is_meta for tensor in [*found, moved.own["sharpness"].largest])
+    assert (moved.idle, moved.places.length, moved.carried) == (True, 4, None)
+    assert not batch.pairs.index.is_meta
 
 
 def test_public_names_are_there():

@@ -6,12 +6,11 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gwfast_llm.errors import FusionError
-from gwfast_llm.redact import one_line, redacted
-from gwfast_llm.settings import check_fields, expand_home, is_day
+from gwfast_llm.errors import FusionError, one_line, redacted
+from gwfast_llm.system.values import check_fields, expand_home, is_day
 
 LARGEST_SEED = 2**32 - 1
-PARTS = ("sft", "kl", "path", "uld", "gld", "gld_aligned", "hellinger", "hybrid", "gw_aligned")
+CROSS_ENTROPY = "sft"
 Preset = Literal["path", "infigfusion", "sft", "custom"]
 Routing = Literal["mince", "all"]
 
@@ -129,6 +128,19 @@ class DataConfig:
         _require(not self.date or is_day(self.date), f"data.date is {self.date!r}; expected a day as 2026-01-31")
 
 
+def _weight(default: float = 0.0) -> Any:
+    """Field that holds the weight of a term of its name."""
+    return field(default=default, metadata={"weight": True})
+
+
+# Raw-logit graphs have gradients 10 to 20 times those of the cross-entropy: hence the small weight of GLD.
+PRESETS: dict[str, dict[str, float]] = {
+    "path": {"sft": 1.0, "path": 3.0},
+    "infigfusion": {"sft": 1.0, "uld": 0.1, "gld": 0.01},
+    "sft": {"sft": 1.0},
+}
+
+
 @dataclass(frozen=True)
 class ObjectiveConfig:
     """Weights of the parts of the loss: sft CE + sum over parts of weight x part.
@@ -146,6 +158,8 @@ class ObjectiveConfig:
         Hellinger distance after carrying (10 is as good as path-KL 3 in our small setting); KL on shared strings with
         sorted mass on the rest; experimental: KL after carrying the source by a GW coupling of the two vocabularies,
         which knows no spelling and is often wrong.
+    terms : dict of str to float
+        Weights for `custom` of terms of your own, which `gwfast_llm.register_term` has made known.
     top_k : int
         Most logits kept for ULD, GLD and hybrid.
     top_by, top_amount : str, float
@@ -165,15 +179,16 @@ class ObjectiveConfig:
     """
 
     preset: Preset = "path"
-    sft: float = 1.0
-    kl: float = 0.0
-    path: float = 0.0
-    uld: float = 0.0
-    gld: float = 0.0
-    gld_aligned: float = 0.0
-    hellinger: float = 0.0
-    hybrid: float = 0.0
-    gw_aligned: float = 0.0
+    sft: float = _weight(1.0)
+    kl: float = _weight()
+    path: float = _weight()
+    uld: float = _weight()
+    gld: float = _weight()
+    gld_aligned: float = _weight()
+    hellinger: float = _weight()
+    hybrid: float = _weight()
+    gw_aligned: float = _weight()
+    terms: dict[str, float] = field(default_factory=dict)
     top_k: int = 10
     top_by: Literal["fixed", "mass", "entropy"] = "fixed"
     top_amount: float = 1.0
@@ -188,9 +203,10 @@ class ObjectiveConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, "objective")
-        for name in PARTS:
-            value = getattr(self, name)
+        for name, value in {**{name: getattr(self, name) for name in WEIGHTS}, **self.terms}.items():
             _require(value >= 0, f"objective.{name} is {value}; expected 0 or more")
+        for name in self.terms:
+            _require(name not in WEIGHTS, f"objective.terms: {name} has a field of its own; give objective.{name}")
         _require(self.top_k >= 1, f"objective.top_k is {self.top_k}; expected at least 1")
         _require(self.source_top_k >= 0, f"objective.source_top_k is {self.source_top_k}; expected 0 or more")
         _require(self.gld_window >= 0, f"objective.gld_window is {self.gld_window}; expected 0 or more")
@@ -202,7 +218,8 @@ class ObjectiveConfig:
         parts = self.weights
         _require(any(parts.values()), "objective: every weight is 0; give at least one part a positive weight")
         if self.preset != "custom":
-            given = [n for n in PARTS[1:] if getattr(self, n) not in (0.0, parts[n])]
+            given = [n for n in DISTILS if getattr(self, n) not in (0.0, parts[n])]
+            given += [name for name, weight in self.terms.items() if weight]
             _require(
                 not given,
                 f"objective.preset is {self.preset!r}, which fixes the weights, but {', '.join(given)} is given too; "
@@ -211,21 +228,19 @@ class ObjectiveConfig:
 
     @property
     def weights(self) -> dict[str, float]:
-        """Weight of every part, the preset's where there is one."""
-        presets = {
-            "path": {"sft": 1.0, "path": 3.0},
-            # Raw-logit graphs have gradients 10 to 20 times those of the cross-entropy: hence the small weight.
-            "infigfusion": {"sft": 1.0, "uld": 0.1, "gld": 0.01},
-            "sft": {"sft": 1.0},
-        }
+        """Weight of every term, the preset's where there is one."""
         if self.preset == "custom":
-            return {name: getattr(self, name) for name in PARTS}
-        return {name: presets[self.preset].get(name, 0.0) for name in PARTS}
+            return {**{name: getattr(self, name) for name in WEIGHTS}, **self.terms}
+        return {name: PRESETS[self.preset].get(name, 0.0) for name in WEIGHTS}
 
     @property
     def distils(self) -> bool:
-        """Whether any part needs the sources."""
-        return any(weight for name, weight in self.weights.items() if name != "sft")
+        """Whether there is more than the cross-entropy."""
+        return any(weight for name, weight in self.weights.items() if name != CROSS_ENTROPY)
+
+
+WEIGHTS = tuple(f.name for f in dataclasses.fields(ObjectiveConfig) if f.metadata.get("weight"))  # terms with a field
+DISTILS = tuple(name for name in WEIGHTS if name != CROSS_ENTROPY)  # those that need sources
 
 
 @dataclass(frozen=True)
@@ -297,14 +312,7 @@ class TrainConfig:
         for name in ("steps", "batch_size", "accumulate", "log_every"):
             value = getattr(self, name)
             _require(value >= 1, f"train.{name} is {value}; expected at least 1")
-        for name in (
-            "warmup_steps",
-            "weight_decay",
-            "seed",
-            "interval_every",
-            "eval_every",
-            "diagnose",
-        ):
+        for name in ("warmup_steps", "weight_decay", "seed", "interval_every", "eval_every", "diagnose"):
             value = getattr(self, name)
             _require(value >= 0, f"train.{name} is {value}; expected 0 or more")
         _require(
@@ -380,7 +388,7 @@ class FuseConfig:
             f"sources: names {', '.join(labels)} are not distinct; give each source its own name",
         )
         _require(
-            bool(self.sources) or not self.objective.distils,
+            bool(self.sources) or not any(w for n, w in self.objective.weights.items() if n in DISTILS),
             f"objective.preset is {self.objective.preset!r}, which distils, but there are no sources; "
             "give sources or use --objective.preset sft",
         )

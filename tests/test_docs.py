@@ -125,7 +125,7 @@ def check_commands(body):
 
 
 def check_flags(words):
-    from gwfast_llm.cli import config_parser
+    from gwfast_llm.command_line.parser import config_parser
 
     parser = config_parser("fuse", "")
     own = {"--size", "--seeds", "--runs", "--name", "--overwrite", "--resume", "--print_config"}
@@ -135,7 +135,7 @@ def check_flags(words):
 
 @pytest.mark.parametrize("file", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda file: file.stem)
 def test_configurations_that_the_tutorial_shows_are_valid(file):
-    from gwfast_llm.cli import config_parser, parse
+    from gwfast_llm.command_line.parser import config_parser, parse
 
     _, config = parse(config_parser("fuse", ""), ["--config", str(file)])
     assert config is not None

@@ -16,11 +16,13 @@ from torch import Tensor
 
 import gwfast
 from experiments.shared.benchmark import HELD_OUT, opened, pool, table
-from gwfast_llm.collate import FusionCollator
-from gwfast_llm.combine import Batch, DenseStudent
 from gwfast_llm.config import ObjectiveConfig
-from gwfast_llm.graph_objective import gld_aligned_part
-from gwfast_llm.objective import kl_part
+from gwfast_llm.student.dense import DenseStudent
+from gwfast_llm.terms.batch import Batch
+from gwfast_llm.terms.collate import FusionCollator
+from gwfast_llm.terms.gld_aligned import gld_aligned_part
+from gwfast_llm.terms.path import kl_part
+from gwfast_llm.terms.term import Asked
 
 WINDOW = 4
 EACH = 4  # of the held-out examples every so many get an interval of their own
@@ -66,7 +68,8 @@ def _held(seed: int, sources: tuple[str, ...]) -> Batch:
 
 
 def _dense(batch: Batch, like: Tensor) -> Tensor:
-    return torch.zeros_like(like).scatter_add(2, batch["path_ids"][:, 0], batch["path_probs"][:, 0])
+    assert batch.carried is not None
+    return torch.zeros_like(like).scatter_add(2, batch.carried.ids[:, 0], batch.carried.probs[:, 0])
 
 
 def _factor(h: Tensor) -> np.ndarray:
@@ -106,19 +109,20 @@ def measure(model: Any, seed: int, sources: tuple[str, ...] = ("A", "B")) -> dic
 @torch.no_grad()
 def _measured(model: Any, batch: Batch) -> dict[str, float]:
     model.eval()
-    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
+    logits = model(**batch.model_inputs, use_cache=False).logits
     model.train()
     student = DenseStudent(logits)
-    at, mask = batch["pair_index"][:, 0], batch["pair_mask"][:, 0]
+    at, mask = batch.matched(0)
     probs = student.probs_at(at)
     target = _dense(batch, probs)
-    ids, q = batch["path_ids"][:, 0], batch["path_probs"][:, 0]
+    assert batch.carried is not None
+    ids, q = batch.carried.ids[:, 0], batch.carried.probs[:, 0]
 
     def aligned(window: int) -> float:
         return float(gld_aligned_part(probs, ids, q, mask, window=window, relative=False).mean)
 
-    log_probs = student.log_probs_at("path 0", at, ids)
-    kl = float(kl_part(log_probs, q, batch["path_tail"][:, 0], mask).mean)
+    log_probs = student.log_probs(Asked("carried", 0, ids), at)
+    kl = float(kl_part(log_probs, q, batch.carried.tail[:, 0], mask).mean)
     h, t = probs[mask], target[mask]
     lower, batch_value = _interval(h, t)
     first, second = (gwfast.Gram(_factor(x)) for x in (h, t))

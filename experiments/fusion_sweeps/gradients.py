@@ -10,9 +10,10 @@ from experiments.shared.benchmark import HELD_OUT, opened, pool, table
 from experiments.shared.methods import by_name
 from experiments.shared.records import Row
 from experiments.shared.training import Run, train
-from gwfast_llm.collate import FusionCollator
 from gwfast_llm.config import ObjectiveConfig
-from gwfast_llm.diagnose import diagnose
+from gwfast_llm.terms.collate import FusionCollator
+from gwfast_llm.terms.objective import Objective
+from gwfast_llm.training.diagnosis import diagnose
 
 PIVOTS = {
     "pivot": "weak pivot (200 steps)",
@@ -50,7 +51,9 @@ def cosines(name: str, seed: int) -> Row:
             return [make(list(numbers[k : k + BATCH])) for k in range(0, len(numbers), BATCH)]
 
         held = batches(range(size, size + 7 * HELD_OUT), carried)
-        for one in diagnose(model, batches(range(0, size, EACH), collator), held, objective, laid.desk.slots):
+        for one in diagnose(
+            model, batches(range(0, size, EACH), collator), held, Objective.of(objective, laid.desk.slots)
+        ):
             part = one.part if one.part == "sft" else one.part + label
             found |= {f"{part} cosine": one.cosine, f"{part} text": one.cosine_text, f"{part} size": one.size}
     return found

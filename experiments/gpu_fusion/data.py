@@ -13,13 +13,14 @@ import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from gwfast_llm.collate import FusionCollator, SourceDesk, path_maps
 from gwfast_llm.config import ObjectiveConfig
-from gwfast_llm.data import Encoded, Example, encode_all
-from gwfast_llm.logits import TopK
-from gwfast_llm.signal import Signal
-from gwfast_llm.store import Identity, StoredSource, write_store
-from gwfast_llm.targets import TargetFolder
+from gwfast_llm.models.logits import TopK
+from gwfast_llm.teachers.desk import SourceDesk, path_maps
+from gwfast_llm.teachers.signal import Signal
+from gwfast_llm.teachers.store import Identity, StoredSource, write_store
+from gwfast_llm.teachers.targets import TargetFolder
+from gwfast_llm.terms.collate import FusionCollator
+from gwfast_llm.text.examples import Encoded, Example, encode_all
 
 IDENTITY = Identity("random", "random", "none")
 LETTERS = string.ascii_letters + "01"

@@ -12,9 +12,9 @@ import torch
 
 from experiments.gpu_fusion.memory import PeakTensors
 from gwfast_llm import gld_loss, uld_loss
-from gwfast_llm.graph_objective import GraphOptions, gld_part
-from gwfast_llm.logits import Selection, select
-from gwfast_llm.objective import uld_part
+from gwfast_llm.models.logits import Selection, select
+from gwfast_llm.terms.gld import GraphOptions, gld_part
+from gwfast_llm.terms.uld import uld_part
 
 REPEATS = 7  # of a loss alone; the median counts
 

@@ -18,12 +18,14 @@ from experiments.gpu_fusion.about import surroundings
 from experiments.gpu_fusion.checks import lines
 from experiments.gpu_fusion.data import data_of
 from experiments.gpu_fusion.losses import gold_uld, losses_alone, measure, throughput
-from gwfast_llm.chunked import ChunkedHead
-from gwfast_llm.combine import batch_counts, batch_parts, part_names, run_student
 from gwfast_llm.config import LoraConfig, ObjectiveConfig
-from gwfast_llm.data import Encoded
-from gwfast_llm.signal import OnlineSource
-from gwfast_llm.train import with_adapters
+from gwfast_llm.models.output_layer import ChunkedHead
+from gwfast_llm.student.forward import run_student
+from gwfast_llm.teachers.online import OnlineSource
+from gwfast_llm.terms.batch import Batch
+from gwfast_llm.terms.objective import Objective
+from gwfast_llm.text.examples import Encoded
+from gwfast_llm.training.arguments import with_adapters
 
 RECORDS = Path(__file__).parent / "records"
 
@@ -97,21 +99,20 @@ def steps(shape: Shape, device: str, record: Callable[..., None]) -> None:
     optimiser = torch.optim.AdamW(trained, lr=1e-5)
     head = ChunkedHead(model, shape.chunk)
 
-    def forward(batch: dict[str, torch.Tensor]) -> Any:
-        return model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
+    def forward(batch: Batch) -> Any:
+        return model(**batch.model_inputs, use_cache=False).logits
 
     def descend(loss: torch.Tensor) -> None:
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
 
-    def step(objective: ObjectiveConfig, chunked: bool, batch: dict[str, torch.Tensor]) -> None:
-        slots = 1 if objective.distils else 0
-        student, _ = run_student(model, batch, objective, slots, head if chunked else None)
-        names = part_names(objective, slots)
-        totals = torch.stack([p.total.float() for p in batch_parts(student, batch, objective, slots)])
-        weights = torch.tensor([objective.weights[n] for n, _ in names], device=totals.device)
-        descend((weights * totals / batch_counts(batch, names)).sum())
+    def step(objective: ObjectiveConfig, chunked: bool, batch: Batch) -> None:
+        terms = Objective.of(objective, 1)
+        student, _ = run_student(model, batch, terms, head if chunked else None)
+        totals = torch.stack([p.total.float() for p in terms.values(student, batch)])
+        weights = torch.tensor(terms.weights, device=totals.device)
+        descend((weights * totals / terms.counts(batch)).sum())
 
     with tempfile.TemporaryDirectory() as folder:
         number = shape.repeats + 1
@@ -124,14 +125,14 @@ def steps(shape: Shape, device: str, record: Callable[..., None]) -> None:
                 if source is not None:
                     source.signals([0])
                 batch = collator([next(seen)])  # every example for the first time
-                step(objective, chunked, {name: value.to(device) for name, value in batch.items()})
+                step(objective, chunked, batch.to(device))
 
             more = 0 if source is None else bytes_of(source.model.parameters())
             return throughput(work, shape.repeats, device, held + more)
 
         # the optimiser's moments come with the first step
         warm = data.collator(OBJECTIVES["sft"], KEEP)([0])
-        step(OBJECTIVES["sft"], True, {name: value.to(device) for name, value in warm.items()})
+        step(OBJECTIVES["sft"], True, warm.to(device))
         held = bytes_of([*model.parameters(), *(x for state in optimiser.state.values() for x in state.values())])
         ways = (False, True) if shape.whole else (True,)
         chosen = OBJECTIVES if shape.whole else {name: OBJECTIVES[name] for name in ("sft", "infigfusion", "path")}
@@ -145,7 +146,7 @@ def steps(shape: Shape, device: str, record: Callable[..., None]) -> None:
         for chunked in ways:
             record("step", "path", chunked=chunked, source="online", **run(OBJECTIVES["path"], chunked, source))
         plain = data.collator(OBJECTIVES["sft"], KEEP)
-        batch = {name: value.to(device) for name, value in plain([0]).items()}
+        batch = plain([0]).to(device)
     gold_step(source, batch, forward, descend, shape, device, held + bytes_of(source.model.parameters()), record)
 
 
@@ -156,8 +157,8 @@ def bytes_of(tensors: Iterable[torch.Tensor]) -> int:
 
 def gold_step(
     source: OnlineSource,
-    batch: dict[str, torch.Tensor],
-    forward: Callable[[dict[str, torch.Tensor]], torch.Tensor],
+    batch: Batch,
+    forward: Callable[[Batch], torch.Tensor],
     descend: Callable[[torch.Tensor], None],
     shape: Shape,
     device: str,
@@ -168,8 +169,8 @@ def gold_step(
 
     def work() -> None:
         with torch.no_grad():
-            teacher = source.model(input_ids=batch["input_ids"], use_cache=False).logits
-        loss = gold_uld(forward(batch), teacher, batch["labels"])
+            teacher = source.model(input_ids=batch.input_ids, use_cache=False).logits
+        loss = gold_uld(forward(batch), teacher, batch.labels)
         assert loss is not None
         descend(loss())
 

@@ -9,12 +9,12 @@ from typing import Any
 import transformers
 
 from experiments.shared.models import built
-from gwfast_llm.collate import SourceDesk, path_maps
 from gwfast_llm.config import ModelConfig
-from gwfast_llm.data import Encoded, Example, encode_all
-from gwfast_llm.evaluate import evaluate
-from gwfast_llm.loading import load_model, load_tokenizer
-from gwfast_llm.signal import OnlineSource, Remembered
+from gwfast_llm.models.loading import load_model, load_tokenizer
+from gwfast_llm.reports.scoring import evaluate
+from gwfast_llm.teachers.desk import SourceDesk, path_maps
+from gwfast_llm.teachers.online import OnlineSource, Remembered
+from gwfast_llm.text.examples import Encoded, Example, encode_all
 from gwfast_llm.tiny.tasks import ALL_TASKS, EXACT_TASKS, Problem, draw_each
 
 FUSED_TASKS, FUSED_TEXTS = "MNABDSL", "MN"

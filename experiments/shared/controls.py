@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gwfast_llm.collate import Item, SourceDesk
-from gwfast_llm.combine import Batch, DenseStudent, selection
-from gwfast_llm.config import ObjectiveConfig
-from gwfast_llm.graph import node_weights
-from gwfast_llm.losses import answers_only
-from gwfast_llm.objective import Part, sum_items
-from gwfast_llm.path import Targets
+from gwfast_llm import Batch, ObjectiveConfig, Part, Student, register_term
+from gwfast_llm.teachers.desk import Item, SourceDesk
+from gwfast_llm.teachers.path import Targets
+from gwfast_llm.terms.gld import Gld, SourceLogits
+from gwfast_llm.terms.gld_aligned import GldAligned
+from gwfast_llm.terms.graph import node_weights
+from gwfast_llm.terms.kept import answers_only
+from gwfast_llm.terms.part import sum_items
 
 Edges = Literal["coactivation", "constant", "independent", "null", "none"]
 Teacher = Literal["own", "shuffled", "shuffled in task"]
@@ -39,7 +41,7 @@ def control_features(h: Tensor, mask: Tensor, edges: Edges, feature: str) -> lis
         `null`: C_ij = s_i s_j / sum(s) with the node strengths s of the graph itself.  `none`: no edges, the mean
         weights m are the feature.
     feature : {"mean", "mean_std"}
-        As in `gwfast_llm.graph.node_features`.
+        As in `gwfast_llm.terms.graph.node_features`.
 
     Returns
     -------
@@ -61,40 +63,99 @@ def control_features(h: Tensor, mask: Tensor, edges: Edges, feature: str) -> lis
     return features
 
 
-def sorted_control(student: DenseStudent, batch: Batch, objective: ObjectiveConfig, edges: Edges) -> Part:
+@dataclass(frozen=True)
+class SortedControl(Gld):
     """GLD on ranks with other edges: sum_i |f_(i) - g_(i)|, one item an example."""
-    predicts = torch.zeros_like(batch["labels"], dtype=torch.bool)
-    predicts[:, :-1] = batch["labels"][:, 1:] != -100
-    own, own_mask = answers_only(student.kept(selection(objective)), predicts)
-    values = batch["source_values"][:, 0]
-    its_mask = batch["source_mask"][:, 0]
-    both = [
-        control_features(node_weights(v, mask, objective.gld_weights), mask, edges, objective.gld_feature)
-        for v, mask in ((own.values, own_mask), (values, its_mask))
-    ]
-    value = values.new_zeros(len(values))
-    for f, g in zip(*both, strict=True):
-        width = max(f.shape[-1], g.shape[-1])
-        f, g = (F.pad(x, (0, width - x.shape[-1])).sort(-1, descending=True)[0] for x in (f, g))
-        value = value + (f - g).abs().sum(-1)
-    return sum_items(value, own_mask.any(1) & its_mask.any(1), None)
+
+    edges: ClassVar[Edges]
+
+    def part(self, student: Student, batch: Batch, slot: int) -> Part:
+        """Compare the sorted features of the control graphs."""
+        own, own_mask = answers_only(student.kept(self.kept), batch.predicts)
+        its: SourceLogits = self.own(batch)
+        values, its_mask = its.values[:, slot], its.mask[:, slot]
+        both = [
+            control_features(node_weights(v, mask, self.options.weights), mask, self.edges, self.options.feature)
+            for v, mask in ((own.values, own_mask), (values, its_mask))
+        ]
+        value = values.new_zeros(len(values))
+        for f, g in zip(*both, strict=True):
+            width = max(f.shape[-1], g.shape[-1])
+            f, g = (F.pad(x, (0, width - x.shape[-1])).sort(-1, descending=True)[0] for x in (f, g))
+            value = value + (f - g).abs().sum(-1)
+        return sum_items(value, own_mask.any(1) & its_mask.any(1), None)
 
 
-def aligned_control(student: DenseStudent, batch: Batch) -> Part:
+@register_term
+@dataclass(frozen=True)
+class ConstantEdges(SortedControl):
+    """GLD where every edge is the mean edge of its graph."""
+
+    name: ClassVar[str] = "gld_constant"
+    edges: ClassVar[Edges] = "constant"
+
+
+@register_term
+@dataclass(frozen=True)
+class IndependentEdges(SortedControl):
+    """GLD where the edges are products of mean weights."""
+
+    name: ClassVar[str] = "gld_independent"
+    edges: ClassVar[Edges] = "independent"
+
+
+@register_term
+@dataclass(frozen=True)
+class NullEdges(SortedControl):
+    """GLD where the edges are those of the null model with the node strengths of the graph."""
+
+    name: ClassVar[str] = "gld_null"
+    edges: ClassVar[Edges] = "null"
+
+
+@register_term
+@dataclass(frozen=True)
+class NoEdges(SortedControl):
+    """Sorted mean weights, without a graph."""
+
+    name: ClassVar[str] = "gld_none"
+    edges: ClassVar[Edges] = "none"
+
+
+@register_term
+@dataclass(frozen=True)
+class AlignedNull(GldAligned):
     """`gld_aligned` on null-model edges: C_ij = m_i m_j with m the mean distribution of an answer.
 
     Probabilities sum to one at every position, so these graphs have the node strengths of the co-activation graphs.
     The value is ||m m' - q q'||^2 / ||q q'||^2, one item a position.
     """
-    mask = batch["pair_mask"][:, 0]
-    probs = student.probs_at(batch["pair_index"][:, 0])
-    target = torch.zeros_like(probs).scatter_add(2, batch["path_ids"][:, 0], batch["path_probs"][:, 0].to(probs.dtype))
-    count = mask.sum(1).clamp_min(1)[:, None]
-    m, q = ((x * mask[..., None]).sum(1) / count for x in (probs, target))
-    energy = q.pow(2).sum(-1).pow(2)
-    value = m.pow(2).sum(-1).pow(2) - 2 * (m * q).sum(-1).pow(2) + energy
-    value = value / energy.clamp_min(1e-6)
-    return Part((value * mask.sum(1)).sum(), mask.sum().to(probs.dtype))
+
+    name: ClassVar[str] = "gld_aligned_null"
+
+    def part(self, student: Student, batch: Batch, slot: int) -> Part:
+        """Compare the null-model graphs of every answer."""
+        at, mask = batch.matched(slot)
+        assert batch.carried is not None
+        probs = student.probs_at(at)
+        ids, given = batch.carried.ids[:, slot], batch.carried.probs[:, slot]
+        target = torch.zeros_like(probs).scatter_add(2, ids, given.to(probs.dtype))
+        count = mask.sum(1).clamp_min(1)[:, None]
+        m, q = ((x * mask[..., None]).sum(1) / count for x in (probs, target))
+        energy = q.pow(2).sum(-1).pow(2)
+        value = m.pow(2).sum(-1).pow(2) - 2 * (m * q).sum(-1).pow(2) + energy
+        value = value / energy.clamp_min(1e-6)
+        return Part((value * mask.sum(1)).sum(), mask.sum().to(probs.dtype))
+
+
+def with_edges(objective: ObjectiveConfig, edges: Edges) -> ObjectiveConfig:
+    """The objective with the weight of its graph term on the control of these edges; itself for co-activation."""
+    if edges == "coactivation":
+        return objective
+    if objective.gld_aligned:
+        assert edges == "null", "other edges of probability graphs carry nothing"
+        return replace(objective, gld_aligned=0.0, terms={AlignedNull.name: objective.gld_aligned})
+    return replace(objective, gld=0.0, terms={f"{Gld.name}_{edges}": objective.gld})
 
 
 class ShuffledDesk(SourceDesk):

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from experiments.shared.benchmark import opened, pool, scores, table
-from experiments.shared.controls import ShuffledDesk, aligned_control, sorted_control
+from experiments.shared.controls import ShuffledDesk, with_edges
 from experiments.shared.methods import Method
-from gwfast_llm.collate import FusionCollator
-from gwfast_llm.combine import Batch, DenseStudent, batch_counts, batch_parts, part_names
-from gwfast_llm.config import ObjectiveConfig
+from gwfast_llm.student.forward import run_student
+from gwfast_llm.terms.batch import Batch
+from gwfast_llm.terms.collate import FusionCollator
+from gwfast_llm.terms.objective import Objective
 
 BATCH, WARM_UP, WEIGHT_DECAY, LARGEST_GRADIENT = 16, 20, 0.01, 1.0
 LEARNING_RATES = {200: 2e-3, 400: 1e-3}
@@ -70,22 +71,13 @@ class Run:
         return self.lr or (SHORT_RATE if self.method.short else LEARNING_RATES[self.steps])
 
 
-def loss_of(model: Any, batch: Batch, objective: ObjectiveConfig, method: Method, slots: int) -> Tensor:
+def loss_of(model: Any, batch: Batch, objective: Objective) -> Tensor:
     """The objective on a batch: every part divided by its number of items, weighted and summed."""
-    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
-    student = DenseStudent(logits)
-    plain = objective
-    total = logits.new_zeros(())
-    if method.edges != "coactivation":
-        plain = dataclasses.replace(objective, gld=0.0, gld_aligned=0.0)
-        if objective.gld_aligned:
-            total = total + objective.gld_aligned * aligned_control(student, batch).mean
-        else:
-            total = total + objective.gld * sorted_control(student, batch, objective, method.edges).mean
-    names = part_names(plain, slots)
-    counts = batch_counts(batch, names)
-    for (name, _), part, count in zip(names, batch_parts(student, batch, plain, slots), counts, strict=True):
-        total = total + plain.weights[name] * part.total / count.clamp_min(1)
+    student, _ = run_student(model, batch, objective, None)
+    total = batch.labels.new_zeros((), dtype=torch.float32)
+    parts, counts = objective.values(student, batch), objective.counts(batch)
+    for weight, part, count in zip(objective.weights, parts, counts, strict=True):
+        total = total + weight * part.total / count.clamp_min(1)
     return total
 
 
@@ -107,13 +99,13 @@ def train(run: Run, look: Callable[[int, Any], None] = lambda step, model: None)
     random.seed(run.seed)
     model = copy.deepcopy(opened(run.pivot)[0])
     objective = run.method.objective(run.weight, run.path_weight)
-    objective = dataclasses.replace(objective, routing=run.routing)
+    objective = with_edges(dataclasses.replace(objective, routing=run.routing), run.method.edges)
     laid = table(run.seed, run.method.sources, run.replay, run.routing)
     desk = laid.desk
     if run.method.teacher != "own":
         desk = ShuffledDesk(desk, laid.tasks, run.method.teacher == "shuffled in task", run.seed)
     collator = FusionCollator(laid.rows, opened("pivot")[1].pad_token_id, objective, desk)
-    slots = desk.slots if objective.distils else 0
+    terms = Objective.of(objective, desk.slots)
     steps, size = run.optimiser_steps, len(pool(run.seed, run.replay))
     optimiser = torch.optim.AdamW(model.parameters(), lr=run.learning_rate, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -126,7 +118,7 @@ def train(run: Run, look: Callable[[int, Any], None] = lambda step, model: None)
         if len(order) < BATCH:  # the rest of an epoch that fills no batch is dropped
             order = draw.sample(range(size), size)
         batch, order = collator(order[:BATCH]), order[BATCH:]
-        loss = loss_of(model, batch, objective, run.method, slots)
+        loss = loss_of(model, batch, terms)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)

@@ -13,8 +13,8 @@ from torch import Tensor
 import gwfast
 from experiments.shared.benchmark import HELD_OUT, opened, pool, table
 from experiments.shared.records import Row
-from gwfast_llm.collate import FusionCollator
 from gwfast_llm.config import ObjectiveConfig
+from gwfast_llm.terms.collate import FusionCollator
 
 TOP = 10
 GRAPHS = {
@@ -34,10 +34,10 @@ def _answers(pivot: str, seed: int) -> list[tuple[Tensor, Tensor, Tensor]]:
     collator = FusionCollator(laid.rows, 0, ObjectiveConfig(preset="custom", path=1.0, source_top_k=0), laid.desk)
     batch = collator(indices)
     with torch.no_grad():
-        logits = opened(pivot)[0](input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-    found = []
+        logits = opened(pivot)[0](**batch.model_inputs).logits
+    found, (index, mask) = [], batch.matched(0)
     for b, item in enumerate(laid.desk.items(indices)):
-        at = batch["pair_index"][b, 0][batch["pair_mask"][b, 0]]
+        at = index[b][mask[b]]
         if len(at) < 2:
             continue
         targets = item[0].targets

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gwfast_llm.data import pad_right
+from gwfast_llm.text.examples import pad_right
 
 WINDOW = 5
 PROFILE = 12

@@ -14,7 +14,7 @@ from experiments.shared.jobs import Job, run_jobs
 from experiments.shared.records import Record, Row
 from experiments.shared.threads import one_thread
 from experiments.token_recovery.graphs import coactivation, features, text_graphs
-from gwfast_llm.data import spelling
+from gwfast_llm.text.examples import spelling
 from gwfast_llm.tiny.tasks import ALL_TASKS, draw_each
 
 RECORD = Record(Path(__file__).parent / "records")

@@ -16,8 +16,8 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from gwfast_llm.cachedir import built_once, cache_folder
-from gwfast_llm.data import Example, encode_all, pad_right
+from gwfast_llm.system.cache_folder import built_once, cache_folder
+from gwfast_llm.text.examples import Example, encode_all, pad_right
 from gwfast_llm.tiny.recipes import ModelRecipe, TokenizerRecipe
 from gwfast_llm.tiny.tasks import ALL_TASKS, draw_each, stream
 

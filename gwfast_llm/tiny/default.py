@@ -12,19 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
-from gwfast_llm.data import Example
 from gwfast_llm.errors import FusionError
-from gwfast_llm.files import read_examples, write_examples
-from gwfast_llm.progress import Board, Stage
-from gwfast_llm.records import read_object, write_object
-from gwfast_llm.scores import Contender, Score
+from gwfast_llm.reports.scores import Contender, Score
+from gwfast_llm.system.progress import Board, Stage
+from gwfast_llm.system.records import read_object, write_object
+from gwfast_llm.system.workers import Job, Workers
+from gwfast_llm.text.examples import Example
+from gwfast_llm.text.reading import read_examples, write_examples
 from gwfast_llm.tiny import recipes
 from gwfast_llm.tiny.tasks import ALL_TASKS, EXACT_TASKS, Problem, draw_each
-from gwfast_llm.workers import Job, Workers
 
 SOURCES = ("A", "B")
 FUSED_TASKS = "MNABDSL"
-FUSED_TEXTS = "MN"  # dialects of the sources; O is the pivot's own and shows what it forgets
 TEST_SEED = 999
 VALIDATION_SEED = 300
 ROOM = 2**28  # bytes that a run needs on its disk, at most
@@ -114,7 +113,8 @@ def build_job(recipe: recipes.ModelRecipe, progress) -> str:
 
 def cache_job(config: FuseConfig, number: int, progress) -> int:
     """Worker job: run one source of a fusion once; keep what it says and its targets, exactly, in its cache folder."""
-    from gwfast_llm.setup import prepare_run, store_source, store_targets
+    from gwfast_llm.training.prepare import prepare_run
+    from gwfast_llm.training.sources import store_source, store_targets
 
     run = prepare_run(config, config.sources)
     return store_source(config, number, run, "float32", progress) + store_targets(config, number, run, progress)
@@ -144,9 +144,9 @@ class Place:
 
 def fusion_job(config: FuseConfig, tests: str, place: Place, progress) -> Found:
     """Worker job: run one fusion and score it, from its last checkpoint where there is one."""
-    from gwfast_llm.evaluate import evaluate
-    from gwfast_llm.gather import write_model
-    from gwfast_llm.train import fuse
+    from gwfast_llm.reports.scoring import evaluate
+    from gwfast_llm.training.fusion import fuse
+    from gwfast_llm.training.gather import write_model
 
     fused = fuse(config, progress, place.checkpoints, resume=True)
     scores = [Score(s.task, s.kind, s.value) for s in evaluate(fused.model, fused.tokenizer, read_examples(tests))]
@@ -173,8 +173,8 @@ def finished(place: Place) -> Found | None:
 
 def score_job(model: str, tests: str, progress) -> list[Score]:
     """Worker job: score a model as it is."""
-    from gwfast_llm.evaluate import evaluate
-    from gwfast_llm.loading import load_model, load_tokenizer
+    from gwfast_llm.models.loading import load_model, load_tokenizer
+    from gwfast_llm.reports.scoring import evaluate
 
     config = ModelConfig(model)
     found = evaluate(load_model(config), load_tokenizer(config), read_examples(tests))

@@ -1,4 +1,4 @@
-"""What the embedded default builds: a recipe is data, and its hash is the name under which the result is kept."""
+"""Recipes of what the embedded default builds; the hash of a recipe names the built model in the cache."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 TEXT_TASKS = "MNO"
+FUSED_TEXTS = "MN"  # dialects of the sources; O is the pivot's own and shows what it forgets
 EXACT_TASKS = "ABDSL"
 ALL_TASKS = "MNOABDSL"
 WORDS_PER_TEXT = 9  # predicted words of a dialect text: ten words, the first is given

@@ -32,7 +32,7 @@ def factors():
 
 
 def features(h, mask, feature):
-    from gwfast_llm.graph import node_features
+    from gwfast_llm.terms.graph import node_features
 
     ids = torch.zeros_like(h, dtype=torch.long)
     return node_features(h, ids, mask, nodes="rank", feature=feature, vocab_size=5)

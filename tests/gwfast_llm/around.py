@@ -39,11 +39,11 @@ if os.environ.get("AS_GPUS"):
 if os.environ.get("SHARD_ALL"):
     DeepSpeedPlugin.__post_init__ = configure_for_all
 
-from gwfast_llm import train  # noqa: E402
 from gwfast_llm.fuse import main  # noqa: E402
-from gwfast_llm.trainer import FusionTrainer  # noqa: E402
+from gwfast_llm.training import fusion  # noqa: E402
+from gwfast_llm.training.trainer import FusionTrainer  # noqa: E402
 
-gather = train.whole_model
+gather = fusion.whole_model
 collect = FusionTrainer.get_batch_samples
 
 
@@ -69,7 +69,7 @@ def collect_or_die(trainer, *arguments):
     return collect(trainer, *arguments)
 
 
-train.whole_model = spy
+fusion.whole_model = spy
 if os.environ.get("DIE_AT") or os.environ.get("STOP_AT"):
     FusionTrainer.get_batch_samples = collect_or_die
 sys.exit(main(sys.argv[1:]))

@@ -26,7 +26,7 @@ def tokenizers():
 @pytest.fixture(scope="session")
 def examples():
     """Forty-two problems as examples, six of each fused task."""
-    from gwfast_llm.data import Example
+    from gwfast_llm.text.examples import Example
     from gwfast_llm.tiny.tasks import draw_each
 
     return [Example(p.prompt, p.response, p.task, p.log_prob) for p in draw_each("MNABDSL", 6, seed=1)]
@@ -35,7 +35,7 @@ def examples():
 @pytest.fixture(scope="session")
 def home(tmp_path_factory, tokenizers, examples):
     """Folder with a pivot, two sources and two data files."""
-    from gwfast_llm.files import write_examples
+    from gwfast_llm.text.reading import write_examples
     from gwfast_llm.tiny.build import initial_model
     from gwfast_llm.tiny.recipes import pivot, sources
 

@@ -12,7 +12,7 @@ import sys
 
 import torch
 
-import gwfast_llm.train  # noqa: F401  what every run needs
+import gwfast_llm.training.fusion  # noqa: F401  what every run needs
 
 COUNT = 2
 

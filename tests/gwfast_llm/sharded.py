@@ -8,15 +8,19 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from gwfast_llm.chunked import ChunkedHead, ChunkedStudent
-from gwfast_llm.collate import FusionCollator, SourceDesk, path_maps
-from gwfast_llm.combine import DenseStudent, batch_counts, batch_parts, part_names, request_of
 from gwfast_llm.config import DataConfig, ModelConfig, ObjectiveConfig, SourceConfig
-from gwfast_llm.data import encode_all
-from gwfast_llm.files import read_examples
-from gwfast_llm.loading import load_model, load_tokenizer
-from gwfast_llm.setup import online_source
-from gwfast_llm.signal import Remembered
+from gwfast_llm.models.loading import load_model, load_tokenizer
+from gwfast_llm.models.output_layer import ChunkedHead
+from gwfast_llm.student.chunked import ChunkedStudent
+from gwfast_llm.student.dense import DenseStudent
+from gwfast_llm.student.forward import request_of
+from gwfast_llm.teachers.desk import SourceDesk, path_maps
+from gwfast_llm.teachers.online import Remembered
+from gwfast_llm.terms.collate import FusionCollator
+from gwfast_llm.terms.objective import Objective
+from gwfast_llm.text.examples import encode_all
+from gwfast_llm.text.reading import read_examples
+from gwfast_llm.training.sources import online_source
 
 OBJECTIVE = ObjectiveConfig(preset="custom", path=1.0, uld=0.5, gld=0.1, hellinger=0.2, hybrid=0.4, source_top_k=0)
 
@@ -56,22 +60,22 @@ def train(home: str, chunk: int, shards: int, rank: int) -> dict:
         fully_shard(model, mesh=mesh)
     head = ChunkedHead(model, chunk) if chunk else None
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    names = part_names(OBJECTIVE, 1)
+    terms = Objective.of(OBJECTIVE, 1)
     losses = []
     for step in range(3):
         whole = list(range(8 * step, 8 * step + 8))
-        counts = batch_counts(collate(whole), names)
+        counts = terms.counts(collate(whole))
         batch = collate(whole[rank::shards])
-        given = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+        given = batch.model_inputs
         if head is None:
             student = DenseStudent(model(**given).logits)
         else:
-            request, columns = request_of(batch, OBJECTIVE, 1)
+            request, columns = request_of(batch, terms)
             head.pending = request
             model(**given)
             student = ChunkedStudent(request, head.answer(), columns)
-        parts = batch_parts(student, batch, OBJECTIVE, 1)
-        loss = sum(OBJECTIVE.weights[n] * p.total / c for (n, _), p, c in zip(names, parts, counts, strict=True))
+        parts = terms.values(student, batch)
+        loss = sum(w * p.total / c for w, p, c in zip(terms.weights, parts, counts, strict=True))
         optimiser.zero_grad()
         (loss * shards).backward()  # gradients are averaged over processes
         optimiser.step()

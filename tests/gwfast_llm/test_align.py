@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from gwfast_llm.align import UNKNOWN, byte_ends, matched_starts, starts_of, vocabulary_bytes
-from gwfast_llm.data import Example, encode_all
+from gwfast_llm.text.alignment import UNKNOWN, byte_ends, matched_starts, starts_of, vocabulary_bytes
+from gwfast_llm.text.examples import Example, encode_all
 
 TEXTS = ["naïve café", "日本語 text", "a🙂b 👩‍👩‍👧", "tabs\tand\nlines", "  leading  spaces ", "ß€𝄞"]
 

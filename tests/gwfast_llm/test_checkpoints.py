@@ -5,12 +5,12 @@ import shutil
 import pytest
 import torch
 
-from gwfast_llm import saving
-from gwfast_llm.checkpoints import WHOLE, last_checkpoint, remove_halves, sound_checkpoint
 from gwfast_llm.errors import FusionError
-from gwfast_llm.records import unsound, write_checksums
-from gwfast_llm.saving import SaveClock
-from gwfast_llm.trainer import FusionTrainer
+from gwfast_llm.system.records import unsound, write_checksums
+from gwfast_llm.training import saving
+from gwfast_llm.training.checkpoints import WHOLE, last_checkpoint, remove_halves, sound_checkpoint
+from gwfast_llm.training.saving import SaveClock
+from gwfast_llm.training.trainer import FusionTrainer
 
 
 class Killed(BaseException):

@@ -4,24 +4,26 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from gwfast_llm import logits, train
-from gwfast_llm.after_layer import change_of
-from gwfast_llm.chunked import ChunkedHead, ChunkedStudent, Request
-from gwfast_llm.combine import DenseStudent, batch_parts, part_names, request_of
-from gwfast_llm.config import (
-    DataConfig,
-    FuseConfig,
-    ModelConfig,
-    ObjectiveConfig,
-    SourceConfig,
-    TrainConfig,
-)
+from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
 from gwfast_llm.errors import FusionError
-from gwfast_llm.logits import Selection
-from gwfast_llm.signal import OnlineSource
-from gwfast_llm.train import fuse
+from gwfast_llm.models import logits
+from gwfast_llm.models.after_layer import change_of
+from gwfast_llm.models.logits import Selection
+from gwfast_llm.models.output_layer import ChunkedHead, Request
+from gwfast_llm.student.chunked import ChunkedStudent
+from gwfast_llm.student.dense import DenseStudent
+from gwfast_llm.student.forward import request_of
+from gwfast_llm.teachers.online import OnlineSource
+from gwfast_llm.terms.batch import Batch, CarriedTargets, Pairs
+from gwfast_llm.terms.gld import SourceLogits
+from gwfast_llm.terms.hybrid import SharedIds
+from gwfast_llm.terms.objective import Objective
+from gwfast_llm.training.arguments import chunk_of
+from gwfast_llm.training.fusion import fuse
+from gwfast_llm.training.pivot import head_in_chunks
 
 PARTS = ObjectiveConfig(preset="custom", path=1.0, uld=0.5, gld=0.1, hellinger=0.2, hybrid=0.4, source_top_k=0)
+OBJECTIVE = Objective.of(PARTS, 1)
 VOCABULARY, LENGTH = 5000, 64
 SMALL = {
     "vocab_size": 50,
@@ -69,28 +71,27 @@ def batch():
     probs = torch.rand(2, 1, 20, 6, generator=draw).softmax(-1) * 0.9
     shared = ids(2, 1, 20, 6)
     shared[..., 4:] = -1
-    return {
-        "input_ids": ids(2, LENGTH),
-        "attention_mask": torch.ones(2, LENGTH, dtype=torch.long),
-        "labels": labels,
-        "source_weight": torch.tensor([[1.0], [0.5]]),
-        "pair_index": at,
-        "pair_mask": mask,
-        "path_ids": ids(2, 1, 20, 6),
-        "path_probs": probs,
-        "path_tail": 1 - probs.sum(-1),
-        "source_probs": probs.sort(-1, descending=True)[0],
-        "shared_ids": shared,
-        "shared_pivot": torch.rand(2, 1, VOCABULARY, generator=draw) < 0.5,
-        "source_values": 3 * torch.rand(2, 1, 25, 10, generator=draw).sort(-1, descending=True)[0],
-        "source_ids": ids(2, 1, 25, 10),
-        "source_mask": torch.ones(2, 1, 25, dtype=torch.bool),
-    }
+    return Batch(
+        input_ids=ids(2, LENGTH),
+        labels=labels,
+        attention_mask=torch.ones(2, LENGTH, dtype=torch.long),
+        source_weight=torch.tensor([[1.0], [0.5]]),
+        pairs=Pairs(at, mask),
+        carried=CarriedTargets(ids(2, 1, 20, 6), probs, 1 - probs.sum(-1)),
+        source_probs=probs.sort(-1, descending=True)[0],
+        own={
+            "hybrid": SharedIds(shared, torch.rand(2, 1, VOCABULARY, generator=draw) < 0.5),
+            "gld": SourceLogits(
+                3 * torch.rand(2, 1, 25, 10, generator=draw).sort(-1, descending=True)[0],
+                ids(2, 1, 25, 10),
+                torch.ones(2, 1, 25, dtype=torch.bool),
+            ),
+        },
+    )
 
 
 def loss_of(parts):
-    weights = PARTS.weights
-    return sum(weights[n] * p.mean for (n, _), p in zip(part_names(PARTS, 1), parts, strict=True))
+    return sum(weight * part.mean for weight, part in zip(OBJECTIVE.weights, parts, strict=True))
 
 
 class Largest:
@@ -108,20 +109,20 @@ class Largest:
 def test_losses_and_gradients_are_those_of_whole_logits(chunk):
     own = batch()
     model = llama()
-    given = {"input_ids": own["input_ids"], "attention_mask": own["attention_mask"]}
-    dense = batch_parts(DenseStudent(model(**given).logits), own, PARTS, 1)
+    given = own.model_inputs
+    dense = OBJECTIVE.values(DenseStudent(model(**given).logits), own)
     loss_of(dense).backward()
     expected = [p.grad.clone() for p in model.parameters()]
     model.zero_grad()
 
     head = ChunkedHead(model, chunk)
-    head.pending, columns = request_of(own, PARTS, 1)
+    head.pending, columns = request_of(own, OBJECTIVE)
     request = head.pending
     largest = Largest()
     with torch.autograd.graph.saved_tensors_hooks(largest.pack, lambda t: t):
         model(**given)
         student = ChunkedStudent(request, head.answer(), columns)
-        parts = batch_parts(student, own, PARTS, 1)
+        parts = OBJECTIVE.values(student, own)
         loss = loss_of(parts)
     if chunk < 50:
         assert largest.saved < 2 * LENGTH * VOCABULARY / 4  # the embedding matrix is the largest, not the logits
@@ -221,12 +222,12 @@ def test_a_model_whose_code_cannot_be_run_apart_is_named(home):
     model.forward = lambda **given: 1 / 0
     what = r"what LlamaForCausalLM does to its logits.*ZeroDivisionError"
     with pytest.raises(FusionError, match=f"{what}.*use --train.chunk 0"):
-        train._head(model, 4)
+        head_in_chunks(model, 4)
     tokenizer = AutoTokenizer.from_pretrained(home / "pivot")
     with pytest.raises(FusionError, match=f"source odd: {what}.*give another model"):
         OnlineSource("odd", model, tokenizer, [], 0)
     config = FuseConfig(ModelConfig("odd"), DataConfig(""), [], ObjectiveConfig(preset="sft"), TrainConfig())
-    assert train.chunk_of(config, model, 10**6) == 0  # chosen, it is whole logits
+    assert chunk_of(config, model, 10**6) == 0  # chosen, it is whole logits
 
 
 def test_nothing_to_read_is_read():
@@ -245,10 +246,10 @@ def test_a_selection_is_made_once(monkeypatch):
     monkeypatch.setattr(logits, "largest", lambda rows, k: calls.append(len(rows)) or real(rows, k))
     own, model = batch(), llama()
     head = ChunkedHead(model, 16)
-    head.pending, columns = request_of(own, PARTS, 1)
+    head.pending, columns = request_of(own, OBJECTIVE)
     request = head.pending
-    model(input_ids=own["input_ids"], attention_mask=own["attention_mask"])
-    loss_of(batch_parts(ChunkedStudent(request, head.answer(), columns), own, PARTS, 1)).backward()
+    model(**own.model_inputs)
+    loss_of(OBJECTIVE.values(ChunkedStudent(request, head.answer(), columns), own)).backward()
     assert sum(calls) == int(request.positions.sum())
 
 

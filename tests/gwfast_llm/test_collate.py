@@ -5,15 +5,16 @@ import dataclasses
 import pytest
 import torch
 
-from gwfast_llm.collate import FusionCollator, RecentTargets, SourceDesk, path_maps
 from gwfast_llm.config import ObjectiveConfig, SourceConfig
-from gwfast_llm.data import encode_all
-from gwfast_llm.graph import node_weights
-from gwfast_llm.loading import load_tokenizer
-from gwfast_llm.logits import Selection, TopK, select
-from gwfast_llm.path import Targets
-from gwfast_llm.setup import online_source
-from gwfast_llm.signal import Signal, comparable_losses
+from gwfast_llm.models.loading import load_tokenizer
+from gwfast_llm.models.logits import Selection, TopK, select
+from gwfast_llm.teachers.desk import RecentTargets, SourceDesk, path_maps
+from gwfast_llm.teachers.path import Targets
+from gwfast_llm.teachers.signal import Signal, comparable_losses
+from gwfast_llm.terms.collate import FusionCollator
+from gwfast_llm.terms.graph import node_weights
+from gwfast_llm.text.examples import encode_all
+from gwfast_llm.training.sources import online_source
 
 
 class Counted:
@@ -83,7 +84,7 @@ def test_sources_of_different_width_put_no_mass_on_padding(home, examples):
     desk, sources = desk_of(home, examples, "all")
     batch = FusionCollator(desk.pivot_rows, 0, objective, desk)([0, 1])
     size = len(sources[1].tokenizer)
-    values, mask = batch["source_values"][:, 1], batch["source_mask"][:, 1]
+    values, mask = batch.own["gld"].values[:, 1], batch.own["gld"].mask[:, 1]
     assert values.shape[-1] > size
     mass = node_weights(values, mask, "softmax")[mask]
     assert float(mass[:, size:].sum()) == 0
@@ -122,6 +123,9 @@ def test_a_part_without_carried_targets_has_the_same_pairs(home, examples):
     plain = ObjectiveConfig(preset="custom", uld=1.0, source_top_k=0)
     both = dataclasses.replace(plain, path=1.0)
     batches = [FusionCollator(desk.pivot_rows, 0, o, desk)(range(6)) for o in (plain, both)]
-    for name in ("pair_index", "pair_mask", "source_probs"):
-        assert torch.equal(batches[0][name], batches[1][name])
-    assert "path_ids" not in batches[0]
+    one, two = batches
+    assert torch.equal(one.pairs.index, two.pairs.index)
+    assert torch.equal(one.pairs.mask, two.pairs.mask)
+    assert torch.equal(one.source_probs, two.source_probs)
+    assert one.carried is None
+    assert two.carried is not None

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from gwfast_llm.data import IGNORE, Example, encode_all, pad_right
 from gwfast_llm.errors import FusionError
-from gwfast_llm.files import read_examples, write_examples
+from gwfast_llm.text.examples import IGNORE, Example, encode_all, pad_right
+from gwfast_llm.text.reading import read_examples, write_examples
 
 
 def test_labels_cover_the_answer_and_nothing_else(tokenizers, examples):

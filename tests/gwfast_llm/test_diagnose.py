@@ -6,13 +6,15 @@ import math
 import pytest
 import torch
 
-from gwfast_llm.collate import FusionCollator, SourceDesk, path_maps
 from gwfast_llm.config import ModelConfig, ObjectiveConfig, SourceConfig
-from gwfast_llm.data import encode_all
-from gwfast_llm.diagnose import Agreement, diagnose
-from gwfast_llm.loading import load_model, load_tokenizer
-from gwfast_llm.setup import online_source
-from gwfast_llm.signal import Remembered
+from gwfast_llm.models.loading import load_model, load_tokenizer
+from gwfast_llm.teachers.desk import SourceDesk, path_maps
+from gwfast_llm.teachers.online import Remembered
+from gwfast_llm.terms.collate import FusionCollator
+from gwfast_llm.terms.objective import Objective
+from gwfast_llm.text.examples import encode_all
+from gwfast_llm.training.diagnosis import Agreement, diagnose
+from gwfast_llm.training.sources import online_source
 
 OBJECTIVE = ObjectiveConfig(preset="custom", path=1.0, uld=1.0, gld=1.0, source_top_k=0)
 
@@ -40,7 +42,7 @@ def test_cross_entropy_agrees_with_itself(parts):
     model, batch = parts
     own = batch(range(12), OBJECTIVE)
     held_out = batch(range(12), ObjectiveConfig(preset="path"))
-    found = {a.part: a for a in diagnose(model, [own], [held_out], OBJECTIVE, 1)}
+    found = {a.part: a for a in diagnose(model, [own], [held_out], Objective.of(OBJECTIVE, 1))}
     assert list(found) == ["sft", "path", "uld", "gld"]
     assert found["sft"].cosine == pytest.approx(1.0, abs=1e-6)
     assert found["sft"].size == pytest.approx(1.0, abs=1e-9)
@@ -52,10 +54,10 @@ def test_cosine_is_that_of_the_two_gradients(parts):
     model, batch = parts
     objective = ObjectiveConfig(preset="custom", uld=1.0, source_top_k=0)
     own, held_out = batch(range(8), objective), batch(range(20, 30), ObjectiveConfig(preset="path"))
-    found = diagnose(model, [own], [held_out], objective, 1)[1]
+    found = diagnose(model, [own], [held_out], Objective.of(objective, 1))[1]
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
 
-    from gwfast_llm.losses import uld_loss
+    from gwfast_llm import uld_loss
 
     def flat(loss):
         model.zero_grad()
@@ -63,16 +65,16 @@ def test_cosine_is_that_of_the_two_gradients(parts):
         return torch.cat([p.grad.flatten() for p in model.parameters()])
 
     def logits(b):
-        return model(input_ids=b["input_ids"], attention_mask=b["attention_mask"]).logits
+        return model(**b.model_inputs).logits
 
     z = logits(held_out)
-    labels = held_out["labels"][:, 1:]
+    labels = held_out.labels[:, 1:]
     truth = flat(torch.nn.functional.cross_entropy(z[:, :-1].flatten(0, 1), labels.flatten()))
     # the source's matched probabilities as logits at the student's own positions
     z = logits(own)
-    at, mask = own["pair_index"][:, 0], own["pair_mask"][:, 0]
+    at, mask = own.matched(0)
     picked = z[torch.arange(len(z))[:, None], at]
-    given = own["source_probs"][:, 0]
+    given = own.source_probs[:, 0]
     rest = (1 - given.sum(-1, keepdim=True)).clamp_min(1e-12)
     teacher = torch.cat([given, rest / 2000 * torch.ones(2000)], -1).clamp_min(1e-12).log()
     part = flat(uld_loss(picked, teacher, mask, mask, top_k=10))
@@ -84,13 +86,12 @@ def test_cosine_is_that_of_the_two_gradients(parts):
 def test_batches_are_one_large_batch(parts):
     model, batch = parts
     path = ObjectiveConfig(preset="path")
-    whole = diagnose(model, [batch(range(12), OBJECTIVE)], [batch(range(20, 30), path)], OBJECTIVE, 1)
+    whole = diagnose(model, [batch(range(12), OBJECTIVE)], [batch(range(20, 30), path)], Objective.of(OBJECTIVE, 1))
     cut = diagnose(
         model,
         [batch(range(5), OBJECTIVE), batch(range(5, 12), OBJECTIVE)],
         [batch([k], path) for k in range(20, 30)],
-        OBJECTIVE,
-        1,
+        Objective.of(OBJECTIVE, 1),
     )
     for a, b in zip(whole, cut, strict=True):
         assert a.part == b.part

@@ -8,8 +8,9 @@ import sys
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gwfast_llm import gather, pages, plots, report
 from gwfast_llm.report import main as report_command
+from gwfast_llm.reports import pages, plots, run_report
+from gwfast_llm.training import gather
 
 PURE = {"preset": "custom", "sft": 0.0, "path": 1.0, "source_top_k": 0}
 
@@ -37,7 +38,7 @@ def test_every_objective_has_pictures_and_page_without_warnings(run, left_out):
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     lines = (json.dumps({name: value for name, value in row.items() if name not in left_out}) for row in rows)
     (run / "metrics.jsonl").write_text("\n".join(lines))
-    assert report.draw(run) == []
+    assert run_report.draw(run) == []
     said = "no loss was logged: train.log_every is above train.steps" in (run / "report.md").read_text()
     assert said == ("loss" in left_out)
 
@@ -48,14 +49,14 @@ def test_every_objective_has_pictures_and_page_without_warnings(run, left_out):
         (plots, "plot_losses", "losses.png"),
         (plots, "plot_interval", "interval.png"),
         (pages, "fusion_page", "report.md"),
-        (report, "_fusion", "pictures and page"),
+        (run_report, "_fusion", "pictures and page"),
     ],
 )
 def test_what_fails_fails_alone(run, monkeypatch, module, name, what):
     for path in [*run.glob("*.png"), run / "report.md"]:
         path.unlink()
     monkeypatch.setattr(module, name, fails)
-    assert report.draw(run) == [
+    assert run_report.draw(run) == [
         f"{what} could not be made (KeyError: 'sft'); the model is not touched by that: "
         f"python -m gwfast_llm.report {run} makes pictures and page again"
     ]
@@ -105,7 +106,7 @@ def test_records_model_and_tokenizer_that_cannot_save_themselves_leave_the_weigh
     def broken(*arguments):
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(report, "write_records", broken)
+    monkeypatch.setattr(run_report, "write_records", broken)
     monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", invalid)
     monkeypatch.setattr("transformers.PreTrainedTokenizerFast.save_pretrained", invalid)
     code, said = fuse_here(steps=2)
@@ -166,7 +167,7 @@ def test_a_kill_between_model_and_place_is_finished_by_the_next_start(fuse_here,
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("gwfast_llm.rundir.finish", die)
+        patch.setattr("gwfast_llm.command_line.run_folder.finish", die)
         with pytest.raises(Killed):
             fuse_here(log_every=2)
     work = tmp_path / "runs" / ".r.unfinished"
@@ -174,7 +175,7 @@ def test_a_kill_between_model_and_place_is_finished_by_the_next_start(fuse_here,
     code, said = fuse_here()
     assert code == 2
     assert "holds the trained model; --resume goes on with it, --overwrite starts anew" in said
-    monkeypatch.setattr("gwfast_llm.train.fuse", None)  # nothing is trained again
+    monkeypatch.setattr("gwfast_llm.training.fusion.fuse", None)  # nothing is trained again
     assert fuse_here("--resume", log_every=2)[0] == 0
     run = tmp_path / "runs" / "r"
     assert (run / "report.md").is_file()
@@ -183,7 +184,7 @@ def test_a_kill_between_model_and_place_is_finished_by_the_next_start(fuse_here,
 
 
 def test_pictures_are_never_half(tmp_path, monkeypatch):
-    from gwfast_llm.records import write_whole
+    from gwfast_llm.system.records import write_whole
 
     (tmp_path / "losses.png").write_bytes(b"old")
 

@@ -8,8 +8,6 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from gwfast_llm import loading, model_checks
-from gwfast_llm.checkpoints import last_checkpoint
 from gwfast_llm.config import (
     DataConfig,
     FuseConfig,
@@ -21,7 +19,9 @@ from gwfast_llm.config import (
 )
 from gwfast_llm.errors import FusionError
 from gwfast_llm.fuse import main as fuse_command
-from gwfast_llm.train import fuse
+from gwfast_llm.models import checks, loading
+from gwfast_llm.training.checkpoints import last_checkpoint
+from gwfast_llm.training.fusion import fuse
 
 needs_library = pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes (extra qlora) not installed")
 # peft 0.21 asks transformers 5.23 by a name that is going to change
@@ -63,7 +63,7 @@ def test_a_device_it_does_not_know_is_named(home, monkeypatch):
         raise RuntimeError("None of the available devices are supported\nby this version")
 
     monkeypatch.setattr(loading, "find_spec", lambda name: True)
-    monkeypatch.setattr(model_checks.AutoModelForCausalLM, "from_pretrained", refuses)
+    monkeypatch.setattr(checks.AutoModelForCausalLM, "from_pretrained", refuses)
     message = r"cannot work here \(None of the available devices are supported\); use --lora\.four_bit false"
     with pytest.raises(FusionError, match=message):
         loading.load_in_four_bits(ModelConfig(str(home / "pivot")), torch.float32)

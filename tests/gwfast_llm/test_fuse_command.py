@@ -12,10 +12,10 @@ import time
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gwfast_llm import pages, plots, report
 from gwfast_llm.errors import FusionError
-from gwfast_llm.files import read_examples
-from gwfast_llm.scores import Score
+from gwfast_llm.reports import pages, plots, run_report
+from gwfast_llm.reports.scores import Score
+from gwfast_llm.text.reading import read_examples
 from gwfast_llm.tiny.default import Place, finished
 
 
@@ -143,9 +143,9 @@ def test_the_report_of_a_comparison_fails_alone_and_is_made_again(smoke, tmp_pat
     with monkeypatch.context() as patch:
         patch.setattr(plots, "plot_scores", None)
         patch.setattr(pages, "embedded_page", None)
-        complaints = report.draw(folder)
+        complaints = run_report.draw(folder)
     assert [line.split(" could not be made (TypeError")[0] for line in complaints] == ["scores.png", "report.md"]
-    assert report.draw(folder) == []
+    assert run_report.draw(folder) == []
     assert (folder / "report.md").read_text() == page
     assert (folder / "scores.png").is_file()
 

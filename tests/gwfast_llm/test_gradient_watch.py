@@ -6,21 +6,16 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PhiConfig, PhiForCausalLM
 
-from gwfast_llm.chunked import ChunkedHead
-from gwfast_llm.collate import FusionCollator, SourceDesk, path_maps
-from gwfast_llm.combine import batch_parts, run_student
-from gwfast_llm.config import (
-    DataConfig,
-    FuseConfig,
-    ModelConfig,
-    ObjectiveConfig,
-    SourceConfig,
-    TrainConfig,
-)
-from gwfast_llm.data import encode_all
-from gwfast_llm.gradient_watch import Pull, lengths, pulls_of
-from gwfast_llm.setup import online_source
-from gwfast_llm.train import fuse
+from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
+from gwfast_llm.models.output_layer import ChunkedHead
+from gwfast_llm.student.forward import run_student
+from gwfast_llm.teachers.desk import SourceDesk, path_maps
+from gwfast_llm.terms.collate import FusionCollator
+from gwfast_llm.terms.objective import Objective
+from gwfast_llm.text.examples import encode_all
+from gwfast_llm.training.fusion import fuse
+from gwfast_llm.training.gradient_watch import Pull, lengths, pulls_of
+from gwfast_llm.training.sources import online_source
 
 ALL = ObjectiveConfig(preset="custom", path=3.0, uld=0.5, gld=0.01, hellinger=0.2, hybrid=0.4, source_top_k=0)
 
@@ -58,8 +53,9 @@ def batch_of(home, tokenizers, examples, objective):
 def test_the_lengths_are_those_of_the_gradients_of_the_weights(loud, tokenizers, examples, chunk):
     batch = batch_of(loud, tokenizers, examples, ALL)
     model = AutoModelForCausalLM.from_pretrained(loud / "pivot")
-    student, _ = run_student(model, batch, ALL, 1, ChunkedHead(model, chunk) if chunk else None)
-    parts = [part.mean for part in batch_parts(student, batch, ALL, 1)]
+    terms = Objective.of(ALL, 1)
+    student, _ = run_student(model, batch, terms, ChunkedHead(model, chunk) if chunk else None)
+    parts = [part.mean for part in terms.values(student, batch)]
     trained = list(model.parameters())
     found = lengths(parts, trained)
     assert lengths(parts, trained) == found  # the graph is still whole

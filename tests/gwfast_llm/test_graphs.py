@@ -9,10 +9,13 @@ import torch
 import gwfast
 import gwfast_llm
 from gwfast_llm.errors import FusionError
-from gwfast_llm.graph import certified_interval
-from gwfast_llm.graph_objective import GraphOptions, gld_aligned_part, gld_part
-from gwfast_llm.logits import Selection, select
-from gwfast_llm.objective import hellinger_part, hybrid_part, kl_part
+from gwfast_llm.models.logits import Selection, select
+from gwfast_llm.terms.gld import GraphOptions, gld_part
+from gwfast_llm.terms.gld_aligned import gld_aligned_part
+from gwfast_llm.terms.graph import certified_interval
+from gwfast_llm.terms.hellinger import hellinger_part
+from gwfast_llm.terms.hybrid import hybrid_part
+from gwfast_llm.terms.path import kl_part
 
 
 def distributions(seed, *shape):

@@ -9,22 +9,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from gwfast_llm.config import (
-    DataConfig,
-    FuseConfig,
-    ModelConfig,
-    ObjectiveConfig,
-    SourceConfig,
-    TrainConfig,
-)
-from gwfast_llm.data import spelling
-from gwfast_llm.gw_align import Coupling, couple, following
-from gwfast_llm.loading import load_tokenizer
-from gwfast_llm.logits import TopK
-from gwfast_llm.path import SharedTokens, Targets, shared_tokens
-from gwfast_llm.signal import Signal
+from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
+from gwfast_llm.models.loading import load_tokenizer
+from gwfast_llm.models.logits import TopK
+from gwfast_llm.teachers.path import SharedTokens, Targets, shared_tokens
+from gwfast_llm.teachers.signal import Signal
+from gwfast_llm.terms.vocabulary_coupling import Coupling, couple, following
+from gwfast_llm.text.examples import spelling
 from gwfast_llm.tiny.tasks import ALL_TASKS, draw_each
-from gwfast_llm.train import fuse
+from gwfast_llm.training.fusion import fuse
 
 
 def test_edges_are_their_definition():

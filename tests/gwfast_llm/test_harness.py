@@ -7,10 +7,10 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from gwfast_llm import harness
 from gwfast_llm.config import ModelConfig
 from gwfast_llm.evaluate import main as evaluate_command
-from gwfast_llm.loading import load_model, load_tokenizer
+from gwfast_llm.models.loading import load_model, load_tokenizer
+from gwfast_llm.reports import harness
 
 needs_library = [
     pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-evaluation-harness (extra eval) not installed"),

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file
 
 from fusing import environment
-from gwfast_llm import interruption
-from gwfast_llm.cli import guard
+from gwfast_llm.command_line.parser import guard
 from gwfast_llm.errors import InterruptedFusion
-from gwfast_llm.trainer import FusionTrainer
+from gwfast_llm.system import interruption
+from gwfast_llm.training.trainer import FusionTrainer
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
 
@@ -99,7 +99,7 @@ def test_a_signal_before_the_first_step_leaves_nothing(tmp_path, fuse_here, monk
 
 
 def test_a_signal_while_the_model_is_written_waits_for_it(tmp_path, fuse_here, monkeypatch):
-    from gwfast_llm import gather
+    from gwfast_llm.training import gather
 
     real = gather.write_model
 
@@ -122,9 +122,9 @@ def test_a_signal_while_the_model_is_written_waits_for_it(tmp_path, fuse_here, m
 
 
 def test_a_library_call_saves_into_the_folder_that_it_is_given(home, tmp_path, monkeypatch):
-    from gwfast_llm.checkpoints import last_checkpoint
     from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, TrainConfig
-    from gwfast_llm.train import fuse
+    from gwfast_llm.training.checkpoints import last_checkpoint
+    from gwfast_llm.training.fusion import fuse
 
     config = FuseConfig(
         ModelConfig(str(home / "pivot")),
@@ -184,7 +184,7 @@ def test_every_command_ends_with_one_line(number, capsys):
 
 LASTING = """
 import sys
-from gwfast_llm.interruption import lasting_streams
+from gwfast_llm.system.interruption import lasting_streams
 with lasting_streams():
     for k in range(2000):
         print("line", k, flush=True)

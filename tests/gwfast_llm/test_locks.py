@@ -8,14 +8,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from gwfast_llm import locks
 from gwfast_llm.errors import FusionError
-from gwfast_llm.locks import held
+from gwfast_llm.system import locks
+from gwfast_llm.system.locks import held
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from gwfast_llm.locks import held
+from gwfast_llm.system.locks import held
 with held(Path(sys.argv[1]), "the run", "wait"):
     print("held", flush=True)
     time.sleep(60)

@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gwfast_llm import shards
-from gwfast_llm.cachedir import built_once, cache_folder
 from gwfast_llm.errors import FusionError
-from gwfast_llm.locks import held
-from gwfast_llm.manifest import MANIFEST, missing_bytes, read_manifest
-from gwfast_llm.records import digest
-from gwfast_llm.shards import Shards, write_shards
+from gwfast_llm.system.cache_folder import built_once, cache_folder
+from gwfast_llm.system.locks import held
+from gwfast_llm.system.records import digest
+from gwfast_llm.teachers import shards
+from gwfast_llm.teachers.manifest import MANIFEST, missing_bytes, read_manifest
+from gwfast_llm.teachers.shards import Shards, write_shards
 
 HEAD = {"source": "A", "keep": 3, "dtype": "float32"}
 KEYS = list(range(40))
@@ -204,7 +204,7 @@ def test_folders_that_cannot_hold_built_models_are_one_line(tmp_path, monkeypatc
     def homeless():
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr("gwfast_llm.cachedir.Path.home", homeless)
+    monkeypatch.setattr("gwfast_llm.system.cache_folder.Path.home", homeless)
     assert "there is no home folder; set GWFAST_CACHE" in one_line(cache_folder)
 
 
@@ -246,7 +246,7 @@ def test_a_built_model_is_built_once_whole_and_again_where_it_changed(tmp_path):
 
 PARENT = """
 import sys
-from gwfast_llm.workers import Job, Workers
+from gwfast_llm.system.workers import Job, Workers
 from worker_job import wait
 if __name__ == "__main__":
     with Workers(2) as workers:

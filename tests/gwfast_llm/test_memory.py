@@ -6,10 +6,10 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from gwfast_llm import chunked
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
-from gwfast_llm.train import fuse
-from gwfast_llm.trainer import FusionTrainer
+from gwfast_llm.models import output_layer
+from gwfast_llm.training.fusion import fuse
+from gwfast_llm.training.trainer import FusionTrainer
 
 OBJECTIVES = {
     "sft": ObjectiveConfig(preset="sft"),
@@ -47,11 +47,11 @@ def peak(home, monkeypatch, objective, chunk):
     real = FusionTrainer._totals
 
     def totals(self, model, inputs):
-        largest.append(inputs["input_ids"].numel())
+        largest.append(inputs.input_ids.numel())
         return real(self, model, inputs)
 
     monkeypatch.setattr(FusionTrainer, "_totals", totals)
-    monkeypatch.setattr(chunked, "WHOLE", 0)  # as if the vocabulary were large
+    monkeypatch.setattr(output_layer, "WHOLE", 0)  # as if the vocabulary were large
     config = FuseConfig(
         ModelConfig(str(home / "pivot")),
         DataConfig(str(home / "train.jsonl"), str(home / "held-out.jsonl"), max_length=96, end_token=False),

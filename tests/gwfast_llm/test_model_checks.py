@@ -15,7 +15,7 @@ from gwfast_llm.errors import FusionError
 from gwfast_llm.evaluate import main as evaluate_command
 from gwfast_llm.fuse import main as fuse_command
 from gwfast_llm.inspect import main as inspect_command
-from gwfast_llm.loading import check_weights, load_model, load_tokenizer
+from gwfast_llm.models.loading import check_weights, load_model, load_tokenizer
 
 SMALL = {
     "hidden_size": 16,
@@ -181,8 +181,7 @@ def test_what_is_no_trained_language_model_is_one_line(folders, kind):
 @pytest.mark.parametrize("kind", ["no head", "classifier", "adapter"])
 @pytest.mark.parametrize("place", ["pivot", "source"])
 def test_every_command_says_so_before_any_work(home, folders, tmp_path, capsys, monkeypatch, place, kind):
-    for user in ("setup", "train"):
-        monkeypatch.setattr(f"gwfast_llm.{user}.prepare_run", None)
+    monkeypatch.setattr("gwfast_llm.training.prepare.prepare_run", None)
     own = {"pivot": str(home / "pivot"), "source": str(home / "A")} | {place: folders(kind)}
     content = {
         "pivot": {"model": own["pivot"]},

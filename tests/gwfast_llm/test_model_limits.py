@@ -23,9 +23,9 @@ from gwfast_llm.errors import FusionError
 from gwfast_llm.evaluate import main as evaluate_command
 from gwfast_llm.fuse import main as fuse_command
 from gwfast_llm.inspect import main as inspect_command
-from gwfast_llm.packing import check_separate
-from gwfast_llm.positions import table_length
-from gwfast_llm.train import fuse
+from gwfast_llm.models.positions import table_length
+from gwfast_llm.models.separate import check_separate
+from gwfast_llm.training.fusion import fuse
 
 SIZE = 120
 SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -48,7 +48,7 @@ def made(name, **settings):
 @pytest.mark.parametrize("targets", ["lm_head", "embed_tokens", "lm_head,embed_tokens,q_proj", "all-linear"])
 def test_a_tied_model_is_saved_as_it_was_trained(home, tmp_path, targets, monkeypatch):
     """The logits of the last step's model, adapters in place, are those of the model that is saved and read back."""
-    from gwfast_llm import train
+    from gwfast_llm.training import fusion
 
     ids, seen = torch.arange(3, 20)[None], []
 
@@ -57,8 +57,8 @@ def test_a_tied_model_is_saved_as_it_was_trained(home, tmp_path, targets, monkey
             seen.append(trainer.model.eval()(input_ids=ids).logits)
         return gather(trainer, config)
 
-    gather = train.whole_model
-    monkeypatch.setattr(train, "whole_model", look)
+    gather = fusion.whole_model
+    monkeypatch.setattr(fusion, "whole_model", look)
     config = FuseConfig(
         ModelConfig(str(home / "pivot")),
         DataConfig(str(home / "train.jsonl"), max_length=96, end_token=False),

@@ -8,8 +8,9 @@ import torch
 
 import gwfast_llm
 from gwfast_llm.errors import FusionError
-from gwfast_llm.logits import top_k
-from gwfast_llm.objective import kl_part, sft_part
+from gwfast_llm.models.logits import top_k
+from gwfast_llm.terms.path import kl_part
+from gwfast_llm.terms.sft import sft_part
 
 
 def logits(seed, *shape):

@@ -10,15 +10,20 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, BloomConfig, BloomForCausalLM, MambaConfig, MambaForCausalLM
 
 from gwfast_llm.cache import main as cache_command
-from gwfast_llm.chunked import ChunkedHead, ChunkedStudent
-from gwfast_llm.collate import FusionCollator, SourceDesk, path_maps
-from gwfast_llm.combine import DenseStudent, batch_counts, batch_parts, part_names, request_of
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
-from gwfast_llm.data import encode_all
 from gwfast_llm.errors import FusionError
-from gwfast_llm.packing import check_separate, model_inputs, packed_rows, place, places_of
-from gwfast_llm.setup import online_source
-from gwfast_llm.train import fuse
+from gwfast_llm.models.output_layer import ChunkedHead
+from gwfast_llm.models.separate import check_separate
+from gwfast_llm.student.chunked import ChunkedStudent
+from gwfast_llm.student.dense import DenseStudent
+from gwfast_llm.student.forward import request_of
+from gwfast_llm.teachers.desk import SourceDesk, path_maps
+from gwfast_llm.terms.collate import FusionCollator
+from gwfast_llm.terms.objective import Objective
+from gwfast_llm.text.examples import encode_all
+from gwfast_llm.text.packing import packed_rows, place
+from gwfast_llm.training.fusion import fuse
+from gwfast_llm.training.sources import online_source
 
 EVERYTHING = ObjectiveConfig(
     preset="custom", path=1.0, uld=0.5, gld=0.1, gld_aligned=0.3, hellinger=0.2, hybrid=0.4, source_top_k=0
@@ -44,10 +49,10 @@ def test_a_row_too_short_is_refused():
 
 def test_positions_start_anew_in_every_example():
     found = packed_rows([[5, 6], [7, 8, 9], [4]], 0, 4)
-    assert found["input_ids"].tolist() == [[7, 8, 9, 4], [5, 6, 0, 0]]
-    assert found["position_ids"].tolist() == [[0, 1, 2, 0], [0, 1, 0, 0]]
-    assert found["pack_row"].tolist() == [1, 0, 0]
-    assert found["pack_start"].tolist() == [0, 0, 3]
+    assert found.input_ids.tolist() == [[7, 8, 9, 4], [5, 6, 0, 0]]
+    assert found.position_ids.tolist() == [[0, 1, 2, 0], [0, 1, 0, 0]]
+    assert found.places.row.tolist() == [1, 0, 0]
+    assert found.places.start.tolist() == [0, 0, 3]
 
 
 @pytest.fixture(scope="module", params=["mince", "all"])
@@ -61,8 +66,8 @@ def batches(request, home, tokenizers, examples):
     maps = path_maps(tokenizers[0], rows, sources, examples)
     desk = SourceDesk(rows, sources, [1.0, 0.5], maps, request.param, 0)
     padded, packed = (FusionCollator(rows, 0, EVERYTHING, desk, n)(list(range(0, 40, 4))) for n in (0, LONGEST))
-    assert packed["input_ids"].shape[0] < padded["input_ids"].shape[0] / 2
-    assert packed["input_ids"].numel() < padded["input_ids"].numel()
+    assert packed.input_ids.shape[0] < padded.input_ids.shape[0] / 2
+    assert packed.input_ids.numel() < padded.input_ids.numel()
     return padded, packed, desk.slots
 
 
@@ -70,18 +75,17 @@ def measured(home, batch, objective, slots, attention="sdpa", chunk=0):
     """Parts and gradient of an objective in double precision."""
     model = AutoModelForCausalLM.from_pretrained(home / "pivot", dtype=torch.float64, attn_implementation=attention)
     head = ChunkedHead(model, chunk) if chunk else None
+    terms = Objective.of(objective, slots)
     if head is None:
-        student = DenseStudent(model(**model_inputs(batch), use_cache=False).logits, places_of(batch))
+        student = DenseStudent(model(**batch.model_inputs, use_cache=False).logits, batch.places)
     else:
-        request, columns = request_of(batch, objective, slots)
+        request, columns = request_of(batch, terms)
         head.pending = request
-        model(**model_inputs(batch), use_cache=False)
+        model(**batch.model_inputs, use_cache=False)
         student = ChunkedStudent(request, head.answer(), columns)
-    parts = batch_parts(student, batch, objective, slots)
-    names = part_names(objective, slots)
-    weights = objective.weights
-    assert [float(p.count) for p in parts] == batch_counts(batch, names).tolist()
-    sum(weights[n] * p.mean for (n, _), p in zip(names, parts, strict=True)).backward()
+    parts = terms.values(student, batch)
+    assert [float(p.count) for p in parts] == terms.counts(batch).tolist()
+    sum(weight * p.mean for weight, p in zip(terms.weights, parts, strict=True)).backward()
     return [p.total.detach() for p in parts], [p.grad for p in model.parameters()]
 
 

@@ -7,11 +7,11 @@ import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from gwfast_llm.align import UNKNOWN, starts_of
-from gwfast_llm.data import Example, encode_all
-from gwfast_llm.logits import top_k
-from gwfast_llm.path import PathMap
-from gwfast_llm.signal import Signal
+from gwfast_llm.models.logits import top_k
+from gwfast_llm.teachers.path import PathMap
+from gwfast_llm.teachers.signal import Signal
+from gwfast_llm.text.alignment import UNKNOWN, starts_of
+from gwfast_llm.text.examples import Example, encode_all
 
 
 def certain(row, size):
@@ -160,8 +160,8 @@ def test_counting_waits_for_its_first_use_and_reads_a_sample(monkeypatch):
     probs = [[0.0, 0.5, 0.3, 0.2, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 1.0, 0.0]]
     signal = signal_of(probs, source_rows[0].answer)
     read = []
-    monkeypatch.setattr("gwfast_llm.path.starts_of", lambda ends: read.append(1) or starts_of(ends))
-    monkeypatch.setattr("gwfast_llm.path.COUNTED", 50)
+    monkeypatch.setattr("gwfast_llm.teachers.path.starts_of", lambda ends: read.append(1) or starts_of(ends))
+    monkeypatch.setattr("gwfast_llm.teachers.path.COUNTED", 50)
 
     path = PathMap(LETTERS, PAIRS, examples, pivot_rows, source_rows)
     matched = path.matched(pivot_rows[0], source_rows[0], signal)

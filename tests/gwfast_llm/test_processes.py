@@ -13,7 +13,7 @@ from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu
 from fusing import FORKED, LAUNCHED, agrees, command, config_file, launched, records, run, weights
 from gwfast_llm.config import ModelConfig
 from gwfast_llm.fuse import main as fuse_command
-from gwfast_llm.loading import load_to_train
+from gwfast_llm.models.loading import load_to_train
 
 HERE = Path(__file__).parent
 AROUND = HERE / "around.py"

@@ -1,8 +1,8 @@
 import io
 
-from gwfast_llm.progress import Board, Stage, spell_time
-from gwfast_llm.scores import Contender, Score, table, verdict
-from gwfast_llm.workers import Job
+from gwfast_llm.reports.scores import Contender, Score, table, verdict
+from gwfast_llm.system.progress import Board, Stage, spell_time
+from gwfast_llm.system.workers import Job
 
 
 def contender(name, text, exact, trained=True, fused=False):

@@ -8,9 +8,9 @@ import torch
 
 import gwfast
 import gwfast_llm
-from gwfast_llm.graph_objective import GraphOptions, gld_part
-from gwfast_llm.logits import Selection, select
-from gwfast_llm.rows import rows_distance
+from gwfast_llm.models.logits import Selection, select
+from gwfast_llm.terms.gld import GraphOptions, gld_part
+from gwfast_llm.terms.graph_rows import rows_distance
 
 
 def logits(seed, *shape):

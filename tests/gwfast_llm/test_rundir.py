@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from gwfast_llm import rundir
+from gwfast_llm.command_line import run_folder
+from gwfast_llm.command_line.run_folder import claimed, finish, kept_in, open_unfinished, unfinished
 from gwfast_llm.errors import FusionError
-from gwfast_llm.rundir import claimed, finish, kept_in, open_unfinished, unfinished
 
 CONFIG = {"pivot": {"model": "x"}, "sources": [], "train": {"steps": 3}}
 
@@ -60,7 +60,7 @@ def test_a_second_start_on_a_name_is_refused_whatever_it_wants(tmp_path):
 
 
 def test_an_error_of_the_block_is_not_taken_for_a_lock_that_is_held(tmp_path):
-    from gwfast_llm.locks import Held
+    from gwfast_llm.system.locks import Held
 
     with pytest.raises(Held, match="a store"), claimed(tmp_path, "", "fuse", False, False):
         raise Held("a store", here=True)
@@ -153,11 +153,11 @@ def dying(monkeypatch, at):
 
         return step
 
-    path = type(rundir.Path())
+    path = type(run_folder.Path())
     monkeypatch.setattr(path, "rename", counted(path.rename))
     monkeypatch.setattr(path, "unlink", counted(path.unlink))
     monkeypatch.setattr(path, "touch", counted(path.touch))
-    monkeypatch.setattr(rundir.shutil, "rmtree", counted(rundir.shutil.rmtree))
+    monkeypatch.setattr(run_folder.shutil, "rmtree", counted(run_folder.shutil.rmtree))
     return count
 
 
@@ -221,7 +221,7 @@ def test_an_unfinished_run_is_asked_about_only_where_it_holds_something(tmp_path
         pytest.raises(FusionError, match=r"holds the checkpoint of step 4; --resume goes on with it, --overwrite"),
     ):
         open_unfinished(target, CONFIG, False, False)
-    assert rundir.drop_if_empty(work).startswith("the checkpoint of step 4 is kept in")
+    assert run_folder.drop_if_empty(work).startswith("the checkpoint of step 4 is kept in")
     assert checkpoint.is_dir()
 
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from gwfast_llm import rundir, train
-from gwfast_llm.checkpoints import last_checkpoint
+from gwfast_llm.command_line import run_folder
 from gwfast_llm.config import (
     DataConfig,
     FuseConfig,
@@ -21,9 +20,12 @@ from gwfast_llm.config import (
 )
 from gwfast_llm.errors import FusionError
 from gwfast_llm.fuse import main as fuse_command
-from gwfast_llm.preflight import check_room, one_device
-from gwfast_llm.train import fuse, training_arguments
-from gwfast_llm.trainer import EvenSampler, FusionTrainer
+from gwfast_llm.training.arguments import chunk_of, computes_in_bfloat16, training_arguments
+from gwfast_llm.training.checkpoints import last_checkpoint
+from gwfast_llm.training.fusion import fuse
+from gwfast_llm.training.order import EvenSampler
+from gwfast_llm.training.preflight import check_room, one_device
+from gwfast_llm.training.trainer import FusionTrainer
 
 
 def configuration(home, pivot=None, lora=None, objective=None, **train):
@@ -150,12 +152,12 @@ def test_whole_training_in_half_precision_keeps_small_updates(home, tmp_path):
 
 
 def test_an_old_gpu_is_not_asked_for_what_it_cannot(monkeypatch):
-    assert train.computes_in_bfloat16(torch.bfloat16)
-    assert not train.computes_in_bfloat16(torch.float16)
+    assert computes_in_bfloat16(torch.bfloat16)
+    assert not computes_in_bfloat16(torch.float16)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for able in (True, False):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda able=able: able)
-        assert train.computes_in_bfloat16(torch.bfloat16) == able
+        assert computes_in_bfloat16(torch.bfloat16) == able
 
 
 # --- killed, resumed
@@ -179,7 +181,7 @@ def rows(folder):
 def test_a_kill_at_the_very_end_does_not_train_again(home, tmp_path, command, monkeypatch):
     config = configuration(home, save_every=1, diagnose=2)
     with monkeypatch.context() as patch:
-        kill_in(patch, rundir, "finish")
+        kill_in(patch, run_folder, "finish")
         with pytest.raises(Killed):
             command(config=config)
     steps = []
@@ -244,9 +246,9 @@ def test_memory_that_runs_out_names_who_and_what_to_do(home, command, tmp_path, 
             assert fix in found
         assert not unfinished(tmp_path).exists()
     with monkeypatch.context() as patch:
-        patch.setattr("gwfast_llm.model_checks.AutoModelForCausalLM.from_pretrained", burst)
+        patch.setattr("gwfast_llm.models.checks.AutoModelForCausalLM.from_pretrained", burst)
         assert "pivot: out of memory while its weights are loaded" in one_line(command()[1])
-    monkeypatch.setattr("gwfast_llm.setup.load_model", burst)
+    monkeypatch.setattr("gwfast_llm.training.sources.load_model", burst)
     assert "source A: out of memory while its weights are loaded" in one_line(command()[1])
 
 
@@ -277,7 +279,7 @@ def test_a_full_disk_keeps_the_checkpoints_and_says_what_is_needed(home, command
     with monkeypatch.context() as patch:
         patch.setattr("transformers.PreTrainedModel.save_pretrained", full)
         patch.setattr(FusionTrainer, "_save_checkpoint", lambda *args: None)
-        patch.setattr("gwfast_llm.saving.MarkCallback.on_save", lambda *args, **kwargs: None)
+        patch.setattr("gwfast_llm.training.saving.MarkCallback.on_save", lambda *args, **kwargs: None)
         code, said = command("--resume", config=config)
         assert code == 2
         assert "is full: the model needs" in one_line(said)
@@ -295,7 +297,7 @@ def test_room_is_looked_at_before_the_first_step(home, tmp_path, monkeypatch):
     config = configuration(home, save_every=1)
     assert check_room(tmp_path, 1000, 1000, config) == "10.0 kB"
     usage = __import__("shutil").disk_usage(tmp_path)
-    monkeypatch.setattr("gwfast_llm.disk.shutil.disk_usage", lambda path: usage._replace(free=9000))
+    monkeypatch.setattr("gwfast_llm.system.disk.shutil.disk_usage", lambda path: usage._replace(free=9000))
     with pytest.raises(FusionError, match=r"needs about 10.0 kB for the model and its checkpoints, 9.0 kB are free"):
         check_room(tmp_path, 1000, 1000, config)
     with pytest.raises(FusionError, match=r"needs about 10\.0 kB"):  # checkpoints by time need room as well
@@ -310,8 +312,8 @@ def test_room_is_looked_at_before_the_first_step(home, tmp_path, monkeypatch):
 
 
 def test_loggers_are_known_and_installed_before_anything_is_loaded(home, command, monkeypatch):
-    monkeypatch.setattr("gwfast_llm.train.prepare_run", None)
-    monkeypatch.setattr("gwfast_llm.preflight.get_available_reporting_integrations", lambda: ["tensorboard"])
+    monkeypatch.setattr("gwfast_llm.training.prepare.prepare_run", None)
+    monkeypatch.setattr("gwfast_llm.training.loggers.get_available_reporting_integrations", lambda: ["tensorboard"])
     base = configuration(home)
     for name, message in (
         ("tensorbord", "'tensorbord' is no logger; expected some of"),
@@ -344,7 +346,7 @@ def test_intervals_are_reported_and_events_lie_outside_the_checkpoints(home, tmp
             written.append("end")
 
     monkeypatch.setitem(INTEGRATION_TO_CALLBACK, "tensorboard", Board)
-    monkeypatch.setattr("gwfast_llm.preflight.get_available_reporting_integrations", lambda: ["tensorboard"])
+    monkeypatch.setattr("gwfast_llm.training.loggers.get_available_reporting_integrations", lambda: ["tensorboard"])
     config = configuration(home, interval_every=2, report_to=["tensorboard"])
     assert command(config=config)[0] == 0
     assert written[0] == str(unfinished(tmp_path) / "logs")
@@ -382,9 +384,9 @@ def test_the_chunk_is_chosen_by_size(home):
     config = configuration(home)
     model = AutoModelForCausalLM.from_pretrained(home / "pivot")
     assert config.train.chunk == -1
-    assert train.chunk_of(config, model, 96) == 0  # small: whole logits
-    assert train.chunk_of(config, model, 10**6) > 0
+    assert chunk_of(config, model, 96) == 0  # small: whole logits
+    assert chunk_of(config, model, 10**6) > 0
     fixed = dataclasses.replace(config, train=dataclasses.replace(config.train, chunk=7))
-    assert train.chunk_of(fixed, model, 10**6) == 7
+    assert chunk_of(fixed, model, 10**6) == 7
     aligned = dataclasses.replace(config, objective=ObjectiveConfig(preset="custom", gld_aligned=1.0))
-    assert train.chunk_of(aligned, model, 10**6) == 0
+    assert chunk_of(aligned, model, 10**6) == 0

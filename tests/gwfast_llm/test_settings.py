@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from gwfast_llm.cache import main as cache_command
-from gwfast_llm.cli import config_parser, parse
+from gwfast_llm.command_line.parser import config_parser, parse
 from gwfast_llm.config import (
     DataConfig,
     FuseConfig,
@@ -22,13 +22,13 @@ from gwfast_llm.config import (
     SourceConfig,
     TrainConfig,
 )
-from gwfast_llm.errors import FusionError
+from gwfast_llm.errors import FusionError, one_line, redact
 from gwfast_llm.evaluate import main as evaluate_command
 from gwfast_llm.fuse import main as fuse_command
 from gwfast_llm.inspect import main as inspect_command
-from gwfast_llm.pages import fusion_page
-from gwfast_llm.redact import code, markdown, one_line, redact
-from gwfast_llm.report import fusion_record
+from gwfast_llm.reports.markdown import code, markdown
+from gwfast_llm.reports.pages import fusion_page
+from gwfast_llm.reports.run_report import fusion_record
 
 GOOD = {
     "pivot": {"model": "p"},

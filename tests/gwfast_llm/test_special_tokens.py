@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from gwfast_llm.config import DataConfig, ObjectiveConfig
-from gwfast_llm.data import Example, end_token_of, prepare, spelling
-from gwfast_llm.first_piece import FirstPiece
-from gwfast_llm.logits import top_k
-from gwfast_llm.path import PathMap
-from gwfast_llm.signal import Signal, comparable_losses
-from gwfast_llm.special_tokens import closing_token, mark_map, marks, stop_tokens
+from gwfast_llm.models.logits import top_k
+from gwfast_llm.teachers.first_piece import FirstPiece
+from gwfast_llm.teachers.path import PathMap
+from gwfast_llm.teachers.signal import Signal, comparable_losses
+from gwfast_llm.text.examples import Example, end_token_of, prepare, spelling
+from gwfast_llm.text.special_tokens import closing_token, mark_map, marks, stop_tokens
 from shaped import gemma, llama2, llama3, phi, qwen
 
 SHAPES = {"qwen": qwen, "llama3": llama3, "gemma": gemma, "phi": phi}
@@ -156,7 +156,8 @@ def test_routing_counts_the_closing_token_a_source_was_taught(shapes):
 
 
 def test_hybrid_never_pairs_a_mark_with_text(shapes):
-    from gwfast_llm.collate import FusionCollator, SourceDesk
+    from gwfast_llm.teachers.desk import SourceDesk
+    from gwfast_llm.terms.collate import FusionCollator
 
     pivot, source = shapes["gemma"], shapes["qwen"]
     rows = encoded(pivot, source)
@@ -175,7 +176,7 @@ def test_hybrid_never_pairs_a_mark_with_text(shapes):
     path = PathMap(pivot, source, TALKS, rows[0], said.rows)
     objective = ObjectiveConfig(preset="custom", hybrid=1.0, source_top_k=0)
     batch = FusionCollator(rows[0], 0, objective, SourceDesk(rows[0], [said], [1.0], [path], "mince", 0))([0])
-    shared, probs = batch["shared_ids"][0, 0], batch["source_probs"][0, 0]
+    shared, probs = batch.own["hybrid"].ids[0, 0], batch.source_probs[0, 0]
     assert shared[0][probs[0].argmax()] == -1
     assert shared[-1][probs[-1].argmax()] == closing_token(pivot)
 

@@ -13,18 +13,18 @@ import time
 import pytest
 import torch
 
-from gwfast_llm import manifest, shards, store
-from gwfast_llm.cache import check_disks
 from gwfast_llm.cache import main as cache_command
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
-from gwfast_llm.data import encode_all
 from gwfast_llm.errors import FusionError
 from gwfast_llm.inspect import main as inspect_command
-from gwfast_llm.loading import load_tokenizer
-from gwfast_llm.path import PathMap
-from gwfast_llm.setup import identity_of, online_source
-from gwfast_llm.store import Identity, StoredSource, write_store
-from gwfast_llm.train import fuse
+from gwfast_llm.models.loading import load_tokenizer
+from gwfast_llm.teachers import manifest, shards, store
+from gwfast_llm.teachers.path import PathMap
+from gwfast_llm.teachers.store import Identity, StoredSource, write_store
+from gwfast_llm.text.examples import encode_all
+from gwfast_llm.training.caching import check_disks
+from gwfast_llm.training.fusion import fuse
+from gwfast_llm.training.sources import identity_of, online_source
 
 IDENTITY = Identity("m", "t", "c")
 
@@ -258,7 +258,7 @@ def test_targets_are_carried_once(home, tmp_path, monkeypatch):
 
 
 def test_killed_caching_resumes_to_the_same_bytes(home, tmp_path, examples):
-    from gwfast_llm.files import write_examples
+    from gwfast_llm.text.reading import write_examples
     from gwfast_llm.tiny.tasks import draw_each
 
     many = [dataclasses.replace(examples[0], prompt=p.prompt, response=p.response) for p in draw_each("MND", 600, 5)]
@@ -308,7 +308,7 @@ def test_mistakes_get_one_line(home, tmp_path, capsys, change, message):
 def test_no_room_is_said_before_anything_is_computed(home, tmp_path, capsys, monkeypatch):
     path = written(configuration(home, tmp_path, cached=True), tmp_path / "c.yaml")
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("gwfast_llm.cache.shutil.disk_usage", lambda path: usage._replace(free=1000))
+    monkeypatch.setattr("gwfast_llm.training.caching.shutil.disk_usage", lambda path: usage._replace(free=1000))
     assert cache_command(["--config", str(path)]) == 2
     assert "1.0 kB are free" in capsys.readouterr().err
     assert not list(tmp_path.glob("cache-*"))
@@ -319,7 +319,7 @@ def test_room_is_counted_disk_by_disk_without_what_is_there(home, tmp_path, caps
     assert cache_command(["--config", str(path)]) == 0
     size = sum(p.stat().st_size for p in tmp_path.glob("cache-*/*.safetensors"))
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("gwfast_llm.cache.shutil.disk_usage", lambda path: usage._replace(free=1000))
+    monkeypatch.setattr("gwfast_llm.training.caching.shutil.disk_usage", lambda path: usage._replace(free=1000))
     assert cache_command(["--config", str(path)]) == 0  # complete: needs no more room
     capsys.readouterr()
 
@@ -330,7 +330,7 @@ def test_room_is_counted_disk_by_disk_without_what_is_there(home, tmp_path, caps
 
     real = os.stat
     monkeypatch.setattr(
-        "gwfast_llm.cache.shutil.disk_usage", lambda p: usage._replace(free=0 if "two" in str(p) else size)
+        "gwfast_llm.training.caching.shutil.disk_usage", lambda p: usage._replace(free=0 if "two" in str(p) else size)
     )
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

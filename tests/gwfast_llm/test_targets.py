@@ -5,15 +5,15 @@ import dataclasses
 import pytest
 import torch
 
-from gwfast_llm import shards
 from gwfast_llm.config import SourceConfig
-from gwfast_llm.data import encode_all
 from gwfast_llm.errors import FusionError
-from gwfast_llm.loading import load_tokenizer
-from gwfast_llm.path import PathMap
-from gwfast_llm.setup import online_source
-from gwfast_llm.store import Identity, StoredSource, write_store
-from gwfast_llm.targets import TargetFolder, target_bytes
+from gwfast_llm.models.loading import load_tokenizer
+from gwfast_llm.teachers import shards
+from gwfast_llm.teachers.path import PathMap
+from gwfast_llm.teachers.store import Identity, StoredSource, write_store
+from gwfast_llm.teachers.targets import TargetFolder, target_bytes
+from gwfast_llm.text.examples import encode_all
+from gwfast_llm.training.sources import online_source
 
 IDENTITY = Identity("m", "t", "c")
 TRAINED = 32

@@ -7,12 +7,12 @@ import json
 import pytest
 
 from gwfast_llm.config import DataConfig
-from gwfast_llm.conversations import read_turns
-from gwfast_llm.data import Example, prepare, prompt_text
 from gwfast_llm.errors import FusionError
-from gwfast_llm.files import read_data, read_examples
-from gwfast_llm.templates import prints_date
-from gwfast_llm.unwritten import unwritten
+from gwfast_llm.text.conversations import read_turns
+from gwfast_llm.text.examples import Example, prepare, prompt_text
+from gwfast_llm.text.reading import read_data, read_examples
+from gwfast_llm.text.templates import prints_date
+from gwfast_llm.text.unwritten import unwritten
 from shaped import CHATML, gemma, llama3, phi, qwen
 
 ASK, SAY = {"role": "user", "content": "go"}, {"role": "assistant", "content": "ok"}
@@ -190,7 +190,7 @@ def other_day(monkeypatch):
     """Let the clock show another day."""
 
     def turn(day):
-        for user in ("data", "dates", "templates"):
+        for user in ("text.examples", "teachers.dates", "text.templates"):
             monkeypatch.setattr(f"gwfast_llm.{user}.today", lambda: day)
 
     return turn
@@ -274,7 +274,7 @@ def test_yesterdays_cache_goes_with_its_date(dated_home, tmp_path, other_day, ca
 def test_a_resumed_run_keeps_the_date_of_its_start(dated_home, tmp_path, other_day, monkeypatch, capsys):
     import yaml
 
-    from gwfast_llm import rundir
+    from gwfast_llm.command_line import run_folder
     from gwfast_llm.fuse import main as fuse_command
 
     path = dated_config(dated_home, tmp_path)
@@ -291,7 +291,7 @@ def test_a_resumed_run_keeps_the_date_of_its_start(dated_home, tmp_path, other_d
 
     other_day("2026-01-31")
     with monkeypatch.context() as patch:
-        patch.setattr(rundir, "finish", kill)
+        patch.setattr(run_folder, "finish", kill)
         with pytest.raises(Killed):
             fuse_command(line)
     other_day("2026-02-01")

@@ -11,7 +11,6 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from fusing import command, config_file, records, run, weights
-from gwfast_llm.combine import DenseStudent, batch_counts, batch_parts, part_names
 from gwfast_llm.config import (
     DataConfig,
     FuseConfig,
@@ -21,13 +20,16 @@ from gwfast_llm.config import (
     SourceConfig,
     TrainConfig,
 )
-from gwfast_llm.data import encode_all
 from gwfast_llm.errors import FusionError
-from gwfast_llm.files import read_examples
 from gwfast_llm.fuse import main as fuse_command
-from gwfast_llm.loading import load_tokenizer
-from gwfast_llm.setup import online_source
-from gwfast_llm.train import fuse
+from gwfast_llm.models.loading import load_tokenizer
+from gwfast_llm.student.dense import DenseStudent
+from gwfast_llm.terms.objective import Objective
+from gwfast_llm.text.examples import encode_all
+from gwfast_llm.text.reading import read_examples
+from gwfast_llm.training.fusion import fuse
+from gwfast_llm.training.sources import online_source
+from gwfast_llm.training.trainer import BATCH
 
 EVERYTHING = ObjectiveConfig(
     preset="custom", path=1.0, uld=0.5, gld=0.1, gld_aligned=0.3, hellinger=0.2, hybrid=0.4, source_top_k=0
@@ -75,7 +77,7 @@ def test_parts_add_up_to_the_loss(home):
 
 @pytest.mark.parametrize("batch_size", [3, 10])
 def test_evaluation_loss_is_the_objective_of_all_held_out_examples_at_once(home, batch_size):
-    from gwfast_llm.trainer import FusionTrainer
+    from gwfast_llm.training.trainer import FusionTrainer
 
     fused = fuse(config(home, steps=1, eval_every=1, batch_size=batch_size, lr=1e-9), quiet)
     found = next(row for row in fused.metrics if "eval_loss" in row)
@@ -84,14 +86,13 @@ def test_evaluation_loss_is_the_objective_of_all_held_out_examples_at_once(home,
 
     def spy(self, *args, **kwargs):
         data = self.eval_dataset
-        batch = self._prepare_inputs(self.data_collator([data[i] for i in range(len(data))]))
+        batch = self._prepare_inputs(self.data_collator([data[i] for i in range(len(data))]))[BATCH]
         model = self.model.double()
-        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-        parts = batch_parts(DenseStudent(logits), batch, EVERYTHING, self._slots)
-        counts = batch_counts(batch, part_names(EVERYTHING, self._slots))
+        logits = model(**batch.model_inputs).logits
+        objective = Objective.of(EVERYTHING, self._objective.slots)
+        parts, counts = objective.values(DenseStudent(logits), batch), objective.counts(batch)
         seen["loss"] = sum(
-            EVERYTHING.weights[n] * float(p.total.detach() / c)
-            for (n, _), p, c in zip(self._names, parts, counts, strict=True)
+            weight * float(p.total.detach() / c) for weight, p, c in zip(objective.weights, parts, counts, strict=True)
         )
         model.float()
         return original(self, *args, **kwargs)

@@ -1,0 +1,1 @@
+"""What the commands share: the parser of configurations and the folders of runs."""

@@ -1,0 +1,115 @@
+"""From the work of a run to its folder: records and model written, the folder put in its place, pages made."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gwfast_llm.config import FuseConfig
+from gwfast_llm.errors import FusionError, InterruptedFusion
+
+
+def write_comparison(run: Any, work: Path, target: Path) -> list[str]:
+    """Write the records of an embedded run, and make the winner's model its result; what could not be written."""
+    from gwfast_llm.command_line import run_folder
+    from gwfast_llm.reports import run_report
+    from gwfast_llm.reports.scores import score_records, table, verdict
+    from gwfast_llm.system.records import write_text
+    from gwfast_llm.tiny.tasks import EXACT_TASKS, FUSED_TEXTS
+
+    judged = verdict(run.contenders, FUSED_TEXTS, EXACT_TASKS)
+
+    def write() -> None:
+        # paths of the folder at work become paths of the final one
+        config = json.dumps(run.config, indent=2).replace(str(work), str(target))
+        write_text(work / run_folder.CONFIG, config + "\n")
+        record = run_report.comparison_record(run.contenders, run.config, run.minutes)
+        run_report.write_records(work, record, [*run.metrics, *score_records(run.contenders)])
+
+    complaints = _tried("the records of the run", write)
+    run.models[judged.winner.name].rename(work / run_folder.MODEL)
+    print(f"\n{table(run.contenders, FUSED_TEXTS, EXACT_TASKS)}\n")
+    print("\n".join(line.replace("**", "") for line in judged.text) + "\n")
+    return complaints
+
+
+def write_fusion(config: FuseConfig, fused: Any, work: Path) -> list[str]:
+    """Write records and model of a fusion into its folder; what is not there as it should be."""
+    from gwfast_llm.command_line.run_folder import MODEL, kept_in
+    from gwfast_llm.reports import run_report
+    from gwfast_llm.system.disk import spell_bytes
+    from gwfast_llm.system.trouble import out_of_disk
+    from gwfast_llm.training.gather import write_model
+
+    def write() -> None:
+        name = config.objective.preset
+        metrics = [{"objective": name, "seed": config.train.seed, **row} for row in fused.metrics]
+        run_report.write_records(work, run_report.fusion_record(config, fused.seconds, fused.notes), metrics)
+
+    complaints = _tried("the records of the run", write)
+    size = spell_bytes(sum(p.numel() * p.element_size() for p in fused.model.parameters()))
+    full = f"the disk of {work.parent} is full: the model needs {size}; make room, or give --runs on another disk"
+    try:
+        with out_of_disk(full):
+            complaints += write_model(fused.model, fused.tokenizer, work / MODEL)
+    except (OSError, FusionError) as problem:
+        why = str(problem) if isinstance(problem, FusionError) else f"the model cannot be written to {work} ({problem})"
+        raise FusionError(why if kept_in(work) else f"{why}; {_rescued(fused)}") from None
+    if fused.notes:
+        print("\n".join(fused.notes))
+    return complaints
+
+
+def _rescued(fused: Any) -> str:
+    """Write a model that no checkpoint holds into the folder for temporary files; where it is now."""
+    from gwfast_llm.training.gather import write_model
+
+    rescue = Path(tempfile.mkdtemp(prefix="gwfast-"))
+    try:
+        write_model(fused.model, fused.tokenizer, rescue / "model")
+    except Exception:
+        shutil.rmtree(rescue, ignore_errors=True)
+        return "nothing of the run is kept"
+    return f"the trained model is in {rescue / 'model'} instead"
+
+
+def _tried(what: str, write: Callable[[], None]) -> list[str]:
+    """Write something without which the model is still worth keeping; what went wrong."""
+    try:
+        write()
+    except Exception as problem:
+        return [f"{what} could not be written ({type(problem).__name__}: {problem}); there will be no report"]
+    return []
+
+
+def publish(work: Path, target: Path, overwrite: bool) -> None:
+    """Put a run with a whole model in its place, without what was needed to get there."""
+    from gwfast_llm.command_line import run_folder
+
+    for part in ("checkpoints", "models", "results", "cache"):
+        shutil.rmtree(work / part, ignore_errors=True)
+    run_folder.finish(work, target, overwrite)
+    print(f"model {target / run_folder.MODEL}")
+
+
+def draw_report(target: Path, complaints: list[str], stopped: str) -> int:
+    """Make pictures and page of a run, each of which may fail alone."""
+    from gwfast_llm.reports import run_report
+
+    later = InterruptedFusion(f"the model is whole, in {target}; {run_report.again(target)} makes pictures and page")
+    if stopped:
+        raise later
+    try:
+        complaints += run_report.draw(target)
+    except KeyboardInterrupt:
+        raise later from None
+    for complaint in complaints:
+        print(f"warning: {complaint}", file=sys.stderr)
+    if (target / run_report.PAGE).is_file():
+        print(f"report {target / run_report.PAGE}")
+    return 0

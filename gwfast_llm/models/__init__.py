@@ -1,0 +1,1 @@
+"""Language models as such: loading, checks, the output layer, the largest logits."""

@@ -1,0 +1,1 @@
+"""Scores, records, pictures and pages."""

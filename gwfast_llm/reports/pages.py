@@ -1,0 +1,128 @@
+"""Pages of a run in Markdown, from its records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gwfast_llm.reports.markdown import code, markdown
+
+
+def embedded_page(
+    contenders: Sequence[Any],
+    judged: Any,
+    table: str,
+    config: dict[str, Any],
+    metrics: Sequence[dict[str, Any]],
+    minutes: float,
+) -> str:
+    """Markdown page of an embedded run."""
+    what = "\n".join(f"* {c.name}: {c.what}" for c in contenders)
+    verdict = "\n\n".join(judged.text)
+    diagnosis = diagnosis_table(metrics)
+    return f"""# Fusion of small models: size {config["size"]}, {config["seeds"]} seed(s)
+
+{verdict}
+
+{table}
+
+Mean ± standard deviation over seeds. Texts (M, N, O): nats a word above the true log-probability on held-out text,
+0 is perfect. Exact match (A arithmetic, B boolean, D brackets, S sorting, L liars): share of held-out answers that
+greedy decoding gets right as a whole. No held-out problem is among the fusion examples. O is the pivot's own dialect,
+which no source knows and which is not among the fusion examples: it shows what training forgets.
+
+{what}
+
+Fusion examples: {config["examples"]} of each of 7 tasks; {config["steps"]} steps (sft_short a quarter);
+every example learns from the source with the lower loss on its answer. `model/` is the winner's pivot of the first
+seed, in Hugging Face format.
+
+![losses](losses.png)
+
+![certified interval](interval.png)
+
+Both ends are proved: the true Gromov-Wasserstein distance between the pivot's co-activation graph and the sources'
+(carried into the pivot's vocabulary, held-out text, uniform weights) lies between the dashed and the solid line, in
+units of the energy of the sources' graph. It is a diagnostic: a smaller distance does not by itself mean a better
+fusion.
+
+![scores](scores.png)
+
+{diagnosis}
+
+{minutes:.1f} minutes in all.
+"""
+
+
+def diagnosis_table(metrics: Sequence[dict[str, Any]]) -> str:
+    """Markdown table of the diagnosis, averaged over seeds; empty where nothing was measured."""
+    from statistics import fmean
+
+    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in metrics:
+        if "cosine" in row and row["objective"] != "sft_short":
+            rows.setdefault((row["objective"], row["part"]), []).append(row)
+    if not rows:
+        return ""
+    lines = [
+        "Before the first step: cosine between the gradient of each part and that of the cross-entropy on held-out",
+        "examples (a negative one points against it), the same where the source is unsure, and the length of the",
+        "gradient over the cross-entropy's.",
+        "",
+        "| objective | part | cosine | where unsure | length |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for (objective, part), own in rows.items():
+        cells = [fmean(r[name] for r in own) for name in ("cosine", "cosine_text", "size")]
+        lines.append(f"| {objective} | {part} | {cells[0]:+.2f} | {cells[1]:+.2f} | {cells[2]:.2g} |")
+    return "\n".join(lines)
+
+
+def fusion_page(record: dict[str, Any], metrics: Sequence[dict[str, Any]], pictures: Sequence[str]) -> str:
+    """Markdown page of a fusion of the user's own models.
+
+    Parameters
+    ----------
+    record : dict
+        What `gwfast_llm.reports.run_report.fusion_record` gives.
+    metrics : sequence of dict
+        Records of the run.
+    pictures : sequence of str
+        Files that are there.
+    """
+    sources = "\n".join(
+        f"* source {markdown(s['label'])}: {code(s['model'])}, weight {s['weight']:g}" for s in record["sources"]
+    )
+    parts = ", ".join(f"{weight:g} {name}" for name, weight in record["weights"].items())
+    losses = [row for row in metrics if "loss" in row]
+    diagnosis = diagnosis_table(metrics)
+    held_out = [row for row in metrics if "eval_loss" in row]
+    intervals = [row for row in metrics if "gw_upper" in row]
+    lines = ["no loss was logged: train.log_every is above train.steps"]
+    if losses:
+        lines = [f"loss {losses[0]['loss']:.4f} at step {losses[0]['step']}, {losses[-1]['loss']:.4f} at the end"]
+    if held_out:
+        lines.append(f"held-out objective {held_out[0]['eval_loss']:.4f}, {held_out[-1]['eval_loss']:.4f} at the end")
+    if intervals:
+        first, last = intervals[0], intervals[-1]
+        lines.append(
+            f"certified GW interval [{first['gw_lower']:.4f}, {first['gw_upper']:.4f}] at the start, "
+            f"[{last['gw_lower']:.4f}, {last['gw_upper']:.4f}] at the end"
+        )
+    lines += [f"![{name.removesuffix('.png')}]({name})" for name in pictures]
+    notes = "\n".join(f"* {markdown(note)}" for note in record["notes"]) or "* every example was used whole"
+    result = "\n\n".join(lines)
+    return f"""# Fusion into {code(record["pivot"])}
+
+{sources}
+
+Objective {parts} ({record["preset"]}), {record["steps"]} steps, {record["seconds"]:.0f} s.
+
+{result}
+
+{diagnosis}
+
+Data:
+
+{notes}
+"""

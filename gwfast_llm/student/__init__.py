@@ -1,0 +1,1 @@
+"""The student: its forward pass, and what answers the needs of the terms."""

@@ -1,0 +1,82 @@
+"""The pivot's output as whole logits, and what the terms ask of it.
+
+Shapes: B batch, L tokens, V vocabulary, P matched positions, K kept logits; R rows of M tokens where packed.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gwfast_llm.models.logits import Selection, TopK, select, widened
+from gwfast_llm.terms.part import Part
+from gwfast_llm.terms.sft import sft_part
+from gwfast_llm.terms.term import Asked
+from gwfast_llm.text.packing import Places
+
+
+class DenseStudent:
+    """The pivot's output as one (B, L, V) tensor, and what the terms ask of it.
+
+    Parameters
+    ----------
+    logits : Tensor (B, L, V), or (R, M, V) of packed rows
+        Position t predicts token t + 1.
+    places : Places, optional
+        Where the examples lie in packed rows.
+    """
+
+    def __init__(self, logits: Tensor, places: Places | None = None):
+        self.logits = logits
+        self._places = places
+        self._logsumexp: Tensor | None = None
+        self._kept: tuple[Selection, TopK] | None = None
+
+    @property
+    def logsumexp(self) -> Tensor:
+        """Log-sum-exp over the vocabulary, (B, L) or (R, M)."""
+        if self._logsumexp is None:
+            self._logsumexp = widened(self.logits).logsumexp(-1)
+        return self._logsumexp
+
+    def _where(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Row and column in the logits of positions (B, P) of every example."""
+        examples = torch.arange(len(positions), device=positions.device)[:, None]
+        if self._places is None:
+            return examples, positions
+        return self._places.at(examples, positions, self.logits.shape[1])
+
+    def cross_entropy(self, labels: Tensor) -> Part:
+        """Cross-entropy of the answer tokens."""
+        if self._places is not None:
+            # an example starts with its prompt, so no label reaches back over a border
+            example, position = (labels != -100).nonzero(as_tuple=True)
+            row, column = self._places.at(example, position, self.logits.shape[1])
+            packed = labels.new_full(self.logits.shape[:2], -100)
+            packed[row, column] = labels[example, position]
+            labels = packed
+        return sft_part(self.logits, labels)
+
+    def log_probs(self, asked: Asked, positions: Tensor) -> Tensor:
+        """Log-probabilities (B, P, K) of asked tokens at positions (B, P)."""
+        row, column = self._where(positions)
+        picked = self.logits[row[..., None], column[..., None], asked.ids]
+        return widened(picked) - self.logsumexp[row, column][..., None]
+
+    def kept(self, how: Selection) -> TopK:
+        """Kept logits of every position, (B, L, K); selected once."""
+        if self._kept is None or self._kept[0] != how:
+            self._kept = how, self._selected(how)
+        return self._kept[1]
+
+    def _selected(self, how: Selection) -> TopK:
+        kept = select(self.logits, how)
+        if self._places is None:
+            return kept
+        every = torch.arange(self._places.length, device=self.logits.device)
+        where = self._where(every.expand(len(self._places.row), -1))
+        return TopK(kept.values[where], kept.ids[where], kept.logsumexp[where])
+
+    def probs_at(self, positions: Tensor) -> Tensor:
+        """Probabilities (B, P, V) at these positions (B, P)."""
+        return widened(self.logits[self._where(positions)]).softmax(-1)

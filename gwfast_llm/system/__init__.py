@@ -1,0 +1,1 @@
+"""Files, disks, locks, signals and processes; nothing here knows of language models."""

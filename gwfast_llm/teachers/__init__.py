@@ -1,0 +1,1 @@
+"""Teachers: running or on disk, routed, their answers carried into the pivot's vocabulary."""

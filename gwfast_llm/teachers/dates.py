@@ -1,0 +1,47 @@
+"""The date that chat templates print: that of the run or of its caches, so that a later day changes no prompt."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+from gwfast_llm.config import FuseConfig
+from gwfast_llm.errors import FusionError
+from gwfast_llm.teachers.shards import MANIFEST, read_manifest
+from gwfast_llm.text.templates import today
+
+
+def cached_date(config: FuseConfig) -> str:
+    """Date with which the first of the caches was made; empty where none says."""
+    for source in config.sources:
+        folder = Path(source.cache).expanduser()
+        if source.cache and (folder / MANIFEST).is_file():
+            try:
+                date = read_manifest(folder).get("date")
+            except FusionError:
+                continue  # said where the cache is opened
+            if isinstance(date, str) and date:
+                return date
+    return ""
+
+
+def pinned(config: FuseConfig, record: Path | None = None) -> FuseConfig:
+    """The configuration with its date fixed.
+
+    Parameters
+    ----------
+    config : FuseConfig
+        Its own ``data.date`` wins.
+    record : Path, optional
+        Configuration of the run that goes on, whose date comes next; then that of the caches, then today's.
+    """
+    if config.data.date:
+        return config
+    date = None
+    if record is not None and record.is_file():
+        before = json.loads(record.read_text(encoding="utf-8"))
+        date = before.get("data", {}).get("date")
+    if date is None:
+        date = cached_date(config) or today()
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, date=date))

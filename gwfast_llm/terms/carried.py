@@ -1,0 +1,47 @@
+"""Terms that compare the pivot with distributions of a source in the pivot's own vocabulary, token by token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from gwfast_llm.terms.batch import Batch, CarriedTargets
+from gwfast_llm.terms.part import Part
+from gwfast_llm.terms.term import Asked, Needs, Student, Term
+
+
+@dataclass(frozen=True)
+class CarriedTerm(Term):
+    """A loss of the pivot's log-probabilities of the kept tokens of a carried target.
+
+    A subclass gives `loss`; it changes `targets` and `group` where it carries in another way than along the text.
+    """
+
+    needs: ClassVar[Needs] = Needs(carried=True)
+    group: ClassVar[str] = "carried"
+
+    @staticmethod
+    def loss(
+        log_probs: Tensor, target_probs: Tensor, target_tail: Tensor, mask: Tensor, weight: Tensor | None = None
+    ) -> Part:
+        """Loss at matched positions; see `gwfast_llm.terms.path.kl_part`."""
+        raise NotImplementedError
+
+    def targets(self, batch: Batch) -> CarriedTargets:
+        """Targets of the batch."""
+        assert batch.carried is not None
+        return batch.carried
+
+    def asks(self, batch: Batch, slot: int) -> Asked:
+        """Ask for the kept tokens of the targets."""
+        return Asked(self.group, slot, self.targets(batch).ids[:, slot])
+
+    def part(self, student: Student, batch: Batch, slot: int) -> Part:
+        """Compute the loss at matched positions."""
+        at, mask = batch.matched(slot)
+        targets = self.targets(batch)
+        log_probs = student.log_probs(self.asks(batch, slot), at)
+        weight = batch.weight(slot)[:, None]
+        return self.loss(log_probs, targets.probs[:, slot], targets.tail[:, slot], mask, weight)

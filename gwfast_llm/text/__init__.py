@@ -1,0 +1,1 @@
+"""Text and tokens: tokenizers and their bytes, alignment, templates, conversations, rows, packing."""

@@ -1,0 +1,208 @@
+"""The angle between the gradient of each term and that of the cross-entropy on held-out text.
+
+A distillation loss is worth its weight only if following it lowers the loss on text that was not trained on.  The
+cosine between its gradient and the cross-entropy's on held-out examples says so before any GPU hour is spent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import TrainerCallback
+
+from gwfast_llm.config import CROSS_ENTROPY
+from gwfast_llm.models.output_layer import ChunkedHead
+from gwfast_llm.student.forward import run_student
+from gwfast_llm.system.trouble import out_of_memory
+from gwfast_llm.terms.batch import Batch
+from gwfast_llm.terms.objective import Objective
+from gwfast_llm.text.examples import IGNORE
+from gwfast_llm.training.arguments import PIVOT_MEMORY
+from gwfast_llm.training.observers import Scene, spread
+
+SURE = 0.9  # above this probability of one token the source follows the layout and chooses no word
+AGAINST = -0.1  # cosine below which a part is said to point against the cross-entropy
+INSTEAD = "use preset path instead (CE + 3 path-KL), or lower the weight"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How one part's gradient lies to the cross-entropy's on held-out examples.
+
+    Attributes
+    ----------
+    part : str
+        Name of the part.
+    cosine : float
+        Cosine of the angle between the two gradients, over all held-out answer tokens.
+    cosine_text : float
+        The same over the tokens where the source itself is unsure (none of its probabilities above 0.9): predictable
+        layout tokens dominate the plain mean.  NaN where there are none.
+    size : float
+        Length of the part's gradient over that of the cross-entropy's on the same examples.
+    """
+
+    part: str
+    cosine: float
+    cosine_text: float
+    size: float
+
+    @property
+    def against(self) -> bool:
+        """Whether the part points against the cross-entropy, over all held-out tokens.
+
+        The cosine over unsure tokens is shown and not judged: few tokens make it, and at the start even that of the
+        cross-entropy on other examples may be negative there.
+        """
+        return self.cosine < AGAINST
+
+    def sentence(self) -> str:
+        """The finding in words, with what to do about it where it is bad."""
+        text = (
+            f"{self.part}: cosine with the held-out cross-entropy {self.cosine:+.2f} "
+            f"({self.cosine_text:+.2f} where the source is unsure), gradient {self.size:.2g} times as long"
+        )
+        return f"warning: {text}; it points against it: {INSTEAD}" if self.against else text
+
+
+def diagnose(
+    model: Any,
+    batches: Sequence[Batch],
+    held_out: Sequence[Batch],
+    objective: Objective,
+    head: ChunkedHead | None = None,
+) -> list[Agreement]:
+    """Compare the gradient of every term with the cross-entropy's on held-out text.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel or peft.PeftModel
+        The pivot; its weights and gradients are left as they are.
+    batches : sequence of Batch
+        Training examples, from `gwfast_llm.terms.collate.FusionCollator`, in batches small
+        enough for one backward pass.
+    held_out : sequence of Batch
+        Other examples, collated with `path` targets.
+    objective : Objective
+        Its terms are measured.
+    head : ChunkedHead, optional
+        Works the model's output layer in chunks, as in training.
+
+    Returns
+    -------
+    list of Agreement
+        One a part, the cross-entropy on the training examples first.
+
+    Notes
+    -----
+    Cost: one forward and backward pass a part and batch, and memory for three gradients.
+    """
+    was_training = model.training
+    model.eval()
+    weights = [p for p in model.parameters() if p.requires_grad]
+    plain = Objective.cross_entropy()
+    every = _gradient(model, held_out, weights, plain, head)
+    unsure = [dataclasses.replace(batch, labels=_unsure_labels(batch)) for batch in held_out]
+    unsure = [batch for batch in unsure if (batch.labels != IGNORE).any()]
+    text = _gradient(model, unsure, weights, plain, head) if unsure else None
+    others = [objective.only(own.term) for own in objective.terms if own.term.name != CROSS_ENTROPY]
+    found, size = [], 1.0
+    for one in [plain, *others]:
+        name = one.terms[0].term.name
+        own = _gradient(model, batches, weights, one, head)
+        length = _dot(own, own) ** 0.5
+        if one is plain:
+            size = max(length, 1e-30)
+        found.append(Agreement(name, _cosine(own, every), _cosine(own, text) if text else float("nan"), length / size))
+    model.train(was_training)
+    return found
+
+
+def _gradient(
+    model: Any,
+    batches: Sequence[Batch],
+    weights: Sequence[Tensor],
+    objective: Objective,
+    head: ChunkedHead | None,
+) -> list[Tensor]:
+    """Gradient of an objective of one part over all batches, summed over source slots."""
+    device = next(model.parameters()).device
+    counts = torch.stack([objective.counts(batch) for batch in batches]).sum(0).clamp_min(1)
+    found = [torch.zeros_like(w) for w in weights]
+    for batch in batches:
+        here = batch.to(device)
+        student, _ = run_student(model, here, objective, head)
+        with torch.autocast(device.type, enabled=False):  # losses are added up in float32, as in training
+            parts = objective.values(student, here)
+        total = torch.stack([part.total.float() / count for part, count in zip(parts, counts.to(device))]).sum()
+        if not total.requires_grad:  # the term has no item in this batch
+            continue
+        for kept, own in zip(found, torch.autograd.grad(total, weights, allow_unused=True)):
+            if own is not None:
+                kept += own
+    return found
+
+
+def _unsure_labels(batch: Batch) -> Tensor:
+    """Labels of the tokens for which the source has no single likely continuation, the others ignored."""
+    assert batch.pairs is not None
+    assert batch.carried is not None
+    labels = torch.full_like(batch.labels, IGNORE)
+    sure = batch.carried.probs.amax(-1) > SURE
+    for b, s, p in (batch.pairs.mask & ~sure).nonzero().tolist():
+        at = int(batch.pairs.index[b, s, p]) + 1
+        labels[b, at] = batch.labels[b, at]
+    return labels
+
+
+def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+    return float(sum((x.double() * y.double()).sum() for x, y in zip(a, b)))
+
+
+def _cosine(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+    scale = (_dot(a, a) * _dot(b, b)) ** 0.5
+    return _dot(a, b) / scale if scale > 0 else float("nan")
+
+
+class DiagnosisCallback(TrainerCallback):
+    """Writes the diagnosis into the log history, where a resumed run finds it again."""
+
+    def __init__(self, diagnosis: Sequence[Agreement]):
+        self._diagnosis = diagnosis
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Write one row a part."""
+        state.log_history += [{"step": 0, **dataclasses.asdict(agreement)} for agreement in self._diagnosis]
+
+
+def attach_diagnosis(scene: Scene) -> list[TrainerCallback]:
+    """Compare gradients before the first step where ``train.diagnose`` asks for it."""
+    config, arguments = scene.prepared.config, scene.start.arguments
+    if not config.train.diagnose or scene.start.last is not None:
+        return []
+    # in evaluation mode nothing is checkpointed: where memory is short, one example at a time
+    step = 1 if scene.loaded.chunk or config.train.gradient_checkpointing else config.train.batch_size
+    own, carried = scene.collator(config.objective), scene.carried()
+    examples = spread(range(scene.prepared.data.size), config.train.diagnose)
+    computing = torch.autocast(arguments.device.type, torch.bfloat16, enabled=scene.loaded.bf16)
+    with out_of_memory(PIVOT_MEMORY), computing:
+        found = diagnose(
+            scene.pivot.model.to(arguments.device),
+            [own(part) for part in _runs(examples, step)],
+            [carried(part) for part in _runs(scene.held_out(), step)],
+            scene.objective,
+            scene.pivot.head,
+        )
+    if not scene.quiet and arguments.should_log:
+        print("\n".join(agreement.sentence() for agreement in found))
+    return [DiagnosisCallback(found)]
+
+
+def _runs(numbers: list[int], step: int) -> list[list[int]]:
+    """The numbers in batches of at most `step`."""
+    return [numbers[start : start + step] for start in range(0, len(numbers), step)]

@@ -1,0 +1,78 @@
+"""The third stage: the sources opened, their maps into the pivot's vocabulary, and what the terms prepare with them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from gwfast_llm.teachers.desk import Carrier, SourceDesk, path_maps
+from gwfast_llm.terms.objective import Objective
+from gwfast_llm.terms.term import SourceTexts
+from gwfast_llm.training.prepare import Prepared
+from gwfast_llm.training.sources import carried_beforehand, open_source, open_targets
+
+
+@dataclass(frozen=True)
+class OpenSources:
+    """The sources of a run, ready to be asked.
+
+    Attributes
+    ----------
+    desk : SourceDesk or None
+        Asks them; None where none takes part.
+    objective : Objective
+        Terms of the run, with as many source slots as the desk fills.
+    notes : list of str
+        What the user should know.
+    """
+
+    desk: SourceDesk | None
+    objective: Objective
+    notes: list[str]
+
+
+def open_sources(prepared: Prepared, quiet: bool) -> OpenSources:
+    """Open the sources of a run: from their caches, else as running models.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The run.
+    quiet : bool
+        Print nothing.
+
+    Raises
+    ------
+    FusionError
+        When a cache does not fit the run, or a term cannot be used with these tokenizers.
+    """
+    config, data = prepared.config, prepared.data
+    if not prepared.sources:
+        return OpenSources(None, Objective.of(config.objective, 0), [])
+    keep, size = config.objective.source_top_k, data.size
+    sources = [
+        open_source(source, its, rows, keep, size, data.date)
+        for source, its, rows in zip(prepared.sources, data.tokenizers[1:], data.rows[1:])
+    ]
+    maps = path_maps(prepared.tokenizer, prepared.rows[:size], sources, data.examples[:size])
+    texts = [[row.ids for row in own[:size]] for own in data.rows]
+    opened = [SourceTexts(s.name, path, own) for s, path, own in zip(sources, maps, texts[1:])]
+    carriers: dict[str, list[Carrier]] = {}
+    notes: list[str] = []
+    for own in Objective.of(config.objective, 1).terms:
+        made = own.term.prepare(texts[0], opened)
+        if made.carriers:
+            carriers[own.term.name] = list(made.carriers)
+        notes += made.notes
+    if notes and not quiet and int(os.environ.get("RANK", "0")) == 0:
+        print("\n".join(notes))
+    stored = [open_targets(config, k, data, source) for k, source in enumerate(sources)]
+    notes += [
+        f"source {source.name}: its targets are carried along the text while training; python -m gwfast_llm.cache "
+        "with this configuration would do so once"
+        for k, (source, found) in enumerate(zip(sources, stored))
+        if found is None and carried_beforehand(config, k, data)
+    ]
+    weights = [source.weight for source in prepared.sources]
+    desk = SourceDesk(prepared.rows, sources, weights, maps, config.objective.routing, keep, carriers, stored)
+    return OpenSources(desk, Objective.of(config.objective, desk.slots if prepared.needs.sources else 0), notes)

@@ -13,6 +13,7 @@ from gwfast_llm.command_line.results import draw_report, publish, write_comparis
 from gwfast_llm.config import FuseConfig
 from gwfast_llm.errors import FusionError, InterruptedFusion
 from gwfast_llm.system import interruption
+from gwfast_llm.system.values import in_home
 
 DESCRIPTION = """Fuse source models of any tokenizer into a pivot by logit distillation.
 
@@ -40,10 +41,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
 
 def _runs(options: Any) -> Path:
     """Folder of all runs."""
-    try:
-        return Path(options.runs).expanduser()
-    except RuntimeError:
-        raise FusionError(f"--runs {options.runs}: there is no such home folder; write the path in full") from None
+    return Path(in_home(options.runs, "--runs"))
 
 
 @contextmanager

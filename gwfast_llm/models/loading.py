@@ -33,7 +33,7 @@ INDEX = "model.safetensors.index.json"
 
 def _check_path(config: ModelConfig) -> None:
     looks_local = config.model.startswith((".", "/", "~")) or config.model.count("/") > 1
-    folder = Path(config.model).expanduser()
+    folder = Path(config.model)
     if looks_local and not folder.is_dir():
         raise FusionError(
             f"{role_of(config)}: folder {config.model} does not exist; give a folder with config.json or a hub name"
@@ -67,7 +67,7 @@ def _check_files(config: ModelConfig) -> None:
     """Look at the weight files of a model in a folder."""
     check_no_adapter(role_of(config), config)
     _check_path(config)
-    folder = Path(config.model).expanduser()
+    folder = Path(config.model)
     if not folder.is_dir():
         return
     there = sorted(folder.glob("*.safetensors"))
@@ -101,7 +101,7 @@ def _named_in_index(config: ModelConfig, path: Path) -> set[str]:
 
 
 def _not_found(config: ModelConfig, what: str, problem: Exception) -> FusionError:
-    where = "" if Path(config.model).expanduser().is_dir() else ", neither here nor on a hub that can be reached"
+    where = "" if Path(config.model).is_dir() else ", neither here nor on a hub that can be reached"
     return FusionError(
         f"{role_of(config)}: no {what} at {config.model!r}{where} ({first_line(problem)}); give a folder with "
         "config.json or the name of a model on the hub"

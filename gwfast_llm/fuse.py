@@ -67,12 +67,13 @@ def _embedded(options: Any) -> int:
     from gwfast_llm.system.disk import require_room
     from gwfast_llm.tiny.default import ROOM, SIZES, run_default
 
+    runs = _runs(options)
     if options.size not in SIZES:
         raise FusionError(f"--size is {options.size!r}; expected one of {', '.join(SIZES)}")
     if options.seeds < 0:
         raise FusionError(f"--seeds is {options.seeds}; expected 1 or more")
     given = {"size": options.size, "seeds": options.seeds or SIZES[options.size].seeds}
-    with run_folder.claimed(_runs(options), options.name, "tiny", options.resume, options.overwrite) as target:
+    with run_folder.claimed(runs, options.name, "tiny", options.resume, options.overwrite) as target:
         work = run_folder.open_unfinished(target, given, options.resume, options.overwrite)
         with _unfinished(work):
             require_room(work, ROOM, 0, "models, caches and checkpoints")
@@ -81,7 +82,7 @@ def _embedded(options: Any) -> int:
             with interruption.deferred("the run is put in its place first"):
                 if run is not None:
                     complaints = write_comparison(run, work, target)
-                publish(work, target, options.overwrite)
+                complaints = publish(work, target, options.overwrite, complaints)
                 stopped = interruption.asked()
             return draw_report(target, complaints, stopped)
 
@@ -119,7 +120,7 @@ def _fuse(config: FuseConfig, options: Any) -> int:
             return 0
         with interruption.deferred("the trained model is written first"):
             complaints = write_fusion(config, fused, work) if fused else []
-            publish(work, target, options.overwrite)
+            complaints = publish(work, target, options.overwrite, complaints)
             stopped = interruption.asked()
         return draw_report(target, complaints, stopped)
 

@@ -30,7 +30,7 @@ def last_checkpoint(folder: Path, before: int | None = None) -> Path | None:
 
 
 def sound_checkpoint(folder: Path, before: int | None = None) -> tuple[Path | None, str]:
-    """Newest checkpoint whose files and name are those that were written; what is not is removed when an older one is sound.
+    """Newest checkpoint whose files and name are as they were written; others go when an older one is sound.
 
     Parameters
     ----------

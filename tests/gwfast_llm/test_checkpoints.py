@@ -133,7 +133,7 @@ def test_a_checkpoint_of_another_step_than_its_name_says_is_left_out(tmp_path):
     assert said.endswith("checkpoint-500 is of step 4, as its trainer_state.json says: the run goes on from step 2")
     found.rename(tmp_path / "checkpoint-7")
     with pytest.raises(
-        FusionError, match="checkpoint-7 is of step 2, .*; there is no other whole checkpoint: put back"
+        FusionError, match=r"checkpoint-7 is of step 2, .*; there is no other whole checkpoint: put back"
     ):
         sound_checkpoint(tmp_path)
     assert (tmp_path / "checkpoint-7" / "trainer_state.json").is_file()

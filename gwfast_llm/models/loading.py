@@ -17,18 +17,19 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from gwfast_llm.config import ModelConfig, SourceConfig
 from gwfast_llm.errors import FusionError
 from gwfast_llm.models.checks import (
+    INDEX,
     WITHOUT,
     Form,
     check_causal,
+    check_finite,
     check_no_adapter,
+    check_numbers,
     first_line,
     load_checked,
     role_of,
     settings_of,
 )
 from gwfast_llm.system.trouble import out_of_memory
-
-INDEX = "model.safetensors.index.json"
 
 
 def _check_path(config: ModelConfig) -> None:
@@ -95,8 +96,11 @@ def _check_files(config: ModelConfig) -> None:
 
 def _named_in_index(config: ModelConfig, path: Path) -> set[str]:
     try:
-        return set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, AttributeError, KeyError, TypeError):
+        found = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
+        if not all(isinstance(name, str) for name in found):
+            raise ValueError
+        return found
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
         raise FusionError(f"{role_of(config)}: {path} is damaged; copy or download the model again") from None
 
 
@@ -160,12 +164,13 @@ def load_model(config: ModelConfig) -> Any:
     Raises
     ------
     FusionError
-        When it cannot be found, is damaged, is not a causal language model, or memory runs out.
+        When it cannot be found, is damaged, holds NaN, is not a causal language model, or memory runs out.
     """
     _check_files(config)
     role = role_of(config)
     with out_of_memory(memory_message(config)):
         model = load_checked(role, config, functools.partial(_not_found, config, "model"), Form(dtype=config.dtype))
+        check_finite(role, config, model)
         check_causal(role, config, model)
     _untie_as_loaded(model)
     return model
@@ -268,6 +273,7 @@ def load_in_four_bits(config: ModelConfig, compute: torch.dtype) -> Any:
     from peft import prepare_model_for_kbit_training
 
     _check_files(config)
+    check_numbers(config)
     how = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

@@ -2,14 +2,16 @@
 
 import errno
 import json
+import os
 import shutil
+import signal
 import sys
 
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gwfast_llm.report import main as report_command
 from gwfast_llm.errors import FusionError
+from gwfast_llm.report import main as report_command
 from gwfast_llm.reports import pages, plots, run_report
 from gwfast_llm.training import gather
 
@@ -93,7 +95,9 @@ def test_pictures_and_page_are_made_again_from_what_is_on_the_disk(run, tmp_path
         assert report_command([str(run)]) == 1
         said = capfd.readouterr().out
         assert "could not be made" in said
-        assert content == '{"kind": 3}' or "copy the file from where it is whole; then python -m gwfast_llm.report" in said
+        assert (
+            content == '{"kind": 3}' or "copy the file from where it is whole; then python -m gwfast_llm.report" in said
+        )
         assert len(said.splitlines()) == 1, said
     (run / "run.json").unlink()
     assert report_command([str(run)]) == 2

@@ -46,12 +46,12 @@ def pinned(config: FuseConfig, record: Path | None = None) -> FuseConfig:
     """
     if config.data.date:
         return config
-    date = ""
+    date = None
     if record is not None and record.is_file():
         data = read_object(record, RESUMED).get("data", {})
-        date = data.get("date", "") if isinstance(data, dict) else None
-        if not isinstance(date, str) or (date and not is_day(date)):
+        date = data.get("date") if isinstance(data, dict) else "none"
+        if date is not None and not (isinstance(date, str) and (not date or is_day(date))):
             raise FusionError(f"{record} is damaged: its data.date is no day as 2026-01-31; {RESUMED}")
-    if not date:
+    if date is None:
         date = cached_date(config) or today()
     return dataclasses.replace(config, data=dataclasses.replace(config.data, date=date))

@@ -43,7 +43,7 @@ class ModelConfig:
         where = "sources" if isinstance(self, SourceConfig) else "pivot"
         check_fields(self, where)
         _require(bool(self.model.strip()), f"{where}.model is empty; give a folder or a hub name")
-        expand_home(self, "model")
+        expand_home(self, where, "model")
 
     @property
     def shown(self) -> str:
@@ -71,7 +71,7 @@ class SourceConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        expand_home(self, "cache")
+        expand_home(self, "sources", "cache")
         _require(self.weight >= 0, f"sources: weight is {self.weight}; expected 0 or more")
 
     @property
@@ -123,7 +123,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, "data")
-        expand_home(self, "train", "validation")
+        expand_home(self, "data", "train", "validation")
         _require(self.max_length >= 2, f"data.max_length is {self.max_length}; expected at least 2")
         _require(not self.date or is_day(self.date), f"data.date is {self.date!r}; expected a day as 2026-01-31")
 

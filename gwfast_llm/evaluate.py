@@ -18,6 +18,7 @@ from gwfast_llm.command_line.parser import config_parser, guard, parse
 from gwfast_llm.config import FuseConfig, ModelConfig
 from gwfast_llm.errors import FusionError
 from gwfast_llm.reports.scoring import TaskScore, evaluate, usable_examples
+from gwfast_llm.system.values import in_home
 
 DESCRIPTION = """Score models on held-out examples.
 
@@ -52,7 +53,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
         raise FusionError("data.validation is empty; give held-out examples, or --tasks")
     harness = Harness(options.tasks) if options.tasks else None
     data = pinned(config).data
-    models = [config.pivot, *config.sources, *map(ModelConfig, options.models)]
+    models = [config.pivot, *config.sources, *(ModelConfig(in_home(one, "--models")) for one in options.models)]
     for one in models:
         check_weights(one)  # all models are checked before the first one is scored
     examples = usable_examples(data, models) if data.validation else []

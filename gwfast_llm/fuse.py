@@ -13,6 +13,7 @@ from gwfast_llm.command_line.results import draw_report, publish, write_comparis
 from gwfast_llm.config import FuseConfig
 from gwfast_llm.errors import FusionError, InterruptedFusion
 from gwfast_llm.system import interruption
+from gwfast_llm.system.values import in_home
 
 DESCRIPTION = """Fuse source models of any tokenizer into a pivot by logit distillation.
 
@@ -40,10 +41,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
 
 def _runs(options: Any) -> Path:
     """Folder of all runs."""
-    try:
-        return Path(options.runs).expanduser()
-    except RuntimeError:
-        raise FusionError(f"--runs {options.runs}: there is no such home folder; write the path in full") from None
+    return Path(in_home(options.runs, "--runs"))
 
 
 @contextmanager
@@ -69,12 +67,13 @@ def _embedded(options: Any) -> int:
     from gwfast_llm.system.disk import require_room
     from gwfast_llm.tiny.default import ROOM, SIZES, run_default
 
+    runs = _runs(options)
     if options.size not in SIZES:
         raise FusionError(f"--size is {options.size!r}; expected one of {', '.join(SIZES)}")
     if options.seeds < 0:
         raise FusionError(f"--seeds is {options.seeds}; expected 1 or more")
     given = {"size": options.size, "seeds": options.seeds or SIZES[options.size].seeds}
-    with run_folder.claimed(_runs(options), options.name, "tiny", options.resume, options.overwrite) as target:
+    with run_folder.claimed(runs, options.name, "tiny", options.resume, options.overwrite) as target:
         work = run_folder.open_unfinished(target, given, options.resume, options.overwrite)
         with _unfinished(work):
             require_room(work, ROOM, 0, "models, caches and checkpoints")
@@ -83,7 +82,7 @@ def _embedded(options: Any) -> int:
             with interruption.deferred("the run is put in its place first"):
                 if run is not None:
                     complaints = write_comparison(run, work, target)
-                publish(work, target, options.overwrite)
+                complaints = publish(work, target, options.overwrite, complaints)
                 stopped = interruption.asked()
             return draw_report(target, complaints, stopped)
 
@@ -121,7 +120,7 @@ def _fuse(config: FuseConfig, options: Any) -> int:
             return 0
         with interruption.deferred("the trained model is written first"):
             complaints = write_fusion(config, fused, work) if fused else []
-            publish(work, target, options.overwrite)
+            complaints = publish(work, target, options.overwrite, complaints)
             stopped = interruption.asked()
         return draw_report(target, complaints, stopped)
 

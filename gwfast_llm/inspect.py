@@ -13,7 +13,8 @@ from gwfast_llm.errors import FusionError
 DESCRIPTION = """Look at a fusion before it costs anything.
 
 Shows the tokenizers, how well their tokens line up on the real examples, what each model and cache will need in
-memory and on disk, and which mistakes would stop the run.  No weights are loaded and nothing is written."""
+memory and on disk, and which mistakes would stop the run.  No model is loaded and nothing is written; weights are read
+once, in search of NaN and infinity."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,10 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: Any, config: FuseConfig | None) -> int:
     if config is None:
         raise FusionError("--config is missing; give the configuration of a fusion")
+    from gwfast_llm.models.checks import check_numbers
     from gwfast_llm.reports.inspection import inspected
 
     for line in inspected(config):
         print(line)
+    for model in (config.pivot, *config.sources):
+        check_numbers(model)
     return 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from gwfast_llm.command_line.parser import guard
 from gwfast_llm.errors import FusionError
 from gwfast_llm.reports.run_report import PAGE, RECORD, draw
+from gwfast_llm.system.values import in_home
 
 DESCRIPTION = """Make the pictures and the page of a finished run again, from its run.json and metrics.jsonl.
 
@@ -21,16 +22,15 @@ FAILED = 1
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser("python -m gwfast_llm.report", description=DESCRIPTION)
-    parser.add_argument("run", type=lambda place: Path(place).expanduser(), help="folder of a run")
+    parser.add_argument("run", type=str, help="folder of a run")
     options = parser.parse_args(arguments)
 
     def work() -> int:
-        if not (options.run / RECORD).is_file():
-            raise FusionError(
-                f"{options.run} holds no {RECORD}; give the folder of a finished run, for instance runs/x"
-            )
-        complaints = draw(options.run)
-        print("\n".join(complaints) if complaints else f"report {options.run / PAGE}")
+        run = Path(in_home(options.run, "the folder of a run"))
+        if not (run / RECORD).is_file():
+            raise FusionError(f"{run} holds no {RECORD}; give the folder of a finished run, for instance runs/x")
+        complaints = draw(run)
+        print("\n".join(complaints) if complaints else f"report {run / PAGE}")
         return FAILED if complaints else 0
 
     return guard(work)

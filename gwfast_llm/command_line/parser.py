@@ -138,14 +138,24 @@ def _plain_names(parser: ArgumentParser) -> list[str]:
 
 def _flags(name: str, value: str) -> list[str]:
     """A flag of a section, or one for each field of its record, once the value is known to be of the field's type."""
-    path = name.rstrip("+").split(".")
+    path = name.removesuffix("+").split(".")
+    if any("+" in part for part in path):
+        plain = name.replace("+", "")
+        instead = "did you mean --" + plain if path[0] != "sources+" else "give a whole record: --sources+ '{model: x}'"
+        raise FusionError(f"--{name} is no option; {instead}")
     kind = SECTIONS[path[0]]
     for place, part in enumerate(path[1:], 1):
         record = typing.get_args(kind)[0] if typing.get_origin(kind) is list else kind
         hints = typing.get_type_hints(record) if dataclasses.is_dataclass(record) else {}
+        if not hints:
+            raise FusionError(
+                f"--{name} is no option; {'.'.join(path[:place])} takes one value, such as --{'.'.join(path[:place])} x"
+            )
         if part not in hints:
             raise FusionError(unknown(f"--{'.'.join(path[: place + 1])}", part, hints))
         kind = hints[part]
+    if name.endswith("+") and typing.get_origin(kind) is not list:
+        raise FusionError(f"--{name} is no option, as there is no list to add to; did you mean --{name[:-1]}")
     if kind is not str and typing.get_origin(kind) is not typing.Literal:
         try:
             content = plain_data(value)

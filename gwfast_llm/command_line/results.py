@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gwfast_llm.config import FuseConfig
-from gwfast_llm.errors import FusionError, InterruptedFusion
+from gwfast_llm.errors import FusionError, InterruptedFusion, one_line
 
 
 def write_comparison(run: Any, work: Path, target: Path) -> list[str]:
@@ -71,11 +71,11 @@ def _rescued(fused: Any) -> str:
 
     rescue = Path(tempfile.mkdtemp(prefix="gwfast-"))
     try:
-        write_model(fused.model, fused.tokenizer, rescue / "model")
+        complaints = write_model(fused.model, fused.tokenizer, rescue / "model")
     except Exception:
         shutil.rmtree(rescue, ignore_errors=True)
         return "nothing of the run is kept"
-    return f"the trained model is in {rescue / 'model'} instead"
+    return "; ".join([f"the trained model is in {rescue / 'model'} instead", *complaints])
 
 
 def _tried(what: str, write: Callable[[], None]) -> list[str]:
@@ -83,33 +83,61 @@ def _tried(what: str, write: Callable[[], None]) -> list[str]:
     try:
         write()
     except Exception as problem:
-        return [f"{what} could not be written ({type(problem).__name__}: {problem}); there will be no report"]
+        why = one_line(f"{type(problem).__name__}: {problem}")
+        return [f"{what} could not be written ({why})"]
     return []
 
 
-def publish(work: Path, target: Path, overwrite: bool) -> None:
-    """Put a run with a whole model in its place, without what was needed to get there."""
+def publish(work: Path, target: Path, overwrite: bool, complaints: list[str]) -> list[str]:
+    """Put a run with a whole model in its place, without what was needed to get there.
+
+    Parameters
+    ----------
+    work, target : Path
+        Where the run is, and where it belongs.
+    overwrite : bool
+        Whether an older run there is replaced.
+    complaints : list of str
+        What is not in `work` as it should be.
+
+    Returns
+    -------
+    list of str
+        The complaints, with the place where the run is now.
+    """
     from gwfast_llm.command_line import run_folder
 
     for part in ("checkpoints", "models", "results", "cache"):
         shutil.rmtree(work / part, ignore_errors=True)
-    run_folder.finish(work, target, overwrite)
+    try:
+        run_folder.finish(work, target, overwrite)
+    except FusionError:
+        _warn(complaints)
+        raise
     print(f"model {target / run_folder.MODEL}")
+    return [complaint.replace(str(work), str(target)) for complaint in complaints]
+
+
+def _warn(complaints: list[str]) -> None:
+    for complaint in complaints:
+        print(f"warning: {complaint}", file=sys.stderr)
 
 
 def draw_report(target: Path, complaints: list[str], stopped: str) -> int:
     """Make pictures and page of a run, each of which may fail alone."""
     from gwfast_llm.reports import run_report
 
-    later = InterruptedFusion(f"the model is whole, in {target}; {run_report.again(target)} makes pictures and page")
+    recorded = (target / run_report.RECORD).is_file()
+    more = f"; {run_report.again(target)} makes pictures and page" if recorded else ""
+    later = InterruptedFusion(f"the model is whole, in {target}{more}")
+    none = [f"{target} holds no {run_report.RECORD}: there is no report, and none can be made"]
+    _warn(complaints + none * (not recorded))
     if stopped:
         raise later
     try:
-        complaints += run_report.draw(target)
+        _warn(run_report.draw(target) if recorded else [])
     except KeyboardInterrupt:
         raise later from None
-    for complaint in complaints:
-        print(f"warning: {complaint}", file=sys.stderr)
     if (target / run_report.PAGE).is_file():
         print(f"report {target / run_report.PAGE}")
     return 0

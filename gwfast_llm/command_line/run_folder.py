@@ -7,6 +7,7 @@ refused; the folder of all runs may be one.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -22,11 +23,7 @@ from gwfast_llm.training.checkpoints import WHOLE, last_checkpoint, step_of
 MARK = ".gwfast-run"  # says that a folder is a run of ours
 CONFIG = "config.json"
 MODEL = "model"
-# what runs of earlier versions, which had no mark, consist of; with anything else in them they are not ours to delete
-BEFORE_MARKS = {
-    *(CONFIG, MODEL, "metrics.jsonl", "losses.png", "interval.png", "scores.png", "report.md"),
-    *("data", "models", "cache", "checkpoints", "logs"),
-}
+LONGEST = 240  # bytes of a name, to which file systems that hold 255 let us add an ending
 
 
 @contextmanager
@@ -59,6 +56,10 @@ def claimed(runs: Path, name: str, prefix: str, resume: bool, overwrite: bool) -
     """
     if name and (not re.fullmatch(r"[\w.+-]+", name) or name.startswith(".")):
         raise FusionError(f"--name {name!r} is not a plain folder name; use letters, digits, '-', '_', '.'")
+    if len(os.fsencode(name)) > LONGEST:
+        raise FusionError(
+            f"--name {name[:20]}... has {len(os.fsencode(name))} bytes; give a name of at most {LONGEST} bytes"
+        )
     _make_folder(runs)
     with ExitStack() as stack:
         for target in [runs / name] if name else _numbered(runs, prefix, resume):
@@ -79,11 +80,11 @@ def claimed(runs: Path, name: str, prefix: str, resume: bool, overwrite: bool) -
 
 
 def _make_folder(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise FusionError(f"--runs {folder} is a file; give a folder")
-    if folder.is_symlink() and not folder.exists():
-        raise FusionError(f"--runs {folder} is a link to nothing; give a folder")
     try:
+        if folder.exists() and not folder.is_dir():
+            raise FusionError(f"--runs {folder} is a file; give a folder")
+        if folder.is_symlink() and not folder.exists():
+            raise FusionError(f"--runs {folder} is a link to nothing; give a folder")
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise _unwritable(folder, problem) from None
@@ -127,19 +128,8 @@ def unfinished(target: Path) -> Path:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run of ours: it has our mark, is empty, or holds only what earlier versions wrote."""
-    if (folder / MARK).is_file():
-        return True
-    names = {path.name for path in folder.iterdir()}
-    if not names:
-        return True
-    if CONFIG not in names or not names <= BEFORE_MARKS:
-        return False
-    try:
-        config = read_object(folder / CONFIG, "")
-    except FusionError:
-        return False
-    return {"pivot", "sources", "train"} <= config.keys() or {"size", "recipes", "fusions"} <= config.keys()
+    """Whether a folder may be replaced as a run of ours: it has our mark, or is empty."""
+    return (folder / MARK).is_file() or not any(folder.iterdir())
 
 
 def check_replaceable(target: Path, overwrite: bool) -> None:
@@ -162,9 +152,18 @@ def check_replaceable(target: Path, overwrite: bool) -> None:
 
 
 def _check_ours(folder: Path) -> None:
-    if folder.is_symlink() or not folder.is_dir() or not is_run(folder):
+    if folder.is_symlink() or not folder.is_dir():
         raise FusionError(
-            f"{folder} is no run of gwfast_llm, which alone --overwrite replaces; give another --name, or move it away"
+            f"{folder} is no run of gwfast_llm, which alone --overwrite replaces; move it away, or give another --name"
+        )
+    try:
+        ours = is_run(folder)
+    except OSError as problem:
+        raise FusionError(f"{folder} cannot be read ({problem.strerror}); give another --name") from None
+    if not ours:
+        raise FusionError(
+            f"{folder} is no run of gwfast_llm, which alone --overwrite replaces: it holds no file {MARK} (runs of "
+            "early versions hold none either); remove it by hand, or give another --name"
         )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AutoHfQuantizer
@@ -21,8 +22,11 @@ from gwfast_llm.config import ModelConfig, SourceConfig
 from gwfast_llm.errors import FusionError
 from gwfast_llm.models.influence import all_here, reaches, tokens
 from gwfast_llm.system.trouble import is_out_of_memory
+from gwfast_llm.system.values import shown
 
 ADAPTER = "adapter_config.json"
+INDEX = "model.safetensors.index.json"
+PLAIN = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 WANTED = "give a causal (decoder-only) language model with its output layer"
 PROBE = 8  # tokens on which a model is looked at
 # heads that judge or classify; their presence says that the language model was not what was trained
@@ -63,7 +67,7 @@ def check_no_adapter(role: str, config: ModelConfig) -> None:
         return
     try:
         base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
-    except (ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         base = None
     raise FusionError(
         f"{role}: {config.model} holds an adapter{f' for {base!r}' if base else ''}, not a whole model; merge it into "
@@ -94,18 +98,65 @@ def settings_of(role: str, config: ModelConfig, missing: Callable[[Exception], F
         raise missing(problem) from None
     except Exception as problem:
         raise FusionError(_unreadable(role, config, problem)) from None
-    kind, saved = found.model_type, list(found.architectures or [])
+    kind, saved, mapped = found.model_type, found.architectures or [], getattr(found, "auto_map", None) or {}
+    for name, value, wanted, good in (
+        ("architectures", saved, "a list of names of classes", _are_texts(saved)),
+        ("auto_map", mapped, "a record of classes and where they are", isinstance(mapped, Mapping)),
+    ):
+        if not good:
+            raise FusionError(
+                f"{role}: {name} in config.json of {config.model} is {shown(value)}; expected {wanted}: copy "
+                "the model again"
+            )
     what = f"{role}: {config.model} is a {kind} model{f' saved as {saved[0]}' if saved else ''}"
     if getattr(found, "is_encoder_decoder", False):
         raise FusionError(f"{what}, an encoder-decoder; {WANTED}")
-    own = {str(name).rpartition(".")[2] for name in (getattr(found, "auto_map", None) or {}).values()}
+    own = {str(name).rpartition(".")[2] for name in mapped.values()}
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not own:
         raise FusionError(f"{what}, of which transformers has no causal language model; {WANTED}")
     known = own | {name for names in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values() for name in _each(names)}
     if saved and not any(name in known or name.endswith(("ForCausalLM", "LMHeadModel")) for name in saved):
         raise FusionError(f"{what}, whose output layer is not that of a language model; {WANTED}")
     _check_quantisation(role, config, found)
+    if _quantisation(found) is None:
+        _check_stored(role, config)
     return found
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
+
+
+def _check_stored(role: str, config: ModelConfig) -> None:
+    """Refuse weights in a folder whose type needs a quantization_config that is not there."""
+    for path in weight_files(Path(config.model)):
+        with suppress(SafetensorError, OSError), safe_open(path, "pt") as file:  # damage is said elsewhere
+            for name in file.keys():  # noqa: SIM118
+                kind = str(file.get_slice(name).get_dtype())
+                # masks and positions of old models are whole numbers too, but no weights
+                if kind in PLAIN or not (kind.startswith(("F", "I8")) or name.endswith("weight")):
+                    continue
+                raise FusionError(
+                    f"{role}: {name} of {config.model} is stored as {_spelled(kind)}, and its config.json has no "
+                    "quantization_config that says how to read it; give the weights in float32, bfloat16 or float16"
+                )
+
+
+def _spelled(kind: str) -> str:
+    """Type of a tensor in a safetensors file, as torch spells it."""
+    names = {"I": "int", "U": "uint", "F": "float", "C": "complex"}
+    found = re.fullmatch(r"([IUFC])(\d.*)", kind)
+    return (names[found.group(1)] + found.group(2) if found else kind).lower()
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model in a folder: those of its index, else the one of the usual name, else all."""
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        named = [folder / name for name in sorted(set(index["weight_map"].values()))]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        named = [folder / "model.safetensors"]
+    return [path for path in named if path.is_file()] or sorted(folder.glob("*.safetensors"))
 
 
 def _each(names: Any) -> tuple[str, ...]:
@@ -262,12 +313,23 @@ def _check_report(role: str, config: ModelConfig, model: Any, report: Mapping[st
     if heads:
         raise FusionError(f"{role}: {config.model} is no plain language model{judge}; {WANTED}")
     own = {_unnumbered(name) for name in model.state_dict()}
-    further = [name for name in left_over if _unnumbered(name) in own]
+    lists = {name: len(part) for name, part in model.named_modules() if isinstance(part, torch.nn.ModuleList)}
+    further = [name for name in left_over if _unnumbered(name) in own or _is_beyond(name, lists)]
     if further:
         raise FusionError(
             f"{role}: {config.model} holds {len(further)} weights more than its config.json asks for, the first is "
             f"{further[0]}; give the folder that config and weights were saved in together"
         )
+
+
+def _is_beyond(weight: str, lists: Mapping[str, int]) -> bool:
+    """Whether a weight belongs to a layer that a model's lists of layers would hold if they were longer."""
+    for number in re.finditer(r"\.(\d+)\.", weight):
+        before = weight[: number.start()]
+        held = [size for name, size in lists.items() if name == before or name.endswith(f".{before}")]
+        if held and int(number.group(1)) >= max(held):
+            return True
+    return False
 
 
 def _unnumbered(name: str) -> str:
@@ -277,6 +339,48 @@ def _unnumbered(name: str) -> str:
 def _name_of_head(model: Any) -> str:
     layer = model.get_output_embeddings()
     return next((f"{name}.weight" for name, module in model.named_modules() if module is layer), "")
+
+
+def _not_finite(role: str, config: ModelConfig, name: str) -> FusionError:
+    return FusionError(
+        f"{role}: {name} of {config.model} holds numbers that are not finite (NaN or infinity); its training went "
+        "astray or the file is damaged: copy the model again, or give another"
+    )
+
+
+def check_finite(role: str, config: ModelConfig, model: Any) -> None:
+    """Refuse a loaded model that holds NaN or infinity.
+
+    Raises
+    ------
+    FusionError
+        Naming the first such weight.
+
+    Notes
+    -----
+    Cost: one look at every weight.
+    """
+    for name, weight in model.named_parameters():
+        plain = not weight.is_meta and weight.dtype in PLAIN.values()
+        if plain and not torch.isfinite(weight.detach()).all():
+            raise _not_finite(role, config, name)
+
+
+def check_numbers(config: ModelConfig) -> None:
+    """Refuse a folder whose weights hold NaN or infinity; they are read one after the other.
+
+    Weights of a hub name, and quantised ones, are looked at when they are loaded.
+
+    Raises
+    ------
+    FusionError
+        Naming the first such weight.
+    """
+    for path in weight_files(Path(config.model)):
+        with suppress(SafetensorError, OSError), safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118
+                if file.get_slice(name).get_dtype() in PLAIN and not torch.isfinite(file.get_tensor(name)).all():
+                    raise _not_finite(role_of(config), config, name)
 
 
 def check_causal(role: str, config: ModelConfig, model: Any) -> None:

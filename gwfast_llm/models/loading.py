@@ -17,10 +17,13 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from gwfast_llm.config import ModelConfig, SourceConfig
 from gwfast_llm.errors import FusionError
 from gwfast_llm.models.checks import (
+    INDEX,
     WITHOUT,
     Form,
     check_causal,
+    check_finite,
     check_no_adapter,
+    check_numbers,
     first_line,
     load_checked,
     role_of,
@@ -28,12 +31,10 @@ from gwfast_llm.models.checks import (
 )
 from gwfast_llm.system.trouble import out_of_memory
 
-INDEX = "model.safetensors.index.json"
-
 
 def _check_path(config: ModelConfig) -> None:
     looks_local = config.model.startswith((".", "/", "~")) or config.model.count("/") > 1
-    folder = Path(config.model).expanduser()
+    folder = Path(config.model)
     if looks_local and not folder.is_dir():
         raise FusionError(
             f"{role_of(config)}: folder {config.model} does not exist; give a folder with config.json or a hub name"
@@ -67,7 +68,7 @@ def _check_files(config: ModelConfig) -> None:
     """Look at the weight files of a model in a folder."""
     check_no_adapter(role_of(config), config)
     _check_path(config)
-    folder = Path(config.model).expanduser()
+    folder = Path(config.model)
     if not folder.is_dir():
         return
     there = sorted(folder.glob("*.safetensors"))
@@ -95,13 +96,16 @@ def _check_files(config: ModelConfig) -> None:
 
 def _named_in_index(config: ModelConfig, path: Path) -> set[str]:
     try:
-        return set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, AttributeError, KeyError, TypeError):
+        found = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
+        if not all(isinstance(name, str) for name in found):
+            raise ValueError
+        return found
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
         raise FusionError(f"{role_of(config)}: {path} is damaged; copy or download the model again") from None
 
 
 def _not_found(config: ModelConfig, what: str, problem: Exception) -> FusionError:
-    where = "" if Path(config.model).expanduser().is_dir() else ", neither here nor on a hub that can be reached"
+    where = "" if Path(config.model).is_dir() else ", neither here nor on a hub that can be reached"
     return FusionError(
         f"{role_of(config)}: no {what} at {config.model!r}{where} ({first_line(problem)}); give a folder with "
         "config.json or the name of a model on the hub"
@@ -160,12 +164,13 @@ def load_model(config: ModelConfig) -> Any:
     Raises
     ------
     FusionError
-        When it cannot be found, is damaged, is not a causal language model, or memory runs out.
+        When it cannot be found, is damaged, holds NaN, is not a causal language model, or memory runs out.
     """
     _check_files(config)
     role = role_of(config)
     with out_of_memory(memory_message(config)):
         model = load_checked(role, config, functools.partial(_not_found, config, "model"), Form(dtype=config.dtype))
+        check_finite(role, config, model)
         check_causal(role, config, model)
     _untie_as_loaded(model)
     return model
@@ -268,6 +273,7 @@ def load_in_four_bits(config: ModelConfig, compute: torch.dtype) -> Any:
     from peft import prepare_model_for_kbit_training
 
     _check_files(config)
+    check_numbers(config)
     how = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

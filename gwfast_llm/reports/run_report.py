@@ -77,6 +77,12 @@ def draw(folder: Path) -> list[str]:
     complaints = []
     try:
         record, metrics = read_object(folder / RECORD, AGAIN), _read_metrics(folder / METRICS)
+    except FusionError as problem:
+        return [
+            f"pictures and page could not be made, the model is not touched by that: {problem}; then {again(folder)} "
+            "makes them"
+        ]
+    try:
         parts = _comparison(folder, record, metrics) if record.get("contenders") else _fusion(folder, record, metrics)
     except Exception as problem:
         return [_complaint(folder, "pictures and page", problem)]

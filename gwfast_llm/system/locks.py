@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ try:
 except ImportError:  # Windows: every lock that is found counts as held
     fcntl = None
 
+LARGEST, FIRST = 4096, b'{"host": "'  # bytes of a lock, and its first ones
 WAIT = 0.5  # seconds between looks at a lock that is waited for
 
 
@@ -55,7 +57,7 @@ def held(lock: Path, what: str, advice: str, wait: bool = False) -> Iterator[Non
     Held
         When another process holds it, naming host and process.
     FusionError
-        When the lock cannot be written.
+        When the lock cannot be written, or something else is in its place, which is left alone.
     """
     while True:
         try:
@@ -71,24 +73,34 @@ def held(lock: Path, what: str, advice: str, wait: bool = False) -> Iterator[Non
         yield
     finally:
         with contextlib.suppress(OSError):
-            lock.unlink()  # while it is still locked: nobody takes it in between
+            if _is_at(file, lock):  # else something else came into its place
+                lock.unlink()  # while it is still locked: nobody takes it in between
         os.close(file)
 
 
 def _taken(lock: Path, what: str, advice: str) -> int | None:
     """Take the lock and say so in it; None where it vanished meanwhile, to be tried again."""
+    foreign = f"{lock} is no lock that gwfast_llm has written, but in the place of one; move it away, or {advice}"
+    plain = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        file = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        file = os.open(lock, os.O_RDWR | os.O_CREAT | plain, 0o644)
     except OSError as problem:
         if problem.errno == errno.ELOOP:
             raise FusionError(f"{lock} is a link, where a lock belongs; remove it") from None
+        if problem.errno in (errno.EISDIR, errno.ENXIO):
+            raise FusionError(foreign) from None
         raise FusionError(f"cannot write to {lock.parent} ({problem.strerror}); {advice}") from None
     try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise FusionError(foreign)
         free = _system_lock(file)
         if free and not _is_at(file, lock):
             os.close(file)
             return None
-        holder = _holder(file)
+        said = os.read(file, LARGEST)
+        if free and not _is_ours(said):
+            raise FusionError(foreign)
+        holder = _holder(said)
         if not free or _lives(holder):
             raise Held(f"{what} is being written by {_named(holder)}; wait for it, or {advice}", here=True)
         if holder and not _is_here(holder):
@@ -127,11 +139,22 @@ def _is_at(file: int, lock: Path) -> bool:
     return os.path.samestat(there, os.fstat(file))
 
 
-def _holder(file: int) -> dict[str, Any]:
+def _is_ours(said: bytes) -> bool:
+    """Whether we have written a lock, or begun to before the machine went down."""
+    if len(said) == LARGEST:
+        return False
+    try:
+        found = json.loads(said)
+    except (ValueError, RecursionError):  # nothing, zeros, or the beginning of one
+        return not said.strip(b"\0") or said.startswith(FIRST) or FIRST.startswith(said)
+    return isinstance(found, dict) and {"host", "process"} <= found.keys()
+
+
+def _holder(said: bytes) -> dict[str, Any]:
     """What the lock says of its holder; empty where it says nothing that can be read."""
     try:
-        found = json.loads(os.read(file, 4096))
-    except (ValueError, RecursionError, OSError):
+        found = json.loads(said)
+    except (ValueError, RecursionError):
         return {}
     good = isinstance(found, dict) and isinstance(found.get("host"), str) and isinstance(found.get("process"), int)
     return found if good else {}

@@ -26,6 +26,7 @@ from gwfast_llm.errors import FusionError
 
 LARGEST, DEEPEST = 2**20, 12  # bytes of a file, levels of nesting
 LARGEST_NUMBER = 1e300
+LONGEST_NAME, LONGEST_PATH = 255, 4095  # bytes
 # numbers as people write them; YAML 1.1 takes 1e-5 for text
 _FLOAT = re.compile(
     r"[-+]?(?:\d[\d_]*\.[\d_]*|\.\d[\d_]*|\d[\d_]*(?=[eE]))(?:[eE][-+]?\d+)?\Z"
@@ -106,7 +107,7 @@ def read_file(path: str) -> dict[str, Any]:
     FusionError
         One line that names the file and what is wrong with it.
     """
-    place = Path(path).expanduser()
+    place = Path(in_home(path, "--config"))
     try:
         found = place.stat()
         if not stat.S_ISREG(found.st_mode):
@@ -255,12 +256,43 @@ def check_fields(record: Any, where: str) -> None:
         check_value(getattr(record, field.name), hints[field.name], f"{where}.{field.name}")
 
 
-def expand_home(record: Any, *names: str) -> None:
+def expand_home(record: Any, where: str, *names: str) -> None:
     """Put the home folder in place of a leading ``~`` of these fields of a frozen record."""
     for name in names:
         value = getattr(record, name)
-        if value.startswith("~"):
-            object.__setattr__(record, name, os.path.expanduser(value))
+        found = in_home(value, f"{where}.{name}")
+        if found.startswith("./~"):
+            found = os.path.abspath(found)  # the name of a file, which pathlib would take for a home folder
+        object.__setattr__(record, name, found)
+
+
+def in_home(path: str, where: str) -> str:
+    """A path with the home folder in place of a leading ``~``.
+
+    Parameters
+    ----------
+    path : str
+        As the user gave it.
+    where : str
+        The argument, for messages.
+
+    Raises
+    ------
+    FusionError
+        When there is no such home folder, or no file system can hold such a name.
+    """
+    if "\0" in path:
+        raise FusionError(f"{where} is {shown(path)}; expected a path without null characters")
+    found = os.path.expanduser(path)
+    if found.startswith("~"):
+        raise FusionError(f"{where} is {shown(path)}: there is no such home folder; write the path in full")
+    parts = os.fsencode(found).split(b"/")
+    if max(map(len, parts)) > LONGEST_NAME or len(parts) + sum(map(len, parts)) > LONGEST_PATH:
+        raise FusionError(
+            f"{where} is {shown(path)}: no file system holds so long a name; a name has at most {LONGEST_NAME} bytes, "
+            f"a path {LONGEST_PATH}"
+        )
+    return found
 
 
 def is_day(text: str) -> bool:

@@ -40,7 +40,7 @@ def model_fingerprint(config: ModelConfig) -> str:
     -----
     Cost: reads at most 2 MiB a weight file.  A change in the middle of a file that keeps its size goes unseen.
     """
-    folder = Path(config.model).expanduser()
+    folder = Path(config.model)
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
 

@@ -6,10 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gwfast_llm.system.values import shown
+
 TEXT_PARTS = ("text", "input_text", "output_text")
 CALLS = ("tool_calls", "function_call")
 # further fields of a turn that chat templates write; others, such as dates and ratings, are not part of the text
 FIELDS = (*CALLS, "name", "tool_call_id", "reasoning_content", "reasoning", "thinking")
+
+DEEPEST = 64  # levels of tools and of the further fields of a turn
 
 Turn = tuple[str, ...]  # role, content, and the further fields as JSON where there are some
 
@@ -48,7 +52,7 @@ def read_turns(messages: Any, column: str) -> tuple[tuple[Turn, ...], Turn]:
     if isinstance(messages, str) and messages.lstrip().startswith("["):
         try:
             messages = json.loads(messages)
-        except ValueError:
+        except (ValueError, RecursionError):
             messages = None
     if not isinstance(messages, (list, tuple)) or not all(isinstance(turn, Mapping) for turn in messages):
         raise BadRow(
@@ -85,10 +89,25 @@ def _turn(message: Mapping[str, Any]) -> Turn:
         return role, text
     if "tool_calls" in further:
         further["tool_calls"] = [_call(call) for call in _listed(further["tool_calls"])]
+    return role, text, _as_json(further, "a message", f" (by {role!r})")
+
+
+def _as_json(value: Any, what: str, detail: str = "") -> str:
+    """Write fields for a template; whatever reads them again gets through their levels."""
+    if _deeper(value, DEEPEST):
+        raise BadRow(f"{what} is nested too deep", f"; expected at most {DEEPEST} levels")
     try:
-        return role, text, json.dumps(further, ensure_ascii=False, allow_nan=False)
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError):
-        raise BadRow("a message holds what JSON cannot say", f" (by {role!r})") from None
+        raise BadRow(f"{what} holds what JSON cannot say", detail) from None
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether lists and records are nested more than so many levels deep."""
+    if not isinstance(value, (list, tuple, Mapping)):
+        return False
+    inner = value.values() if isinstance(value, Mapping) else value
+    return not levels or any(_deeper(one, levels - 1) for one in inner)
 
 
 def _text(content: Any) -> str:
@@ -106,7 +125,7 @@ def _text(content: Any) -> str:
         kind = part.get("type", "text") if isinstance(part, Mapping) else type(part).__name__
         text = part.get("text") if isinstance(part, Mapping) else None
         if kind not in TEXT_PARTS or not isinstance(text, str):
-            raise BadRow(f"a message has a part of type {kind!r}", "; only text is read")
+            raise BadRow(f"a message has a part of type {shown(kind)}", "; only text is read")
         pieces.append(text)
     return "".join(pieces)
 
@@ -124,7 +143,7 @@ def _call(call: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(function, Mapping) and isinstance(function.get("arguments"), str):
         try:
             made["function"] = {**function, "arguments": json.loads(function["arguments"])}
-        except ValueError:
+        except (ValueError, RecursionError):
             return made
     return made
 
@@ -135,18 +154,18 @@ def read_tools(tools: Any) -> str:
     Raises
     ------
     BadRow
-        When they are no list of objects.
+        When they are no list of objects, or hold what JSON cannot say.
     """
     if isinstance(tools, str) and tools:
         try:
             tools = json.loads(tools)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise BadRow("tools is no list of objects") from None
     if tools is None or tools == [] or tools == "":
         return ""
     if not isinstance(tools, (list, tuple)) or not all(isinstance(tool, Mapping) for tool in tools):
         raise BadRow("tools is no list of objects")
-    return json.dumps(tools, ensure_ascii=False)
+    return _as_json(tools, "tools")
 
 
 def fields_of(turn: Turn) -> dict[str, Any]:

@@ -137,6 +137,8 @@ def _prompts(examples: Sequence[Example], tokenizer: Any, date: str) -> list[lis
                 places.append(k)
             except TemplateError as problem:
                 found[k] = str(problem)
+            except RecursionError:
+                found[k] = "a value of the conversation is nested too deep"
         if texts:
             for k, ids in zip(places, tokenizer(texts, add_special_tokens=not chat)["input_ids"]):
                 found[k] = list(ids)

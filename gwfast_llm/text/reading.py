@@ -11,8 +11,12 @@ from typing import Any
 
 from gwfast_llm.config import DataConfig
 from gwfast_llm.errors import FusionError
+from gwfast_llm.system.values import LARGEST_NUMBER, in_home
 from gwfast_llm.text.conversations import BadRow, fields_of, read_tools, read_turns
 from gwfast_llm.text.examples import Example
+
+# what pyarrow raises for text that is no UTF-8, times after the year 9999 or by the nanosecond, unknown time zones
+UNSAYABLE = (ValueError, TypeError, KeyError, OverflowError, NotImplementedError)
 
 
 def write_examples(path: Path, examples: Sequence[Example]) -> None:
@@ -71,7 +75,8 @@ def read_data(path: str | Path, columns: DataConfig | None = None) -> ReadData:
     for number, record in _records(path):
         try:
             examples.append(_example(record, columns, number, unread))
-        except BadRow as problem:
+        except (BadRow, RecursionError) as found:
+            problem = found if isinstance(found, BadRow) else BadRow("a value is nested too deep")
             if not columns.drop_bad:
                 raise FusionError(f"{path}, line {number}: {problem} (--data.drop_bad leaves such rows out)") from None
             reasons[problem.reason] += 1
@@ -108,11 +113,21 @@ def _example(record: Any, columns: DataConfig, line: int, unread: Counter[str]) 
                 )
         if log_prob is not None and (isinstance(log_prob, bool) or not isinstance(log_prob, (int, float))):
             raise BadRow("column 'log_prob' is no number", f" but {type(log_prob).__name__}")
+        if log_prob is not None and not abs(log_prob) < LARGEST_NUMBER:
+            raise BadRow("column 'log_prob' is not finite")
         found = Example(record[columns.prompt], record[columns.response], task, log_prob, line=line)
     if not found.response:
         raise BadRow("the response is empty", "; drop the line or use --data.drop_bad true")
     try:
-        "".join([found.prompt, found.response, *(piece for turn in found.messages for piece in turn)]).encode()
+        "".join(
+            [
+                found.prompt,
+                found.response,
+                found.task,
+                found.tools,
+                *(piece for turn in found.messages for piece in turn),
+            ]
+        ).encode()
     except UnicodeEncodeError:
         raise BadRow("the text holds half a character (a lone surrogate)") from None
     return found
@@ -124,10 +139,10 @@ def _records(path: str | Path) -> Iterator[tuple[int, Any]]:
     if not name.endswith((".jsonl", ".json", ".parquet")):
         yield from enumerate(_hub(name), 1)
         return
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FusionError(f"data file {path} does not exist; give the path of a .jsonl or .parquet file")
+    path = Path(in_home(name, "the data file"))
     try:
+        if not path.is_file():
+            raise FusionError(f"data file {path} does not exist; give the path of a .jsonl or .parquet file")
         if name.endswith(".parquet"):
             yield from enumerate(_parquet(path), 1)
             return
@@ -144,9 +159,22 @@ def _parquet(path: Path) -> list[Any]:
     import pyarrow.parquet
 
     try:
-        return pyarrow.parquet.read_table(path).to_pylist()
+        table = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowException, UnicodeDecodeError) as problem:
         raise FusionError(f"{path} is not a parquet file ({str(problem).splitlines()[0]})") from None
+    try:
+        return table.to_pylist()
+    except UNSAYABLE:
+        return [_row(table, k) for k in range(table.num_rows)]
+
+
+def _row(table: Any, k: int) -> Any:
+    """One row of a table in which a value is none of Python's."""
+    try:
+        return table.slice(k, 1).to_pylist()[0]
+    except UNSAYABLE as problem:
+        said = (str(problem).strip().splitlines() or [""])[0][:160]
+        return BadRow("a value cannot be read", f" ({type(problem).__name__}: {said})")
 
 
 def _json(line: bytes, number: int) -> Any:

@@ -6,8 +6,9 @@ import shutil
 from pathlib import Path
 
 from gwfast_llm.errors import FusionError
-from gwfast_llm.system.records import unsound
+from gwfast_llm.system.records import read_object, unsound
 
+STATE = "trainer_state.json"
 WHOLE = "whole"  # name of the mark in a finished checkpoint, which lists its files with their checksums
 
 
@@ -29,7 +30,7 @@ def last_checkpoint(folder: Path, before: int | None = None) -> Path | None:
 
 
 def sound_checkpoint(folder: Path, before: int | None = None) -> tuple[Path | None, str]:
-    """Newest checkpoint whose files are those that were written; what is not is removed when an older one is sound.
+    """Newest checkpoint whose files and name are as they were written; others go when an older one is sound.
 
     Parameters
     ----------
@@ -48,12 +49,12 @@ def sound_checkpoint(folder: Path, before: int | None = None) -> tuple[Path | No
     Raises
     ------
     FusionError
-        When there are some and none of them is sound, naming the first bad file.
+        When there are some and none of them is sound, naming the first bad file or name.
     """
     said, bad = [], []
     last = None
     for checkpoint in whole_checkpoints(folder, before):
-        problem = unsound(checkpoint, WHOLE)
+        problem = unsound(checkpoint, WHOLE) or _misnamed(checkpoint)
         if not problem:
             last = checkpoint
             break
@@ -61,7 +62,7 @@ def sound_checkpoint(folder: Path, before: int | None = None) -> tuple[Path | No
         said.append(problem)
     if said and last is None:
         raise FusionError(
-            f"{said[0]}; there is no other whole checkpoint: put the file back, or start anew with --overwrite"
+            f"{said[0]}; there is no other whole checkpoint: put back what was there, or start anew with --overwrite"
         )
     halves = remove_halves(folder)
     for checkpoint in bad:
@@ -70,6 +71,15 @@ def sound_checkpoint(folder: Path, before: int | None = None) -> tuple[Path | No
         said.append(f"{', '.join(halves)} was not written to its end")
     where = f"from step {step_of(last)}" if last else "from the first step"
     return last, f"{'; '.join(said)}: the run goes on {where}" if said else ""
+
+
+def _misnamed(checkpoint: Path) -> str:
+    """What the state of a checkpoint says against its name; empty where they agree."""
+    try:
+        found = read_object(checkpoint / STATE, "").get("global_step")
+    except FusionError:
+        return f"{checkpoint / STATE} is missing or damaged"
+    return "" if found == step_of(checkpoint) else f"{checkpoint} is of step {found}, as its {STATE} says"
 
 
 def remove_halves(folder: Path) -> list[str]:

@@ -74,9 +74,7 @@ def store_source(
     assert source.cache, "checked by the callers"
     keep = kept_logits(config, tokenizer)
     online = online_source(source, tokenizer, rows, keep, run.size)
-    return write_store(
-        Path(source.cache).expanduser(), online, identity_of(source, tokenizer, run.date), keep, dtype, progress
-    )
+    return write_store(Path(source.cache), online, identity_of(source, tokenizer, run.date), keep, dtype, progress)
 
 
 def carried_beforehand(config: FuseConfig, number: int, run: PreparedRun) -> bool:
@@ -123,7 +121,7 @@ def open_targets(config: FuseConfig, number: int, run: PreparedRun, source: Sour
 
 def target_folder(config: FuseConfig, number: int, run: PreparedRun, signals: dict[str, Any]) -> TargetFolder:
     """Where the targets of a source are kept, whose cache has this manifest."""
-    folder = Path(config.sources[number].cache or "").expanduser()
+    folder = Path(config.sources[number].cache or "")
     rows = run.rows[0], run.rows[1 + number]
     return TargetFolder(folder, signals, run.tokenizers[0], rows, run.size, config.objective.source_top_k)
 
@@ -138,7 +136,7 @@ def open_source(
 ) -> Source:
     """A source of a configuration: read from its cache where it has one, else run."""
     if config.cache:
-        folder = Path(config.cache).expanduser()
+        folder = Path(config.cache)
         same = identity_of(config, tokenizer, date if prints_date(tokenizer) else "")
         return StoredSource(config.label, folder, tokenizer, rows, same, keep)
     source = online_source(config, tokenizer, rows, keep, train_size)

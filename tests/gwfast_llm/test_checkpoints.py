@@ -1,5 +1,6 @@
 """Checkpoints: written by time, checked before they are gone on from, kept two at a time."""
 
+import json
 import shutil
 
 import pytest
@@ -63,6 +64,7 @@ def test_every_file_of_a_checkpoint_is_checked(tmp_path, name, spoil):
         folder.mkdir()
         for k, one in enumerate(FILES):
             (folder / one).write_bytes(bytes([k, step]) * 9)
+        (folder / "trainer_state.json").write_text(json.dumps({"global_step": step}))
         write_checksums(folder, WHOLE)
     spoil(tmp_path / "checkpoint-4" / name)
     found, said = sound_checkpoint(tmp_path)
@@ -101,7 +103,7 @@ def test_no_sound_checkpoint_is_one_line_and_deletes_nothing(fuse_here, killed):
         (killed / f"checkpoint-{step}" / "optimizer.pt").unlink()
     code, said = fuse_here("--resume", save_every=2)
     assert code == 2
-    assert "checkpoint-4/optimizer.pt is missing; there is no other whole checkpoint: put the file back" in said
+    assert "checkpoint-4/optimizer.pt is missing; there is no other whole checkpoint: put back what was there" in said
     assert "Traceback" not in said
     assert sorted(path.name for path in killed.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
 
@@ -119,10 +121,28 @@ def test_inputs_that_cannot_be_compared_are_not_taken_for_the_same(fuse_here, ki
         assert "the checkpoint of step 4 is kept" in said
 
 
+def test_a_checkpoint_of_another_step_than_its_name_says_is_left_out(tmp_path):
+    for step in (2, 4):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+        write_checksums(folder, WHOLE)
+    (tmp_path / "checkpoint-4").rename(tmp_path / "checkpoint-500")
+    found, said = sound_checkpoint(tmp_path)
+    assert found == tmp_path / "checkpoint-2"
+    assert said.endswith("checkpoint-500 is of step 4, as its trainer_state.json says: the run goes on from step 2")
+    found.rename(tmp_path / "checkpoint-7")
+    with pytest.raises(
+        FusionError, match=r"checkpoint-7 is of step 2, .*; there is no other whole checkpoint: put back"
+    ):
+        sound_checkpoint(tmp_path)
+    assert (tmp_path / "checkpoint-7" / "trainer_state.json").is_file()
+
+
 def test_a_half_checkpoint_of_a_killed_run_is_said_and_left_out(tmp_path):
     for step in (2, 4):
         (tmp_path / f"checkpoint-{step}").mkdir()
-        (tmp_path / f"checkpoint-{step}" / "optimizer.pt").write_bytes(b"x")
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(json.dumps({"global_step": step}))
     write_checksums(tmp_path / "checkpoint-2", WHOLE)
     found, said = sound_checkpoint(tmp_path)
     assert found == tmp_path / "checkpoint-2"

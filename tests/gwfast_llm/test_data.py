@@ -1,10 +1,12 @@
+import datetime
 import json
 
 import pytest
 
+from gwfast_llm.config import DataConfig
 from gwfast_llm.errors import FusionError
 from gwfast_llm.text.examples import IGNORE, Example, encode_all, pad_right
-from gwfast_llm.text.reading import read_examples, write_examples
+from gwfast_llm.text.reading import read_data, read_examples, write_examples
 
 
 def test_labels_cover_the_answer_and_nothing_else(tokenizers, examples):
@@ -56,3 +58,78 @@ def test_prompt_that_fills_the_length_is_refused(tokenizers):
 
 def test_padding_is_on_the_right():
     assert pad_right([[1, 2, 3], [4]], 0).tolist() == [[1, 2, 3], [4, 0, 0]]
+
+
+DEEP = "[" * 200_000 + "]" * 200_000
+TALK = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+CALL = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": DEEP}}]}
+
+
+def nested(levels):
+    found = []
+    for _ in range(levels):
+        found = [found]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"messages": DEEP}, "column 'messages' is not a conversation"),
+        ({"messages": TALK, "tools": DEEP}, "tools is no list of objects"),
+        ({"messages": TALK, "tools": [{"a": nested(400)}]}, "tools is nested too deep"),
+        ({"messages": TALK, "tools": json.dumps([{"a": nested(400)}])}, "tools is nested too deep"),
+        ({"messages": TALK, "tools": [{"a": float("nan")}]}, "tools holds what JSON cannot say"),
+        ({"messages": TALK, "tools": [{"a": "\ud800"}]}, "the text holds half a character"),
+        ({"messages": [{**TALK[0], "reasoning": nested(400)}, TALK[1]]}, "a message is nested too deep"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": nested(400)}]}, TALK[1]]},
+            "a message has a part of type a list",
+        ),
+    ],
+)
+def test_rows_that_nothing_can_read_are_counted_or_named(tmp_path, row, reason):
+    lines = [json.dumps(one) for one in ({"messages": TALK}, row)]
+    (tmp_path / "x.jsonl").write_text("\n".join(lines))
+    columns = DataConfig("", messages="messages")
+    with pytest.raises(FusionError, match=f"line 2: .*{reason}|line 2: not JSON") as found:
+        read_data(tmp_path / "x.jsonl", columns)
+    assert "\n" not in str(found.value)
+    read = read_data(tmp_path / "x.jsonl", DataConfig("", messages="messages", drop_bad=True))
+    assert (len(read.examples), len(read.notes)) == (1, 1)
+    assert read.notes[0].startswith("1 rows of x.jsonl left out")
+
+
+def test_arguments_that_are_no_json_stay_the_text_they_are(tmp_path, tokenizers):
+    (tmp_path / "x.jsonl").write_text(json.dumps({"messages": [TALK[0], CALL, *TALK]}))
+    (example,) = read_examples(tmp_path / "x.jsonl", DataConfig("", messages="messages"))
+    assert DEEP in example.messages[1][2]
+
+
+@pytest.mark.parametrize("log_prob", ["NaN", "-Infinity", "1" + "0" * 400])
+def test_a_log_probability_is_finite(tmp_path, log_prob):
+    (tmp_path / "x.jsonl").write_text(f'{{"prompt": "a", "response": "b", "log_prob": {log_prob}}}')
+    with pytest.raises(FusionError, match="line 1: column 'log_prob' is not finite"):
+        read_examples(tmp_path / "x.jsonl")
+
+
+def test_a_value_of_a_parquet_file_that_json_or_python_cannot_say_costs_its_row(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    when = [{"when": datetime.datetime(2026, 1, 31)}]
+    table = pa.Table.from_pylist([{"messages": TALK, "tools": None}, {"messages": TALK, "tools": when}])
+    pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
+    years = pa.array([0, 2**60], pa.timestamp("ms"))
+    table = pa.table({"prompt": ["a", "c"], "response": ["b", "d"], "made": years})
+    pyarrow.parquet.write_table(table, tmp_path / "y.parquet")
+    for name, column, reason in (
+        ("x", "messages", "tools holds what JSON cannot say"),
+        ("y", "", "a value cannot be read"),
+    ):
+        path = tmp_path / f"{name}.parquet"
+        with pytest.raises(FusionError, match=rf"{name}\.parquet, line 2: {reason}"):
+            read_data(path, DataConfig("", messages=column))
+        read = read_data(path, DataConfig("", messages=column, drop_bad=True))
+        assert len(read.examples) == 1
+        assert read.notes == [f"1 rows of {name}.parquet left out: {reason}"]

@@ -2,12 +2,15 @@
 
 import errno
 import json
+import os
 import shutil
+import signal
 import sys
 
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from gwfast_llm.errors import FusionError
 from gwfast_llm.report import main as report_command
 from gwfast_llm.reports import pages, plots, run_report
 from gwfast_llm.training import gather
@@ -92,6 +95,9 @@ def test_pictures_and_page_are_made_again_from_what_is_on_the_disk(run, tmp_path
         assert report_command([str(run)]) == 1
         said = capfd.readouterr().out
         assert "could not be made" in said
+        assert (
+            content == '{"kind": 3}' or "copy the file from where it is whole; then python -m gwfast_llm.report" in said
+        )
         assert len(said.splitlines()) == 1, said
     (run / "run.json").unlink()
     assert report_command([str(run)]) == 2
@@ -113,8 +119,12 @@ def test_records_model_and_tokenizer_that_cannot_save_themselves_leave_the_weigh
     assert code == 0
     assert "warning: the records of the run could not be written (OSError" in said
     assert "warning: the model's own way to save failed (the generation config is invalid)" in said
-    assert "warning: the tokenizer could not be saved (the generation config is invalid)" in said
     run = tmp_path / "runs" / "r"
+    advice = f"copy the pivot's tokenizer files to {run / 'model'}"
+    assert f"warning: the tokenizer could not be saved (the generation config is invalid); {advice}" in said
+    assert f"warning: {run} holds no run.json: there is no report, and none can be made" in said
+    assert ".unfinished" not in said
+    assert "gwfast_llm.report" not in said
     assert AutoModelForCausalLM.from_pretrained(run / "model").config.hidden_size == 16
 
 
@@ -156,6 +166,40 @@ def test_a_model_that_no_checkpoint_holds_goes_elsewhere(fuse_here, tmp_path, mo
     assert f"the trained model is in {rescued} instead" in said
     assert AutoModelForCausalLM.from_pretrained(rescued).config.hidden_size == 16
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_what_is_amiss_is_said_of_where_the_run_is(fuse_here, tmp_path, monkeypatch):
+    """Also when the run cannot be put in its place, and when it is stopped meanwhile."""
+
+    def fail(*arguments, **options):
+        raise ValueError("no")
+
+    def stay(*arguments):
+        raise FusionError("it stays")
+
+    monkeypatch.setattr("transformers.PreTrainedTokenizerFast.save_pretrained", fail)
+    monkeypatch.setattr(run_report, "write_records", fail)
+    with monkeypatch.context() as patch:
+        patch.setattr("gwfast_llm.command_line.run_folder.finish", stay)
+        code, said = fuse_here(steps=2)
+    work = tmp_path / "runs" / ".r.unfinished"
+    assert code == 2
+    assert f"copy the pivot's tokenizer files to {work / 'model'}" in said
+    code, said = fuse_here("--resume", steps=2)
+    run = tmp_path / "runs" / "r"
+    assert code == 0
+    assert f"warning: {run} holds no run.json" in said
+    real = gather.write_model
+
+    def stopped(*arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        return real(*arguments)
+
+    monkeypatch.setattr(gather, "write_model", stopped)
+    code, said = fuse_here(name="s", steps=2)
+    assert code == 130
+    assert f"copy the pivot's tokenizer files to {run.with_name('s') / 'model'}" in said
+    assert said.splitlines()[-1] == f"stopped; the model is whole, in {run.with_name('s')}"
 
 
 class Killed(BaseException):

@@ -85,11 +85,41 @@ def test_what_a_lock_says_tells_a_stale_one(tmp_path, change, stale):
     assert lock.is_file()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"host": 3, "process": []}', "[" * 100_000, "\x00" * 99])
+@pytest.mark.parametrize("content", ["", "{", '{"host": "a", "pro', '{"host": 3, "process": []}', "\x00" * 99])
 def test_a_lock_that_says_nothing_is_stale(tmp_path, content):
     lock = tmp_path / ".x.lock"
     lock.write_text(content)
     assert take(lock)["process"] == os.getpid()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["my notes", "[]", "null", "{}", '{"host": "db.example"}', "[" * 100_000, '{"host": "' + "a" * 5000, "\x00" * 5000],
+)
+def test_a_file_of_others_in_its_place_is_left_alone(tmp_path, content):
+    lock = tmp_path / ".x.lock"
+    lock.write_text(content)
+    with pytest.raises(FusionError, match=r"\.x\.lock is no lock that gwfast_llm has written") as found:
+        take(lock)
+    assert "move it away, or give another --name" in str(found.value)
+    assert lock.read_text() == content
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_no_lock(tmp_path, make):
+    lock = tmp_path / ".x.lock"
+    make(lock)
+    with pytest.raises(FusionError, match=r"\.x\.lock is no lock"):
+        take(lock)
+    assert lock.exists()
+
+
+def test_what_came_into_its_place_meanwhile_is_left_alone(tmp_path):
+    lock = tmp_path / ".x.lock"
+    with held(lock, "run folder x", "give another --name"):
+        lock.unlink()
+        lock.write_text("mine")
+    assert lock.read_text() == "mine"
 
 
 def test_a_link_is_no_lock(tmp_path):

@@ -101,6 +101,25 @@ REFUSED = {
         lambda h, f: edited(h, f, {"num_hidden_layers": 1}),
         "holds 9 weights more than its",
     ),
+    "no layers asked": (lambda h, f: edited(h, f, {"num_hidden_layers": 0}), "holds 18 weights more than its"),
+    "int8": (
+        lambda h, f: edited(h, f, weights=lambda w: w | {n: w[n].to(torch.int8) for n in w if "proj" in n}),
+        "is stored as int8, and its config.json has no quantization_config",
+    ),
+    "float8": (
+        lambda h, f: edited(h, f, weights=lambda w: {n: v.to(torch.float8_e4m3fn) for n, v in w.items()}),
+        "is stored as float8_e4m3, and its config.json has no quantization_config",
+    ),
+    "packed bits": (
+        lambda h, f: edited(h, f, weights=lambda w: w | {"lm_head.weight": w["lm_head.weight"].to(torch.uint8)}),
+        "lm_head.weight of",
+    ),
+    "architectures of numbers": (lambda h, f: edited(h, f, {"architectures": [3]}), "architectures in config.json of"),
+    "an architecture": (
+        lambda h, f: edited(h, f, {"architectures": "LlamaForCausalLM"}),
+        "is 'LlamaForCausalLM'; expected a list of names of classes",
+    ),
+    "a list of classes": (lambda h, f: edited(h, f, {"auto_map": ["x"]}), "auto_map in config.json of"),
     "another width": (lambda h, f: edited(h, f, {"hidden_size": 8, "head_dim": 8}), "has shape"),
     "another vocabulary": (lambda h, f: edited(h, f, {"vocab_size": 999}), "has shape"),
     "prefixed": (
@@ -181,7 +200,8 @@ def test_what_is_no_trained_language_model_is_one_line(folders, kind):
 @pytest.mark.parametrize("kind", ["no head", "classifier", "adapter"])
 @pytest.mark.parametrize("place", ["pivot", "source"])
 def test_every_command_says_so_before_any_work(home, folders, tmp_path, capsys, monkeypatch, place, kind):
-    monkeypatch.setattr("gwfast_llm.training.prepare.prepare_run", None)
+    for module in ("reports.inspection", "training.prepare"):  # the first one takes its name from the second
+        monkeypatch.setattr(f"gwfast_llm.{module}.prepare_run", None)
     own = {"pivot": str(home / "pivot"), "source": str(home / "A")} | {place: folders(kind)}
     content = {
         "pivot": {"model": own["pivot"]},
@@ -204,6 +224,32 @@ def test_every_command_says_so_before_any_work(home, folders, tmp_path, capsys, 
     assert cache_command(["--config", str(path)]) == 2
     assert REFUSED[kind][1] in capsys.readouterr().err
     assert not (tmp_path / "cache").exists()
+    assert list((tmp_path / "runs").glob("*")) == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_said_of_the_model(home, tmp_path, capsys, value):
+    def spoil(found):
+        found["model.layers.1.mlp.up_proj.weight"][3, 5] = value
+        return found
+
+    folder = str(edited(home, tmp_path / "m", weights=spoil))
+    message = f"model.layers.1.mlp.up_proj.weight of {folder} holds numbers that are not finite"
+    for config, role in ((ModelConfig(folder), "pivot"), (SourceConfig(folder, name="s"), "source s")):
+        with pytest.raises(FusionError, match=f"{role}: {message}"):
+            load_model(config)
+    content = {
+        "pivot": {"model": folder},
+        "sources": [{"model": str(home / "A")}],
+        "data": {"train": str(home / "train.jsonl"), "end_token": False},
+    }
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(content))
+    for command in (inspect_command, lambda line: fuse_command([*line, "--runs", str(tmp_path / "runs")])):
+        assert command(["--config", str(path)]) == 2
+        said = capsys.readouterr().err
+        assert f"error: pivot: {message}" in said
+        assert "train.lr" not in said
     assert list((tmp_path / "runs").glob("*")) == []
 
 

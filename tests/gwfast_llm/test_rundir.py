@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
 from gwfast_llm.command_line import run_folder
 from gwfast_llm.command_line.run_folder import claimed, finish, kept_in, open_unfinished, unfinished
+from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, SourceConfig
 from gwfast_llm.errors import FusionError
+from gwfast_llm.teachers.dates import pinned
 
 CONFIG = {"pivot": {"model": "x"}, "sources": [], "train": {"steps": 3}}
 
@@ -86,17 +89,22 @@ def test_overwrite_replaces_runs_alone(tmp_path):
     assert listed(tmp_path) == ["docs", "file", "r"]
 
 
-@pytest.mark.parametrize("config", [CONFIG, {"size": "smoke", "recipes": {}, "fusions": {}}])
-def test_runs_of_earlier_versions_are_known_by_what_they_hold(tmp_path, config):
-    run = tmp_path / "r"
-    (run / "model").mkdir(parents=True)
-    (run / "report.md").write_text("")
-    (run / "config.json").write_text(json.dumps(config))
-    assert claim(tmp_path, overwrite=True) == run
-    for content in ("{}", "[]", "{", '{"architectures": ["LlamaForCausalLM"]}'):
-        (run / "config.json").write_text(content)
-        with pytest.raises(FusionError, match="is no run"):
-            claim(tmp_path, overwrite=True)
+@pytest.mark.parametrize("config", [CONFIG, {"size": "smoke", "recipes": {}, "fusions": {}}, {}])
+def test_a_folder_without_our_mark_is_never_replaced_whatever_it_holds(tmp_path, config):
+    for folder in (tmp_path / "r", tmp_path / ".r.old", tmp_path / ".r.unfinished"):
+        (folder / "data").mkdir(parents=True)
+        (folder / "data" / "precious").write_text("mine")
+        (folder / "config.json").write_text(json.dumps(config))
+        with (
+            pytest.raises(
+                FusionError, match=r"no file \.gwfast-run .*; remove it by hand, or give another --name"
+            ) as e,
+            claimed(tmp_path, "r", "fuse", False, True) as target,
+        ):
+            open_unfinished(target, CONFIG, False, True)
+        assert str(folder) in str(e.value)
+        assert (folder / "data" / "precious").read_text() == "mine"
+        shutil.rmtree(folder)
 
 
 def test_links_are_not_replaced_and_never_followed(tmp_path):
@@ -161,13 +169,10 @@ def dying(monkeypatch, at):
     return count
 
 
-@pytest.mark.parametrize("marked", [True, False])
 @pytest.mark.parametrize("at", range(1, 9))
-def test_a_kill_in_the_last_steps_never_blocks_a_name(tmp_path, at, marked):
+def test_a_kill_in_the_last_steps_never_blocks_a_name(tmp_path, at):
     """Either run is whole at any moment, and the next start of the name works."""
-    old = made(tmp_path, content="old")
-    if not marked:
-        (old / ".gwfast-run").unlink()
+    made(tmp_path, content="old")
     with claimed(tmp_path, "r", "fuse", False, True) as target:
         work = open_unfinished(target, CONFIG, False, True)
         (work / "model").mkdir()
@@ -209,6 +214,7 @@ def test_what_came_to_be_meanwhile_is_not_replaced(tmp_path):
 def test_an_unfinished_run_is_asked_about_only_where_it_holds_something(tmp_path):
     work = unfinished(tmp_path / "r")
     work.mkdir(parents=True)
+    (work / ".gwfast-run").touch()
     (work / "config.json").write_text(json.dumps(CONFIG))  # killed before the first checkpoint
     with claimed(tmp_path, "r", "fuse", False, False) as target:
         assert open_unfinished(target, CONFIG, False, False) == work
@@ -253,3 +259,25 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path):
         pytest.skip("no folder here that even its owner cannot write to")
     with pytest.raises(FusionError, match=r"cannot write to /proc/self/runs .* give another --runs"):
         claim(type(tmp_path)("/proc/self/runs"))
+
+
+def test_names_that_no_file_system_holds_are_one_line(tmp_path):
+    for name in ("x" * 245, "ä" * 121):
+        with pytest.raises(FusionError, match=r"--name .*\.\.\. has 24[25] bytes; give a name of at most 240 bytes"):
+            claim(tmp_path, name)
+    assert claim(tmp_path, "x" * 240).name == "x" * 240
+    with pytest.raises(FusionError, match="cannot write to"):
+        claim(tmp_path / ("x" * 300))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[1]", "null", "\udc80", "[" * 10**5, '{"data": 3}', '{"data": {"date": 3}}', '{"data": null}']
+)
+def test_a_date_is_not_read_from_a_damaged_configuration(tmp_path, content):
+    record = tmp_path / "config.json"
+    record.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(
+        FusionError, match=r"config\.json is damaged: .*; the run cannot be resumed; start anew"
+    ) as found:
+        pinned(FuseConfig(ModelConfig("p"), DataConfig("d"), [SourceConfig("s")]), record)
+    assert len(str(found.value).splitlines()) == 1

@@ -26,6 +26,7 @@ from gwfast_llm.errors import FusionError, one_line, redact
 from gwfast_llm.evaluate import main as evaluate_command
 from gwfast_llm.fuse import main as fuse_command
 from gwfast_llm.inspect import main as inspect_command
+from gwfast_llm.report import main as report_command
 from gwfast_llm.reports.markdown import code, markdown
 from gwfast_llm.reports.pages import fusion_page
 from gwfast_llm.reports.run_report import fusion_record
@@ -201,7 +202,7 @@ def test_files_that_are_none(tmp_path, monkeypatch):
         (".", "is no file"),
         ("pipe.yaml", "is no file"),
         ("latin.yaml", "it is not UTF-8"),
-        ("a\0b", "cannot be read"),
+        ("a\0b", "without null characters"),
     ):
         with pytest.raises(FusionError) as found:
             parse(PARSER, ["--config", f"{tmp_path}/{name}"])
@@ -366,3 +367,52 @@ def test_a_page_shows_names_and_runs_nothing():
     assert markdown("plain words") == "plain words"
     assert config.sources[0].label == one_line(HOSTILE)
     assert "\n" not in str(FusionError(HOSTILE))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--sources+.name", "x"], "--sources+.name is no option; give a whole record: --sources+ '{model: x}'"),
+        (["--pivot+.model", "x"], "--pivot+.model is no option; did you mean --pivot.model"),
+        (["--train+.steps=3"], "--train+.steps is no option; did you mean --train.steps"),
+        (["--sources++", "{model: a}"], "--sources++ is no option"),
+        (["--pivot+", "{model: x}"], "--pivot+ is no option, as there is no list to add to; did you mean --pivot"),
+        (["--train.steps+", "3"], "--train.steps+ is no option"),
+        (["--pivot.model.x", "y"], "--pivot.model.x is no option; pivot.model takes one value"),
+        (["--objective.terms.x", "3"], "--objective.terms.x is no option; objective.terms takes one value"),
+        (["--runs", "a\0b"], "--runs is 'a\\x00b'; expected a path without null characters"),
+        (["--runs", "x" * 300], "--runs is 'xxx"),
+        (["--runs", "~nosuchuser/x"], "--runs is '~nosuchuser/x': there is no such home folder"),
+        (["--config", "~nosuchuser/x"], "--config is '~nosuchuser/x': there is no such home folder"),
+    ],
+)
+def test_flags_of_every_wrong_form_are_one_line(capsys, flags, message):
+    assert fuse_command(flags) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {message}")
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "given"),
+    [("pivot", "model", "pivot.model"), ("data", "train", "data.train"), ("data", "validation", "data.validation")],
+)
+def test_a_home_folder_that_is_not_there_is_one_line(tmp_path, capsys, section, field, given):
+    content = {name: dict(GOOD[name]) for name in ("pivot", "data")} | {"sources": GOOD["sources"]}
+    content[section][field] = "~nosuchuser/x"
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
+    assert fuse_command(["--config", str(tmp_path / "c.yaml")]) == 2
+    assert f"{given} is '~nosuchuser/x': there is no such home folder" in capsys.readouterr().err
+
+
+def test_every_path_of_the_user_goes_the_same_way(capsys):
+    for path, why in (
+        ("~nosuchuser/x", "no such home folder"),
+        ("a/" * 3000, "no file system"),
+        ("x" * 256, "so long"),
+    ):
+        with pytest.raises(FusionError, match=f"sources.cache is .*{why}"):
+            SourceConfig("a", cache=path)
+        assert report_command([path]) == 2
+        assert why in capsys.readouterr().err
+    assert ModelConfig("./~mine").model == os.path.abspath("~mine")

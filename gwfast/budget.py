@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from gwfast import clock
+from gwfast.clock import now
 
 MEMORY = 4 * 2**30  # bytes that a method may take by default
 
@@ -21,13 +21,17 @@ class Budget:
         Moment to stop at, in seconds of the clock; infinite without a time limit.
     memory : float
         Bytes that a method may take.
-    now : callable
+    clock : callable
         Seconds since some moment.  Tests pass a clock of their own.
     """
 
     deadline: float = math.inf
     memory: float = MEMORY
-    now: Callable[[], float] = clock.now
+    clock: Callable[[], float] = field(default=now, repr=False)
+
+    def now(self) -> float:
+        """The time on the clock, in seconds."""
+        return self.clock()
 
     @property
     def left(self) -> float:

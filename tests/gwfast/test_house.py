@@ -162,7 +162,7 @@ class Clock:
 
 
 def gap_after(problem, seconds):
-    budget = Budget(now=Clock().now).within(seconds)
+    budget = Budget(clock=Clock().now).within(seconds)
     options = Descent(schedule_for(*problem.shape), budget=budget)
     found, bounds = prove(problem, "prove", 0.0, budget, options, Progress(False, 0.0))
     upper = float(plan_value(problem, found.plan).bound.value)

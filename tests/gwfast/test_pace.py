@@ -35,7 +35,7 @@ class Clock:
         return self.seconds
 
     def budget(self, seconds=math.inf):
-        return Budget(now=self.now).within(seconds)
+        return Budget(clock=self.now).within(seconds)
 
 
 def timed_backend(clock, seconds=lambda kind, count: kind):

@@ -27,7 +27,7 @@ class Budget:
 
     deadline: float = math.inf
     memory: float = MEMORY
-    clock: Callable[[], float] = field(default=now, repr=False)
+    clock: Callable[[], float] = field(default_factory=lambda: now, repr=False)
 
     def now(self) -> float:
         """The time on the clock, in seconds."""

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
         SourceConfig,
         TrainConfig,
     )
-    from gwfast_llm.errors import FusionError, InterruptedFusion
     from gwfast_llm.models.logits import Selection, TopK, select, top_k
+    from gwfast_llm.system.errors import FusionError, InterruptedFusion
     from gwfast_llm.teachers.online import OnlineSource
     from gwfast_llm.teachers.signal import Signal, Source
     from gwfast_llm.teachers.store import StoredSource

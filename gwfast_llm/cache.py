@@ -8,7 +8,7 @@ from typing import Any
 
 from gwfast_llm.command_line.parser import config_parser, guard, parse
 from gwfast_llm.config import FuseConfig
-from gwfast_llm.errors import FusionError, InterruptedFusion, one_line
+from gwfast_llm.system.errors import FusionError, InterruptedFusion, one_line
 from gwfast_llm.system.interruption import lasting_streams
 
 DESCRIPTION = """Run each source once over the data and keep its top-k logits on disk.

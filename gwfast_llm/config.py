@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gwfast_llm.errors import FusionError, one_line, redacted
+from gwfast_llm.system.errors import FusionError, one_line, redacted
 from gwfast_llm.system.values import check_fields, expand_home, is_day
 
 LARGEST_SEED = 2**32 - 1

@@ -16,8 +16,8 @@ import torch
 
 from gwfast_llm.command_line.parser import config_parser, guard, parse
 from gwfast_llm.config import FuseConfig, ModelConfig
-from gwfast_llm.errors import FusionError
 from gwfast_llm.reports.scoring import TaskScore, evaluate, usable_examples
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.values import in_home
 
 DESCRIPTION = """Score models on held-out examples.

@@ -11,8 +11,8 @@ from typing import Any
 from gwfast_llm.command_line.parser import config_parser, guard, parse
 from gwfast_llm.command_line.results import draw_report, publish, write_comparison, write_fusion
 from gwfast_llm.config import FuseConfig
-from gwfast_llm.errors import FusionError, InterruptedFusion
 from gwfast_llm.system import interruption
+from gwfast_llm.system.errors import FusionError, InterruptedFusion
 from gwfast_llm.system.values import in_home
 
 DESCRIPTION = """Fuse source models of any tokenizer into a pivot by logit distillation.

@@ -8,7 +8,7 @@ from typing import Any
 
 from gwfast_llm.command_line.parser import config_parser, guard, parse
 from gwfast_llm.config import FuseConfig
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 
 DESCRIPTION = """Look at a fusion before it costs anything.
 

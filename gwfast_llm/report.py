@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gwfast_llm.command_line.parser import guard
-from gwfast_llm.errors import FusionError
 from gwfast_llm.reports.run_report import PAGE, RECORD, draw
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.values import in_home
 
 DESCRIPTION = """Make the pictures and the page of a finished run again, from its run.json and metrics.jsonl.

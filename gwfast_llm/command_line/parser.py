@@ -22,7 +22,7 @@ from gwfast_llm.config import (
     SourceConfig,
     TrainConfig,
 )
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.interruption import as_keyboard
 from gwfast_llm.system.values import check_value, plain_data, read_file, shown, unknown
 

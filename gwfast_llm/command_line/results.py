@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gwfast_llm.config import FuseConfig
-from gwfast_llm.errors import FusionError, InterruptedFusion, one_line
+from gwfast_llm.system.errors import FusionError, InterruptedFusion, one_line
 
 
 def write_comparison(run: Any, work: Path, target: Path) -> list[str]:

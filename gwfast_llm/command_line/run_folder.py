@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.locks import Held, held
 from gwfast_llm.system.records import read_object, write_object, write_text
 from gwfast_llm.training.checkpoints import WHOLE, last_checkpoint, step_of

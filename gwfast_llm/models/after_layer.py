@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 
 Change = Callable[[Tensor], Tensor]
 

@@ -19,8 +19,8 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AutoH
 from transformers.utils import logging
 
 from gwfast_llm.config import ModelConfig, SourceConfig
-from gwfast_llm.errors import FusionError
 from gwfast_llm.models.influence import all_here, reaches, tokens
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.trouble import is_out_of_memory
 from gwfast_llm.system.values import shown
 

@@ -15,7 +15,6 @@ from transformers import AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerF
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from gwfast_llm.config import ModelConfig, SourceConfig
-from gwfast_llm.errors import FusionError
 from gwfast_llm.models.checks import (
     INDEX,
     WITHOUT,
@@ -29,6 +28,7 @@ from gwfast_llm.models.checks import (
     role_of,
     settings_of,
 )
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.trouble import out_of_memory
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from gwfast_llm.errors import FusionError
 from gwfast_llm.models.influence import all_here, reaches, tokens
+from gwfast_llm.system.errors import FusionError
 
 PROBE = 12  # tokens of each of the two examples on which a model is checked
 

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 
 
 @dataclass(frozen=True)

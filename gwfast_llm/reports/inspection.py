@@ -11,10 +11,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from gwfast_llm.config import FuseConfig, ModelConfig
-from gwfast_llm.errors import FusionError, one_line
 from gwfast_llm.models.loading import check_weights, held_note
 from gwfast_llm.models.output_layer import automatic_chunk
 from gwfast_llm.system.disk import spell_bytes
+from gwfast_llm.system.errors import FusionError, one_line
 from gwfast_llm.teachers.path import shared_tokens
 from gwfast_llm.teachers.shards import MANIFEST
 from gwfast_llm.teachers.store import bytes_per_token

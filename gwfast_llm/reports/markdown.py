@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from gwfast_llm.errors import one_line
+from gwfast_llm.system.errors import one_line
 
 
 def markdown(text: str) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gwfast_llm.config import FuseConfig
-from gwfast_llm.errors import FusionError, redacted
 from gwfast_llm.reports.scores import Contender, Score, table, verdict
+from gwfast_llm.system.errors import FusionError, redacted
 from gwfast_llm.system.records import read_object, write_object, write_text, write_whole
 
 RECORD = "run.json"

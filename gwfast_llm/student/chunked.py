@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gwfast_llm.errors import FusionError
 from gwfast_llm.models.logits import Selection, TopK
 from gwfast_llm.models.output_layer import ChunkedOutput, Request
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.terms.part import Part
 from gwfast_llm.terms.term import Asked
 from gwfast_llm.text.examples import IGNORE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 
 
 def require_room(folder: Path, needed: int, there: int, what: str, fix: str = "") -> None:

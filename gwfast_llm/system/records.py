@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 
 PARTIAL = ".partial"  # what a file is called while it is written
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 
 MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 DISK = ("no space left", "disk quota exceeded", "pytorchstreamwriter failed", "unexpected pos")  # the last two: torch

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import yaml
 
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 
 LARGEST, DEEPEST = 2**20, 12  # bytes of a file, levels of nesting
 LARGEST_NUMBER = 1e300

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 
 QUIET_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from gwfast_llm.config import FuseConfig
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.records import read_object
 from gwfast_llm.system.values import is_day
 from gwfast_llm.teachers.shards import MANIFEST, read_manifest

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.records import digest, read_object, write_object
 
 FORMAT = 1

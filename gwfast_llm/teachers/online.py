@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gwfast_llm.errors import FusionError
 from gwfast_llm.models.loading import check_vocabulary
 from gwfast_llm.models.logits import Selection, TopK, widened
 from gwfast_llm.models.output_layer import ChunkedHead, Request
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.trouble import out_of_memory
 from gwfast_llm.teachers.signal import BLOCK, Signal, Source
 from gwfast_llm.text.examples import Encoded, pad_right

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.locks import held
 from gwfast_llm.system.records import digest, write_whole
 from gwfast_llm.system.trouble import is_out_of_disk

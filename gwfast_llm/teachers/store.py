@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from gwfast_llm.errors import FusionError
 from gwfast_llm.models.logits import TopK
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.teachers.fingerprint import row_key
 from gwfast_llm.teachers.manifest import ADVICE, MANIFEST, read_manifest
 from gwfast_llm.teachers.shards import AGAIN, Shards, write_shards

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from gwfast_llm.config import ObjectiveConfig
-from gwfast_llm.errors import FusionError
 from gwfast_llm.models.logits import Selection, TopK, largest
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.terms.batch import Batch, stacked
 from gwfast_llm.terms.graph import NodeFeature, Nodes, Weights, node_features, node_weights
 from gwfast_llm.terms.graph_rows import Distance, edges_of, rows_distance

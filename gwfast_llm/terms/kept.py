@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gwfast_llm.errors import FusionError
 from gwfast_llm.models.logits import TopK, pack_rows
+from gwfast_llm.system.errors import FusionError
 
 
 def answers_only(kept: TopK, mask: Tensor) -> tuple[TopK, Tensor]:

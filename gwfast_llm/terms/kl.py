@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.terms.carried import CarriedTerm
 from gwfast_llm.terms.path import Path, kl_part
 from gwfast_llm.terms.term import Preparation, SourceTexts

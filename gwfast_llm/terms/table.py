@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gwfast_llm.config import WEIGHTS
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.terms.gld import Gld
 from gwfast_llm.terms.gld_aligned import GldAligned
 from gwfast_llm.terms.gw_aligned import GwAligned

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from gwfast_llm.config import DataConfig
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.text.alignment import byte_ends, vocabulary_bytes
 from gwfast_llm.text.conversations import Turn, as_messages
 from gwfast_llm.text.special_tokens import marks, stop_tokens

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.text.tensors import Tensors
 
 

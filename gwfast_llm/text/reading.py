@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gwfast_llm.config import DataConfig
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.values import LARGEST_NUMBER, in_home
 from gwfast_llm.text.conversations import BadRow, fields_of, read_tools, read_turns
 from gwfast_llm.text.examples import Example

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from gwfast_llm.errors import FusionError, one_line
+from gwfast_llm.system.errors import FusionError, one_line
 
 DAY = "%Y-%m-%d"
 _CLOCK = re.compile(r"""strftime_now\s*\(\s*(['"])([^'"]*)\1\s*\)""")

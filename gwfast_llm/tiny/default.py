@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
-from gwfast_llm.errors import FusionError
 from gwfast_llm.reports.scores import Contender, Score
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.progress import Board, Stage
 from gwfast_llm.system.records import read_object, write_object
 from gwfast_llm.system.workers import Job, Workers

@@ -10,9 +10,9 @@ import torch
 from transformers import TrainingArguments
 
 from gwfast_llm.config import FuseConfig, LoraConfig, TrainConfig
-from gwfast_llm.errors import FusionError
 from gwfast_llm.models.after_layer import change_of
 from gwfast_llm.models.output_layer import automatic_chunk
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.terms.objective import Objective
 
 PIVOT_MEMORY = (

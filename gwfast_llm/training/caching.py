@@ -13,9 +13,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from gwfast_llm.config import FuseConfig
-from gwfast_llm.errors import FusionError, one_line
 from gwfast_llm.models.loading import check_weights
 from gwfast_llm.system.disk import spell_bytes
+from gwfast_llm.system.errors import FusionError, one_line
 from gwfast_llm.teachers.manifest import missing_bytes
 from gwfast_llm.teachers.store import TYPES, bytes_per_token
 from gwfast_llm.teachers.targets import target_bytes

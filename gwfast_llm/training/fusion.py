@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gwfast_llm.config import CROSS_ENTROPY, FuseConfig
-from gwfast_llm.errors import one_line
+from gwfast_llm.system.errors import one_line
 from gwfast_llm.training.diagnosis import attach_diagnosis
 from gwfast_llm.training.gather import whole_model
 from gwfast_llm.training.interval import attach_interval

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from transformers import TrainerCallback
 
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.terms.batch import Batch
 from gwfast_llm.terms.graph import Interval, certified_interval
 from gwfast_llm.training.observers import INTERVAL_EXAMPLES, LoggingCallback, Scene

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 
 
 def check_loggers(names: Sequence[str]) -> None:

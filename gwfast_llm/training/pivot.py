@@ -9,10 +9,10 @@ import torch
 from transformers import set_seed
 
 from gwfast_llm.config import FuseConfig
-from gwfast_llm.errors import FusionError
 from gwfast_llm.models.loading import check_vocabulary, filled_by_another, held_note, load_in_four_bits, load_to_train
 from gwfast_llm.models.output_layer import ChunkedHead
 from gwfast_llm.models.separate import check_separate
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.training.arguments import chunk_of, computes_in_bfloat16, with_adapters
 from gwfast_llm.training.prepare import Prepared
 

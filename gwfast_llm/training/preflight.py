@@ -10,8 +10,8 @@ import torch
 from transformers import TrainingArguments
 
 from gwfast_llm.config import FuseConfig
-from gwfast_llm.errors import FusionError
 from gwfast_llm.system.disk import require_room, spell_bytes
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.records import read_object, write_object
 from gwfast_llm.teachers.fingerprint import examples_fingerprint, model_fingerprint, tokenizer_fingerprint
 from gwfast_llm.training.prepare import PreparedRun

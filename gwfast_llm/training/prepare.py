@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gwfast_llm.config import FuseConfig, SourceConfig
-from gwfast_llm.errors import FusionError
 from gwfast_llm.models.loading import check_weights, load_tokenizer
 from gwfast_llm.models.positions import check_positions
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.teachers.dates import pinned
 from gwfast_llm.terms.objective import Objective
 from gwfast_llm.terms.term import Needs

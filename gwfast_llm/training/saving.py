@@ -16,7 +16,7 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 from transformers import TrainerCallback
 
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.records import write_checksums
 from gwfast_llm.training.checkpoints import WHOLE, sound_checkpoint, whole_checkpoints
 

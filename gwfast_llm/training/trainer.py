@@ -15,10 +15,10 @@ from transformers import Trainer, TrainerCallback, TrainerState, TrainingArgumen
 from transformers.trainer import TRAINER_STATE_NAME
 
 from gwfast_llm.config import CROSS_ENTROPY
-from gwfast_llm.errors import FusionError, InterruptedFusion
 from gwfast_llm.models.output_layer import ChunkedHead
 from gwfast_llm.student.forward import run_student
 from gwfast_llm.system import interruption
+from gwfast_llm.system.errors import FusionError, InterruptedFusion
 from gwfast_llm.terms.batch import Batch
 from gwfast_llm.terms.collate import FusionCollator
 from gwfast_llm.terms.objective import Objective

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.records import unsound, write_checksums
 from gwfast_llm.training import saving
 from gwfast_llm.training.checkpoints import WHOLE, last_checkpoint, remove_halves, sound_checkpoint

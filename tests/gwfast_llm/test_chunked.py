@@ -5,7 +5,6 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
-from gwfast_llm.errors import FusionError
 from gwfast_llm.models import logits
 from gwfast_llm.models.after_layer import change_of
 from gwfast_llm.models.logits import Selection
@@ -13,6 +12,7 @@ from gwfast_llm.models.output_layer import ChunkedHead, Request
 from gwfast_llm.student.chunked import ChunkedStudent
 from gwfast_llm.student.dense import DenseStudent
 from gwfast_llm.student.forward import request_of
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.teachers.online import OnlineSource
 from gwfast_llm.terms.batch import Batch, CarriedTargets, Pairs
 from gwfast_llm.terms.gld import SourceLogits

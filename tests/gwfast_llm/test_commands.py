@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 
 from gwfast_llm.command_line.parser import config_parser, parse
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
-from gwfast_llm.errors import FusionError
 from gwfast_llm.evaluate import main as evaluate_command
 from gwfast_llm.inspect import main as inspect_command
 from gwfast_llm.models.loading import load_model, load_tokenizer
 from gwfast_llm.reports.scoring import evaluate
 from gwfast_llm.system.disk import spell_bytes
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.text.examples import Example, encode_all, end_token_of, prepare
 from gwfast_llm.text.reading import read_examples
 

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from gwfast_llm.config import DataConfig
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.text.examples import IGNORE, Example, encode_all, pad_right
 from gwfast_llm.text.reading import read_data, read_examples, write_examples
 

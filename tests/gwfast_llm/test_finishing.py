@@ -10,9 +10,9 @@ import sys
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gwfast_llm.errors import FusionError
 from gwfast_llm.report import main as report_command
 from gwfast_llm.reports import pages, plots, run_report
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.training import gather
 
 PURE = {"preset": "custom", "sft": 0.0, "path": 1.0, "source_top_k": 0}

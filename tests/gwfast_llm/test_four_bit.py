@@ -17,9 +17,9 @@ from gwfast_llm.config import (
     SourceConfig,
     TrainConfig,
 )
-from gwfast_llm.errors import FusionError
 from gwfast_llm.fuse import main as fuse_command
 from gwfast_llm.models import checks, loading
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.training.checkpoints import last_checkpoint
 from gwfast_llm.training.fusion import fuse
 

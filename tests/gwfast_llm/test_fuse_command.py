@@ -12,9 +12,9 @@ import time
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gwfast_llm.errors import FusionError
 from gwfast_llm.reports import pages, plots, run_report
 from gwfast_llm.reports.scores import Score
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.text.reading import read_examples
 from gwfast_llm.tiny.default import Place, finished
 

@@ -8,8 +8,8 @@ import torch
 
 import gwfast
 import gwfast_llm
-from gwfast_llm.errors import FusionError
 from gwfast_llm.models.logits import Selection, select
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.terms.gld import GraphOptions, gld_part
 from gwfast_llm.terms.gld_aligned import gld_aligned_part
 from gwfast_llm.terms.graph import certified_interval

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from fusing import environment
 from gwfast_llm.command_line.parser import guard
-from gwfast_llm.errors import InterruptedFusion
 from gwfast_llm.system import interruption
+from gwfast_llm.system.errors import InterruptedFusion
 from gwfast_llm.training.trainer import FusionTrainer
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from gwfast_llm.errors import FusionError
 from gwfast_llm.system import locks
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.locks import held
 
 HOLDER = """

@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gwfast_llm.errors import FusionError
 from gwfast_llm.system.cache_folder import built_once, cache_folder
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.locks import held
 from gwfast_llm.system.records import digest
 from gwfast_llm.teachers import shards

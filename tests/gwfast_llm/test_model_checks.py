@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 
 from gwfast_llm.cache import main as cache_command
 from gwfast_llm.config import ModelConfig, SourceConfig
-from gwfast_llm.errors import FusionError
 from gwfast_llm.evaluate import main as evaluate_command
 from gwfast_llm.fuse import main as fuse_command
 from gwfast_llm.inspect import main as inspect_command
 from gwfast_llm.models.loading import check_weights, load_model, load_tokenizer
+from gwfast_llm.system.errors import FusionError
 
 SMALL = {
     "hidden_size": 16,

@@ -19,12 +19,12 @@ from gwfast_llm.config import (
     SourceConfig,
     TrainConfig,
 )
-from gwfast_llm.errors import FusionError
 from gwfast_llm.evaluate import main as evaluate_command
 from gwfast_llm.fuse import main as fuse_command
 from gwfast_llm.inspect import main as inspect_command
 from gwfast_llm.models.positions import table_length
 from gwfast_llm.models.separate import check_separate
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.training.fusion import fuse
 
 SIZE = 120

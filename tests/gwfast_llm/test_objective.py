@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import gwfast_llm
-from gwfast_llm.errors import FusionError
 from gwfast_llm.models.logits import top_k
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.terms.path import kl_part
 from gwfast_llm.terms.sft import sft_part
 

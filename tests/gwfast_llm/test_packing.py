@@ -11,12 +11,12 @@ from transformers import AutoModelForCausalLM, BloomConfig, BloomForCausalLM, Ma
 
 from gwfast_llm.cache import main as cache_command
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
-from gwfast_llm.errors import FusionError
 from gwfast_llm.models.output_layer import ChunkedHead
 from gwfast_llm.models.separate import check_separate
 from gwfast_llm.student.chunked import ChunkedStudent
 from gwfast_llm.student.dense import DenseStudent
 from gwfast_llm.student.forward import request_of
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.teachers.desk import SourceDesk, path_maps
 from gwfast_llm.terms.collate import FusionCollator
 from gwfast_llm.terms.objective import Objective

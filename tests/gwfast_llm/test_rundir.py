@@ -9,7 +9,7 @@ import pytest
 from gwfast_llm.command_line import run_folder
 from gwfast_llm.command_line.run_folder import claimed, finish, kept_in, open_unfinished, unfinished
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, SourceConfig
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.teachers.dates import pinned
 
 CONFIG = {"pivot": {"model": "x"}, "sources": [], "train": {"steps": 3}}

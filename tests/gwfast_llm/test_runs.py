@@ -18,8 +18,8 @@ from gwfast_llm.config import (
     SourceConfig,
     TrainConfig,
 )
-from gwfast_llm.errors import FusionError
 from gwfast_llm.fuse import main as fuse_command
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.training.arguments import chunk_of, computes_in_bfloat16, training_arguments
 from gwfast_llm.training.checkpoints import last_checkpoint
 from gwfast_llm.training.fusion import fuse

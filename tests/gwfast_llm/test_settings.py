@@ -22,7 +22,6 @@ from gwfast_llm.config import (
     SourceConfig,
     TrainConfig,
 )
-from gwfast_llm.errors import FusionError, one_line, redact
 from gwfast_llm.evaluate import main as evaluate_command
 from gwfast_llm.fuse import main as fuse_command
 from gwfast_llm.inspect import main as inspect_command
@@ -30,6 +29,7 @@ from gwfast_llm.report import main as report_command
 from gwfast_llm.reports.markdown import code, markdown
 from gwfast_llm.reports.pages import fusion_page
 from gwfast_llm.reports.run_report import fusion_record
+from gwfast_llm.system.errors import FusionError, one_line, redact
 
 GOOD = {
     "pivot": {"model": "p"},

@@ -15,9 +15,9 @@ import torch
 
 from gwfast_llm.cache import main as cache_command
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
-from gwfast_llm.errors import FusionError
 from gwfast_llm.inspect import main as inspect_command
 from gwfast_llm.models.loading import load_tokenizer
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.teachers import manifest, shards, store
 from gwfast_llm.teachers.path import PathMap
 from gwfast_llm.teachers.store import Identity, StoredSource, write_store

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from gwfast_llm.config import SourceConfig
-from gwfast_llm.errors import FusionError
 from gwfast_llm.models.loading import load_tokenizer
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.teachers import shards
 from gwfast_llm.teachers.path import PathMap
 from gwfast_llm.teachers.store import Identity, StoredSource, write_store

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gwfast_llm.config import DataConfig
-from gwfast_llm.errors import FusionError
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.text.conversations import read_turns
 from gwfast_llm.text.examples import Example, prepare, prompt_text
 from gwfast_llm.text.reading import read_data, read_examples

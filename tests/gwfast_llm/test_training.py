@@ -20,10 +20,10 @@ from gwfast_llm.config import (
     SourceConfig,
     TrainConfig,
 )
-from gwfast_llm.errors import FusionError
 from gwfast_llm.fuse import main as fuse_command
 from gwfast_llm.models.loading import load_tokenizer
 from gwfast_llm.student.dense import DenseStudent
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.terms.objective import Objective
 from gwfast_llm.text.examples import encode_all
 from gwfast_llm.text.reading import read_examples

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "config": "DataConfig FuseConfig LoraConfig ModelConfig ObjectiveConfig SourceConfig TrainConfig",
-    "errors": "FusionError InterruptedFusion",
+    "system.errors": "FusionError InterruptedFusion",
     "models.logits": "Selection TopK select top_k",
     "teachers.online": "OnlineSource",
     "teachers.signal": "Signal Source",

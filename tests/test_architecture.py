@@ -18,3 +18,9 @@ def test_public_names_are_listed():
     public = {n for n in vars(gwfast) if not n.startswith("_")}
     modules = {n for n in public if type(getattr(gwfast, n)).__name__ == "module"}
     assert public - modules == set(gwfast.__all__) - {"__version__"}
+
+
+def test_every_public_name_of_gwfast_llm_is_there():
+    assert (
+        run("import gwfast_llm; print([n for n in gwfast_llm.__all__ if getattr(gwfast_llm, n, None) is None])") == "[]"
+    )

@@ -44,6 +44,7 @@ def register_term(term: type[Term]) -> type[Term]:
     Examples
     --------
     >>> from gwfast_llm.terms.sft import CrossEntropy
+    >>> from gwfast_llm.terms.table import TERMS, register_term
     >>> @register_term
     ... class Again(CrossEntropy):
     ...     name = "again"

@@ -114,6 +114,7 @@ def test_a_process_that_is_sent_its_weights_holds_none(home, monkeypatch):
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), first.parameters(), strict=True))
 
 
+@pytest.mark.nightly
 def test_adapters_on_shards_give_the_losses_of_one(home, tmp_path):
     """The output layer is frozen and sharded by DeepSpeed, its logits made in chunks."""
     flags = [*CHUNKED, "--lora.rank", "2", "--train.gradient_checkpointing", "true"]

@@ -90,3 +90,53 @@ def cases(draw, max_points=6, equal=None, symmetric=None, weighted=None, fused=N
     if draw(st.booleans()) if fused is None else fused:
         M, alpha = rng.normal(size=(n, m)) * np.abs(C1).max() ** 2, draw(st.sampled_from([0.0, 0.3, 1.0]))
     return Case(C1, C2, weights(rng, n, kind), weights(rng, m, kind), M, alpha)
+
+
+@st.composite
+def known_cases(draw, max_points=6):
+    """Draw a Case of couplings and its optimum, which a formula knows."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n, m = draw(st.integers(1, max_points)), draw(st.integers(1, max_points))
+    kind = draw(st.sampled_from(["copy", "split", "constants", "sums", "products", "one point"]))
+    p, q = weights(rng, n, "spread"), weights(rng, m, "spread")
+    if kind in ("copy", "split"):
+        C = cost(rng, n, draw(st.sampled_from(("normal", "cloud", "graph", "gram"))), draw(st.booleans()))
+        order = rng.permutation(n)
+        if kind == "split":  # the first point twice, each with half its mass
+            order, halves = np.append(order, 0), np.where(np.arange(n) == 0, 0.5, 1.0)
+            return Case(C, C[np.ix_(order, order)], p, (p * halves)[order], None, None), 0.0
+        return Case(C, C[np.ix_(order, order)], p, p[order], None, None), 0.0
+    if kind == "constants":
+        a, b = rng.normal(size=2)
+        return Case(np.full((n, n), a), np.full((m, m), b), p, q, None, None), float((a - b) ** 2)
+    if kind == "one point":
+        C, b = cost(rng, n, "normal", draw(st.booleans())), float(rng.normal())
+        return Case(C, np.full((1, 1), b), p, np.ones(1), None, None), float(p @ (C - b) ** 2 @ p)
+    f, g = rng.normal(size=n), rng.normal(size=m)
+    if kind == "sums":  # f_i + f_j: sorting is optimal
+        C1, C2 = f[:, None] + f, g[:, None] + g
+        orders = (1,)
+    else:  # f_i f_j of numbers > 0: one of the two sorted plans is optimal, here the increasing one
+        f, g = np.abs(f), np.abs(g)
+        C1, C2 = np.outer(f, f), np.outer(g, g)
+        orders = (1, -1)
+    values = [_sorted_value(C1, C2, f, s * g, p, q) for s in orders]
+    return Case(C1, C2, p, q, None, None), min(values)
+
+
+def _sorted_value(C1, C2, f, g, p, q):
+    """Objective of the plan that sorts two features, by the north-west corner rule."""
+    i, k = np.argsort(f, kind="stable"), np.argsort(g, kind="stable")
+    left, right = p[i].copy(), q[k].copy()
+    T, a, b = np.zeros((len(p), len(q))), 0, 0
+    while a < len(p) and b < len(q):
+        mass = min(left[a], right[b])
+        T[i[a], k[b]] += mass
+        left[a] -= mass
+        right[b] -= mass
+        if left[a] <= right[b]:
+            a += 1
+        else:
+            b += 1
+    gap = C1[:, None, :, None] - C2[None, :, None, :]
+    return float(np.einsum("ikjl,ik,jl->", gap**2, T, T))

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import gwfast
 import reference
 from gwfast.bounds.quadratic import dual_weights, quadratic_bound
 from gwfast.bounds.rlt1 import Reformulation, memory, reformulation_bound
@@ -253,3 +254,19 @@ def test_changing_the_step_keeps_the_dual_and_the_limit():
         for run in (plain, changed):
             run.run(600)
         np.testing.assert_allclose(plain.certify().value, changed.certify().value, rtol=1e-2)
+
+
+@pytest.mark.parametrize("factor", [2.0**10, 2.0**-10])
+def test_costs_of_very_different_size_are_proved_as_well_as_equal_ones(factor):
+    """What is left of the objective without E C1^2 + E C2^2 is the same, as in assignment problems."""
+    rng = np.random.default_rng(3)
+    F, D = np.triu(rng.integers(0, 10, (8, 8)), 1).astype(float), rng.integers(0, 10, (8, 2))
+    F, D = F + F.T, -np.abs(D[:, None] - D).sum(axis=2).astype(float)
+    shares = []
+    for scale in (1.0, factor):
+        problem = reference.problem_of(F, scale * D)
+        plan = gwfast.exact_gw(F, scale * D)
+        bound = reformulation_bound(problem, plan.upper, sweeps=200).bound
+        constant = np.mean(F**2) + np.mean((scale * D) ** 2)
+        shares.append(((plan.value - constant) / scale, (bound.value - constant) / scale))
+    assert shares[1] == pytest.approx(shares[0], rel=1e-6)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import gwfast
 import reference
-from strategies import cases, cost
+from strategies import cases, cost, known_cases
 
 
 def entropic(C1, C2, *args, **kwargs):
@@ -144,6 +144,15 @@ def test_points_without_mass_change_nothing(solver, case, data):
     assert padded.plan.shape == (len(p) + 1, len(q))
     assert not np.asarray(padded.plan)[k].any()
     assert float(padded.value) == pytest.approx(float(plain.value), rel=1e-9, abs=1e-12 * case.size)
+
+
+@given(known=known_cases())
+def test_the_interval_holds_an_optimum_that_is_known(solver, known):
+    case, optimum = known
+    result = call(solver, case)
+    slack = ROUNDING * case.size  # of the formula, not of the ends
+    assert float(result.lower) <= optimum + slack
+    assert float(result.upper) >= optimum - slack
 
 
 @pytest.mark.parametrize("solver", ["sorted", "exact"])  # an entropic plan is blurred

@@ -71,9 +71,8 @@ def table(x: Any, name: str) -> Any:
 
 
 def _names_points(x: Any) -> bool:
-    """Whether a square DataFrame is a matrix: columns and rows have the same names, or both none of their own."""
-    rows, columns = sorted(map(repr, x.index)), sorted(map(repr, x.columns))
-    return rows == columns
+    """Whether the columns of a square DataFrame have the names of its rows: a matrix, and no table of edges."""
+    return sorted(map(repr, x.index)) == sorted(map(repr, x.columns))
 
 
 def same_library(**arrays: Any) -> Array:

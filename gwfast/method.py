@@ -1,6 +1,6 @@
 """What a method is: for which problems it is a theorem, what it needs, and a run that gives what it finds step by step.
 
-A new bound, search or heuristic is one file that ends with its `Method`, and one line in `gwfast.methods`.
+A new bound or search is one file that ends with its `Method`, and one line in `gwfast.methods`.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Method:
-    """A way to bounds, plans, or both.
+    """A way to bounds, and to plans beside them.
 
     Attributes
     ----------

@@ -1,6 +1,6 @@
 """From a caller's problem to the one that is solved, and the way back: support, units, offset, precision, tape."""
 
-# pyright: reportConstantRedefinition=false
+# pyright: reportConstantRedefinition=false, reportUnnecessaryIsInstance=false
 from __future__ import annotations
 
 import math
@@ -23,6 +23,7 @@ from gwfast.arrays import (
 )
 from gwfast.arrays.precision import TINY
 from gwfast.errors import InputError
+from gwfast.losses import Loss
 from gwfast.plan import Plan
 from gwfast.plan_value import PlanValue
 from gwfast.problem import Problem
@@ -123,7 +124,32 @@ class Presolved:
 
 
 def presolve(problem: Problem, dtype: Any = None) -> Presolved:
-    """Make a checked problem ready for the methods; `dtype` is the precision of what the caller passed."""
+    """Make a checked problem ready for the methods.
+
+    Parameters
+    ----------
+    problem : Problem
+        From `Problem.of`.
+    dtype : torch dtype, optional
+        Precision to answer in; that of the problem without it.
+
+    Returns
+    -------
+    Presolved
+        `problem` is what methods take.  O(n^2 + m^2).
+
+    Raises
+    ------
+    InputError
+        A gradient in alpha is asked for where float64 holds no common unit of both terms.
+
+    Examples
+    --------
+    >>> import numpy as np, gwfast
+    >>> from gwfast.presolve import presolve
+    >>> float(presolve(gwfast.Problem.of(np.eye(3) + 1e15, np.eye(3) + 1e15)).problem.x.cost.max())
+    0.5
+    """
     whole, shape = problem, problem.shape
     x, y, M = problem.x, problem.y, problem.M
     rows, cols = _support(problem.p), _support(problem.q)
@@ -147,12 +173,24 @@ def problem_of(C1: Any, C2: Any, p: Any, q: Any, M: Any, alpha: Any) -> tuple[Pr
         names = [n for n, v in (("C2", C2), ("p", p), ("q", q), ("M", M), ("alpha", alpha)) if v is not None]
         if names:
             raise InputError(f"{names[0]}: found one beside a Problem, which holds its own; pass the Problem alone")
+        _check_parts(C1)
         problem = Problem.of(C1.x, C1.y, M=C1.M, alpha=None if C1.M is None else C1.alpha)
         return replace(problem, loss=C1.loss, marginals=C1.marginals), None
     if C2 is None:
         raise InputError("C2: expected an array of numbers or a Space, found None; pass two costs, or one Problem")
     problem = Problem.of(C1, C2, p, q, M=M, alpha=alpha)
     return problem, returned_dtype(C1)
+
+
+def _check_parts(problem: Problem) -> None:
+    if not isinstance(problem.loss, Loss):
+        raise InputError(f"loss: expected a Loss, found {problem.loss!r}; leave it out for the squared loss")
+    lacking = [name for name in ("name", "rows_given", "minimum", "repair") if not hasattr(problem.marginals, name)]
+    if lacking:
+        raise InputError(
+            f"marginals: expected a set of feasible plans, found {problem.marginals!r} without {lacking[0]}; leave it "
+            "out for couplings"
+        )
 
 
 def _without_offset(x: Space, y: Space) -> tuple[Space, Space]:

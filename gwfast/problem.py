@@ -142,7 +142,7 @@ class Problem:
         cost of a balanced problem is much larger than the other, they are brought together by a power of 4: that takes
         a constant from the objective, beside which the rest would be lost.
         """
-        apart = self._apart()
+        apart = round(self.imbalance / 8)  # both are multiplied by powers of 4, which are exact for points too
         if apart:
             together = replace(self, x=self.x.scaled(2.0**apart), y=self.y.scaled(2.0**-apart))
             return together.normalised()
@@ -159,12 +159,13 @@ class Problem:
         M = None if self.M is None else self.M * root**4
         return replace(self, x=self.x.scaled(root), y=self.y.scaled(root), M=M), root**4
 
-    def _apart(self) -> int:
-        """Power of 4 by which the first cost is to be multiplied and the second divided; 0 within a factor 10."""
+    @property
+    def imbalance(self) -> float:
+        """log2 of E C2^2 / E C1^2; 0 where a cost vanishes, or where plans are such that balancing is no constant."""
         squares = item(self.x.moments.second), item(self.y.moments.second)
         if self.marginals is not BALANCED or not all(0 < s < math.inf for s in squares):
-            return 0
-        return round((math.log2(squares[1]) - math.log2(squares[0])) / 8)
+            return 0.0
+        return math.log2(squares[1]) - math.log2(squares[0])
 
     def detached(self) -> Problem:
         """The same problem cut from torch's gradient tape."""

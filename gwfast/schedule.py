@@ -73,9 +73,8 @@ class Climb:
                 if method.need(self.problem).seconds > self.budget.left:
                     self.cut = True
                     continue
-            keeps_tape = method.differentiable and self.taped is not None
             begin = self.budget.now()
-            run = method.start(self.taped if keeps_tape and self.taped is not None else self.problem)
+            run = method.start((self.taped if method.differentiable else None) or self.problem)
             yield method.name, self._take(run.step(self.budget), self.budget.now() - begin)
 
     def _rounds(self) -> Iterator[tuple[str, Found]]:

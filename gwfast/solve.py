@@ -12,9 +12,10 @@ import numpy as np
 from gwfast import checks
 from gwfast.anytime import Progress, first_plan, prove
 from gwfast.arrays import item
+from gwfast.assemble import assembled, finished
 from gwfast.bounds.one_feature import forms
 from gwfast.budget import MEMORY, UNLIMITED, Budget
-from gwfast.certify import marginal_error, repaired
+from gwfast.certify import repaired
 from gwfast.errors import ConvergenceWarning, InputError
 from gwfast.heuristics.annealing import schedule_for
 from gwfast.heuristics.descent import Descent, best_descent
@@ -22,12 +23,11 @@ from gwfast.heuristics.entropic import Entropic, entropic_descent
 from gwfast.heuristics.sorting import best_sorted
 from gwfast.marginals import BALANCED
 from gwfast.memory import check_room
-from gwfast.method import EFFORTS, Found, Incumbent
-from gwfast.plan import Plan
+from gwfast.method import EFFORTS, Incumbent
 from gwfast.plan_value import plan_value
 from gwfast.policy import POLICY
-from gwfast.presolve import Presolved, presolve, problem_of
-from gwfast.result import Bound, Certificate, Result, Stop
+from gwfast.presolve import presolve, problem_of
+from gwfast.result import Certificate, Result, Stop
 from gwfast.schedule import Climb, lower_bounds
 
 
@@ -86,7 +86,7 @@ def sorted_gw(C1: Any, C2: Any = None, p: Any = None, q: Any = None, *, M: Any =
             "call exact_gw"
         )
     found = best_sorted(request.problem, forms(request.problem))
-    return _finish(request, found, "sort", UNLIMITED, "sorted_gw", begin)
+    return finished(request, found, "sort", UNLIMITED, "sorted_gw", begin)
 
 
 @np.errstate(all="ignore")
@@ -171,10 +171,10 @@ def exact_gw(
     for_plan = budget.less(POLICY.last_pass * sum(n * n for n in request.problem.shape))
     options = Descent(schedule, checks.positive(tol, "tol"), checks.count(max_iter, "max_iter"), budget=for_plan)
     if rtol is None and effort in ("sort", "rows"):
-        return _finish(request, best_descent(request.problem, options), effort, budget, "exact_gw", begin)
+        return finished(request, best_descent(request.problem, options), effort, budget, "exact_gw", begin)
     progress = Progress(verbose, begin, request.unit)
     found, bounds = prove(request.problem, effort, gap, budget, options, progress)
-    return _assemble(request, found, bounds, "exact_gw", begin)
+    return assembled(request, found, bounds, "exact_gw", begin)
 
 
 @np.errstate(all="ignore")
@@ -262,7 +262,7 @@ def entropic_gw(
     if found.stop is Stop.ITERATIONS:
         told = f"entropic_gw stopped at max_iter={options.max_iter} before its tolerance was met, so its value depends"
         warnings.warn(f"{told} on where it stopped; raise epsilon or max_iter", ConvergenceWarning, stacklevel=3)
-    return _finish(request, found, effort, budget, "entropic_gw", begin)
+    return finished(request, found, effort, budget, "entropic_gw", begin)
 
 
 @np.errstate(all="ignore")
@@ -390,26 +390,3 @@ def _budget(effort: str, time_limit: float | None, memory_limit: float | None) -
     seconds = default if time_limit is None else checks.positive(time_limit, "time_limit")
     memory = MEMORY if memory_limit is None else checks.positive(memory_limit, "memory_limit")
     return Budget(memory=memory).within(seconds)
-
-
-def _finish(request: Presolved, found: Found, effort: str, budget: Budget, solver: str, begin: float) -> Result:
-    climb = Climb(request.problem, effort, budget, taped=request.taped)
-    return _assemble(request, found, lower_bounds(climb), solver, begin)
-
-
-def _assemble(request: Presolved, found: Found, bounds: tuple[Bound, ...], solver: str, begin: float) -> Result:
-    problem = request.problem
-    plan: Plan = found.plan  # pyright: ignore[reportAssignmentType]
-    valued = request.tape(plan_value(problem, plan), plan)
-    certificate = request.certificate(Certificate(bounds, valued.bound, marginal_error(problem, plan)))
-    return Result(
-        value=request.number(valued.value),
-        plan=request.plan(plan),
-        certificate=certificate,
-        stop=found.stop or Stop.EXHAUSTED,
-        start=found.start,
-        seconds=UNLIMITED.now() - begin,
-        solver=solver,
-        iterations=found.iterations,
-        stationarity=found.stationarity * request.unit,
-    )

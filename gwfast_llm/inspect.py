@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: Any, config: FuseConfig | None) -> int:
     if config is None:
         raise FusionError("--config is missing; give the configuration of a fusion")
-    from gwfast_llm.models.checks import check_numbers
+    from gwfast_llm.models.stored_weights import check_numbers
     from gwfast_llm.reports.inspection import inspected
 
     for line in inspected(config):

@@ -153,8 +153,10 @@ def _semidefinite(G: np.ndarray) -> np.ndarray:
 
 def _groups(run: Reformulation, turn: Turn, steps: int) -> Iterator[tuple[Cone, Stop | None]]:
     """Groups of steps with a proof each, from where the reformulation stands; and why they ended."""
-    cone = Cone(run)
-    stop, group = Stop.OPTIMAL if run.trivial else None, 20
+    cone, stop, group = Cone(run), None, 20
+    if run.trivial:
+        yield cone, Stop.OPTIMAL
+        return
     while stop is None:
         best, upper, left = cone.best, turn.incumbent.target, turn.budget.left
         if upper is not None and upper - best.value <= max(turn.incumbent.gap * abs(upper), 2 * best.margin):
@@ -168,8 +170,6 @@ def _groups(run: Reformulation, turn: Turn, steps: int) -> Iterator[tuple[Cone, 
             cone.certify()
             group = 50
         yield cone, stop
-    if cone.steps == 0 and run.trivial:
-        yield cone, Stop.OPTIMAL
 
 
 @dataclass(frozen=True, eq=False)

@@ -149,9 +149,8 @@ def _turns(
         done = run.run(min(group, sweeps - run.sweeps), until)
         run.certify(exact=False)
         if done >= POLICY.first_sweeps:
-            reached = s.inside(
-                run.best.value
-            )  # in balanced costs: the objective may be a large constant and little else
+            # in balanced costs: the objective may be a large constant and little else
+            reached = s.inside(run.best.value)
             grown = run.best.value - before > s.scale * (1e-7 * abs(reached) + s.margin)
             pace.flat = 0 if grown or reached <= 0 else pace.flat + 1
             if pace.flat and pace.flat % (POLICY.flat_groups // 4) == 0 and pace.flat < POLICY.flat_groups:

@@ -14,7 +14,6 @@ from functools import cached_property
 import numpy as np
 
 from gwfast.bounds.rounding import allowance, unit
-from gwfast.marginals import BALANCED
 from gwfast.problem import Problem
 from gwfast.result import Bound
 
@@ -127,14 +126,12 @@ def split(cost: np.ndarray, weights: np.ndarray) -> Decomposition:
     return Decomposition(total, row, column, cost - row[:, None] - column[None, :] - total)
 
 
-def _balance(host: Problem, squares: list[float]) -> float:
+def _balance(problem: Problem) -> float:
     """Power of two by which the first cost is multiplied, and the second divided, so that their mean squares agree.
 
     That makes E C1^2 + E C2^2 least.  Costs within a factor of ten are left as they are: they are as good raw.
     """
-    if host.marginals is not BALANCED or not all(0 < x < math.inf for x in squares):
-        return 1.0
-    exponent = round(math.log2(squares[1] / squares[0]) / 4)
+    exponent = round(problem.imbalance / 4)
     return 2.0**exponent if abs(exponent) > 1 else 1.0
 
 
@@ -145,7 +142,7 @@ def scaled(problem: Problem) -> Scaled:
     first, second = host.x.dense(), host.y.dense()
     top = max(float(np.abs(first).max()), float(np.abs(second).max())) or 1.0
     squares = [host.alpha * top * top * float(w @ (C / top) ** 2 @ w) for w, C in ((p, first), (q, second))]
-    balance = _balance(host, squares)
+    balance = _balance(host)
     size = squares[0] * balance**2 + squares[1] / balance**2
     weight = 0.0 if host.M is None else (1 - host.alpha) * float(np.abs(host.M).max())
     total = size + weight

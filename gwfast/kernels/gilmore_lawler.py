@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gwfast.kernels.compiled import compiled
-from gwfast.kernels.hahn_grant import branch, complete, reduce_leaders, value_of
+from gwfast.kernels.hahn_grant import bounded, reduce_leaders
 
 
 @compiled()
@@ -62,18 +62,7 @@ def cheap_search(A, B, M, order_a, order_b, linear, fixed, tree, tolerance, budg
                 squares_b, place,
             )  # fmt: skip
             lb = fixed[depth] + reduce_leaders(L, target[:r], ints, dist, done, v)
-            bounds[depth] = lb
-            counts[depth], at[depth] = 0, 0
-            if lb < cutoff:
-                complete(n, r, depth, rows, cols, target, whole)
-                value = value_of(A, B, M, whole)
-                if value < best[n]:
-                    best[n] = value
-                    for i in range(n):
-                        best[i] = whole[i]
-                    cutoff = value - tolerance
-                if r > 1 and lb < cutoff:
-                    branch(L, lb, cutoff, depth, kids, kid_bounds, counts)
+            bounded(A, B, M, L, lb, r, tree, tolerance, target, whole)
         elif at[depth] < counts[depth]:
             s = at[depth]
             at[depth] += 1

@@ -232,18 +232,7 @@ def search(A, B, M, leaders, store, offset, tree, tolerance, rounds, budget):
             state[2] += 1
             state[1] = 0
             lb = ascend(L, C, bounds[depth], cutoff, rounds, target[:r], ints, dist, done, v)
-            bounds[depth] = lb
-            counts[depth], at[depth] = 0, 0
-            if lb < cutoff:
-                complete(n, r, depth, rows, cols, target, whole)
-                value = value_of(A, B, M, whole)
-                if value < best[n]:
-                    best[n] = value
-                    for i in range(n):
-                        best[i] = whole[i]
-                    cutoff = value - tolerance
-                if r > 1 and lb < cutoff:
-                    branch(L, lb, cutoff, depth, kids, kid_bounds, counts)
+            bounded(A, B, M, L, lb, r, tree, tolerance, target, whole)
         elif at[depth] < counts[depth]:
             s = at[depth]
             at[depth] += 1
@@ -270,6 +259,25 @@ def search(A, B, M, leaders, store, offset, tree, tolerance, rounds, budget):
                 return True
             state[0] = depth - 1
     return False
+
+
+@compiled()
+def bounded(A, B, M, L, lb, r, tree, tolerance, target, whole):
+    """Note the bound of a node of r points, take its assignment as a plan where that is the best, list its children."""
+    n, depth, best = A.shape[0], tree.state[0], tree.best
+    tree.bounds[depth] = lb
+    tree.counts[depth], tree.at[depth] = 0, 0
+    if lb >= best[n] - tolerance:
+        return
+    complete(n, r, depth, tree.rows, tree.cols, target, whole)
+    value = value_of(A, B, M, whole)
+    if value < best[n]:
+        best[n] = value
+        for i in range(n):
+            best[i] = whole[i]
+    cutoff = best[n] - tolerance
+    if r > 1 and lb < cutoff:
+        branch(L, lb, cutoff, depth, tree.kids, tree.kid_bounds, tree.counts)
 
 
 @compiled()

@@ -16,18 +16,15 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from gwfast_llm.config import ModelConfig, SourceConfig
 from gwfast_llm.models.checks import (
-    INDEX,
     WITHOUT,
     Form,
     check_causal,
-    check_finite,
     check_no_adapter,
-    check_numbers,
     first_line,
     load_checked,
-    role_of,
     settings_of,
 )
+from gwfast_llm.models.stored_weights import INDEX, check_finite, check_numbers, role_of
 from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.trouble import out_of_memory
 

@@ -10,7 +10,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from gwfast_llm.config import ModelConfig
-from gwfast_llm.models.checks import quiet_loading, role_of
+from gwfast_llm.models.checks import quiet_loading
+from gwfast_llm.models.stored_weights import role_of
 from gwfast_llm.system.errors import FusionError
 
 _TABLE = re.compile(r"(^|[._])(wpe|pos|position|positions|pos_emb|pos_embed|positional)(_|\.|$)|embed_positions")

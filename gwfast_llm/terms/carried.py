@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,11 +24,11 @@ class CarriedTerm(Term):
     group: ClassVar[str] = "carried"
 
     @staticmethod
+    @abstractmethod
     def loss(
         log_probs: Tensor, target_probs: Tensor, target_tail: Tensor, mask: Tensor, weight: Tensor | None = None
     ) -> Part:
         """Loss at matched positions; see `gwfast_llm.terms.path.kl_part`."""
-        raise NotImplementedError
 
     def targets(self, batch: Batch) -> CarriedTargets:
         """Targets of the batch."""

@@ -39,7 +39,7 @@ def register_term(term: type[Term]) -> type[Term]:
     Raises
     ------
     FusionError
-        When the name is that of another term, or no Python name.
+        When the name is that of another term, or no Python name, or a method is missing.
 
     Examples
     --------
@@ -57,6 +57,9 @@ def register_term(term: type[Term]) -> type[Term]:
     known = TERMS.get(name)
     if name in WEIGHTS or (known is not None and known.__qualname__ != term.__qualname__):
         raise FusionError(f"there is a term {name!r} already; give {term.__name__} another name")
+    missing = sorted(getattr(term, "__abstractmethods__", ()))
+    if missing:
+        raise FusionError(f"the term {term.__name__} has no method {missing[0]!r}; write one")
     TERMS[name] = term
     return term
 

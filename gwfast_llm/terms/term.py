@@ -5,6 +5,7 @@ Shapes: B batch, S source slots, L pivot tokens, V vocabulary, P matched positio
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
@@ -161,7 +162,7 @@ class Preparation:
     notes: Sequence[str] = ()
 
 
-class Term:
+class Term(ABC):
     """A term of the objective: a subclass holds its options, its needs and its loss.
 
     Attributes
@@ -213,9 +214,9 @@ class Term:
         """Count the items of a batch, before any model runs: matched positions, or answer tokens."""
         return batch.matched(slot)[1].sum() if self.needs.at_pairs else (batch.labels[:, 1:] != IGNORE).sum()
 
+    @abstractmethod
     def part(self, student: Student, batch: Batch, slot: int) -> Part:
         """Compute the term on a batch: the sum over its items, in the weights of the sources, and their number."""
-        raise NotImplementedError
 
     def own(self, batch: Batch) -> Any:
         """Tensors of the term's own, as `collate` made them."""

@@ -1,4 +1,4 @@
-"""Configurations of every wrong shape: one line, before any work; no name is imported, no file included."""
+"""Configurations of every wrong shape: one line, before any work; long, as every field has wrong shapes of its own."""
 
 import dataclasses
 import itertools

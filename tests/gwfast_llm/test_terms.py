@@ -187,3 +187,11 @@ def test_public_names_are_there():
 
     assert callable(main)
     assert gwfast_llm.fuse is fuse  # the function, though a module has its name
+
+
+def test_a_term_without_a_loss_is_not_registered():
+    class Unfinished(Term):
+        name = "unfinished"
+
+    with pytest.raises(FusionError, match="the term Unfinished has no method 'part'; write one"):
+        register_term(Unfinished)

@@ -82,9 +82,11 @@ class Calm(Term):
 
 
 def test_every_weight_is_a_term_and_every_term_has_a_weight():
-    assert tuple(TERMS) == WEIGHTS
-    assert list(ObjectiveConfig().weights) == list(TERMS)
-    for name, term in TERMS.items():
+    # the experiments' controls register themselves where another test has imported them
+    own = {name: term for name, term in TERMS.items() if term.__module__.startswith("gwfast_llm.")}
+    assert tuple(own) == WEIGHTS
+    assert list(ObjectiveConfig().weights) == list(own)
+    for name, term in own.items():
         assert term.name == name
         assert term.__doc__
         assert (name == "sft") != term.needs.sources

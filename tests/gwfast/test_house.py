@@ -201,6 +201,6 @@ def test_more_time_never_leaves_a_wider_gap(seed):
 def test_a_search_that_suits_the_problem_is_met_early_in_real_seconds():
     rng = np.random.default_rng(0)
     x, y = (gwfast.PointCloud(rng.normal(size=(300, 2)), "sqeuclidean") for _ in range(2))
-    gaps = [gwfast.exact_gw(x, y, rtol=1e-3, time_limit=seconds).gap for seconds in (2.0, 2.5, 4.0, 20.0)]
+    gaps = [gwfast.exact_gw(x, y, rtol=1e-3, time_limit=seconds).gap for seconds in (2.0, 5.0, 20.0)]
     assert all(b <= a + 1e-3 for a, b in pairwise(gaps)), gaps
     assert gaps[-1] <= 1e-3

@@ -21,6 +21,9 @@ from experiments.fusion_objectives import run as objectives
 from experiments.fusion_sweeps import plot as sweeps_plot
 from experiments.fusion_sweeps import report as sweeps_report
 from experiments.fusion_sweeps import run as sweeps
+from experiments.pot_audit import plot as audit_plot
+from experiments.pot_audit import report as audit_report
+from experiments.pot_audit import run as audit
 from experiments.shared.records import Record
 from experiments.solvers import plot as solvers_plot
 from experiments.solvers import report as solvers_report
@@ -51,8 +54,8 @@ class Experiment:
         Do what is missing; draw.
     job_names : callable
         Names of all jobs.
-    answer, headline, readme : callable
-        Text from the record alone: the finding, the finding for the front page, and the README of the folder.
+    answer, brief, readme : callable
+        Text from the record alone: the finding, the same in a sentence or two, and the README of the folder.
     real_data : bool
         Whether `run` takes the folder of real data, None to look for it.
     excerpts : dict of callable
@@ -67,7 +70,7 @@ class Experiment:
     plot: Callable[[], None]
     job_names: Callable[[], list[str]]
     answer: Callable[[], str]
-    headline: Callable[[], str]
+    brief: Callable[[], str]
     readme: Callable[[], str]
     real_data: bool = False
     excerpts: dict[str, Callable[[], str]] = field(default_factory=dict)
@@ -80,6 +83,18 @@ class Experiment:
 
 EXPERIMENTS = (
     Experiment(
+        "pot_audit",
+        "How far from the optimum",
+        audit.STATED_MINUTES,
+        audit.RECORD,
+        audit.main,
+        audit_plot.main,
+        lambda: [j.name for j in audit.jobs()],
+        audit_report.answer,
+        audit_report.brief,
+        audit_report.readme,
+    ),
+    Experiment(
         "fusion_objectives",
         "Which objective fuses best",
         objectives.STATED_MINUTES,
@@ -88,8 +103,9 @@ EXPERIMENTS = (
         objectives_plot.main,
         lambda: [j.name for j in objectives.jobs()],
         objectives_report.answer,
-        objectives_report.headline,
+        objectives_report.brief,
         objectives_report.readme,
+        excerpts={"front": objectives_report.front},
     ),
     Experiment(
         "fusion_ablation",
@@ -100,7 +116,7 @@ EXPERIMENTS = (
         ablation_plot.main,
         lambda: [j.name for j in ablation.jobs()],
         ablation_report.answer,
-        ablation_report.headline,
+        ablation_report.brief,
         ablation_report.readme,
     ),
     Experiment(
@@ -112,9 +128,9 @@ EXPERIMENTS = (
         ladder_plot.main,
         lambda: [j.name for j in ladder.jobs()],
         ladder_report.answer,
-        ladder_report.headline,
+        ladder_report.brief,
         ladder_report.readme,
-        excerpts={"ends": ladder_report.headline},
+        excerpts={"ends": ladder_report.brief},
     ),
     Experiment(
         "fusion_sweeps",
@@ -125,7 +141,7 @@ EXPERIMENTS = (
         sweeps_plot.main,
         lambda: [j.name for j in sweeps.jobs()],
         sweeps_report.answer,
-        sweeps_report.headline,
+        sweeps_report.brief,
         sweeps_report.readme,
         excerpts={"gradients": sweeps_report.gradients_answer, "windows": sweeps_report.windows_answer},
     ),
@@ -138,7 +154,7 @@ EXPERIMENTS = (
         recovery_plot.main,
         lambda: [j.name for j in recovery.jobs()],
         recovery_report.answer,
-        recovery_report.headline,
+        recovery_report.brief,
         recovery_report.readme,
     ),
     Experiment(
@@ -150,9 +166,9 @@ EXPERIMENTS = (
         bounds_plot.main,
         lambda: [j.name for j in bounds.jobs()],
         bounds_report.answer,
-        bounds_report.headline,
+        bounds_report.brief,
         bounds_report.readme,
-        excerpts={"deviations": bounds_report.deviations},
+        excerpts={"front": bounds_report.front, "deviations": bounds_report.deviations},
     ),
     Experiment(
         "sorted_approximation",
@@ -163,9 +179,9 @@ EXPERIMENTS = (
         sorted_plot.main,
         lambda: [j.name for j in sorted_run.jobs()],
         sorted_report.answer,
-        sorted_report.headline,
+        sorted_report.brief,
         sorted_report.readme,
-        excerpts={"fusion": sorted_report.in_fusion},
+        excerpts={"fusion": sorted_report.front},
     ),
     Experiment(
         "solvers",
@@ -176,8 +192,9 @@ EXPERIMENTS = (
         solvers_plot.main,
         solvers.names,
         solvers_report.answer,
-        solvers_report.headline,
+        solvers_report.brief,
         solvers_report.readme,
         real_data=True,
+        excerpts={"front": solvers_report.front},
     ),
 )

@@ -1,7 +1,8 @@
 """python -m experiments.readme: write the READMEs of the experiments, and the results in README and docs, from records.
 
 A page takes part by holding a pair of comments, ``<!-- results: NAME -->`` and ``<!-- end of results -->``, where NAME
-is an experiment (its answer), an excerpt of one (``fusion_sweeps/gradients``) or ``all`` (the headlines of all).
+is an experiment (its answer), an excerpt of one (``fusion_sweeps/gradients``, ``NAME/brief``), ``all`` (a sentence
+for each) or ``benchmarks/sizes``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks import sizes
 from experiments.catalogue import EXPERIMENTS, Experiment
 from experiments.shared.records import REPOSITORY
 
@@ -34,11 +36,11 @@ def results(name: str) -> str:
         When there is no such experiment or excerpt.
     """
     if name == "all":
-        parts = [
-            f"**{e.claim}** ([{e.name}](experiments/{e.name}/README.md)). {text_of(e, e.headline)}" for e in EXPERIMENTS
-        ]
-        return "\n\n".join(parts)
+        return "\n\n".join(f"**{e.claim}** (`experiments/{e.name}`). {text_of(e, e.brief)}" for e in EXPERIMENTS)
+    if name == "benchmarks/sizes":
+        return sizes.table()
     known = {e.name: (e, e.answer) for e in EXPERIMENTS}
+    known |= {f"{e.name}/brief": (e, e.brief) for e in EXPERIMENTS}
     known |= {f"{e.name}/{part}": (e, say) for e in EXPERIMENTS for part, say in e.excerpts.items()}
     if name not in known:
         raise ValueError(f"no results {name!r}; there are {', '.join(known)}")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import gwfast
 from experiments.bounds_tightness.run import CLASSES, LARGE, LIMITS, RECORD, SEEDS, SIZES, STATED_MINUTES, jobs
-from experiments.shared.markdown import cell, provenance, seconds, table
+from experiments.shared.markdown import cell, mean, provenance, seconds, table
 from experiments.shared.records import Row, where
 
 SMALL, MIDDLE = SIZES
-SHOWN = ("sort", "rows", "dual", "prove")
 CLOSED = 1e-6
 
 
@@ -73,14 +72,37 @@ def deviations() -> str:
     return "Of the best plan between co-activation graphs, " + "; ".join(both(n) for n in SIZES) + "."
 
 
-def headline() -> str:
-    """For the README of the repository."""
-    lines = [[kind, *(share(MIDDLE, kind, e) for e in SHOWN)] for kind in CLASSES]
-    lines.append(["seconds", *(seconds(where(RECORD.rows, n=MIDDLE), f"{e}_s") for e in SHOWN)])
+WORDS = {
+    "cloud, 10 % noisy copy": "a point cloud and its copy with 10 % noise",
+    "co-activation": "co-activation graphs of language models",
+    "squared cloud": "two point clouds, squared distances",
+    "cloud": "two point clouds",
+    "ba paths": "shortest paths of tree-like graphs",
+    "sbm": "graphs with communities, adjacency",
+    "er": "random graphs, adjacency",
+}
+
+
+def brief() -> str:
+    """One sentence for overviews."""
+    shares = {k: [r["dual_share"] for r in where(RECORD.rows, n=MIDDLE, kind=k)] for k in CLASSES}
+    means = {k: sum(v) / len(v) for k, v in shares.items() if v}
+    low, high = min(means, key=lambda k: means[k]), max(means, key=lambda k: means[k])
+    took = seconds(where(RECORD.rows, n=MIDDLE), "dual_s")
     return (
-        f"Proved share of the best plan's objective, {MIDDLE} points (1 is proved optimal); cheap bounds are loose.\n\n"
-        + table(["class", *(f"`{e}`" for e in SHOWN)], lines)
+        f"With {MIDDLE} points and {took} s, the proved share of the best plan's cost goes from {means[low]:.2f} "
+        f"({low}) to {means[high]:.2f} ({high})."
     )
+
+
+def front() -> str:
+    """A table of proved shares at two efforts."""
+    times = [seconds(where(RECORD.rows, n=MIDDLE), f"{e}_s") for e in ("rows", "dual")]
+    lines = [
+        [words, *(mean(where(RECORD.rows, n=MIDDLE, kind=kind), f"{e}_share") for e in ("rows", "dual"))]
+        for kind, words in WORDS.items()
+    ]
+    return table([f"{MIDDLE} points", *(f"`{e}`, {s} s" for e, s in zip(("rows", "dual"), times))], lines)
 
 
 def readme() -> str:

@@ -164,9 +164,16 @@ def scores_table(steps: int) -> str:
     return table(["loss", "w", "excess M, N", "exact match", *TASKS], lines)
 
 
-def headline() -> str:
-    """For the README of the repository."""
-    return answer()
+def brief() -> str:
+    """One sentence for overviews."""
+    equal = equal_tests("excess", "edges")
+    sure = [t for t in equal if t.p_corrected < LEVEL]
+    better = sum(t.mean < 0 for t in sure)
+    return (
+        "At equal weights, edges of co-activation do better than edges without it in "
+        f"{better} and worse in {len(sure) - better} of {len(equal)} comparisons ({SEEDS} seeds, corrected for the "
+        "number of comparisons); the others show no difference."
+    )
 
 
 def readme() -> str:

@@ -77,19 +77,22 @@ def answer() -> str:
     )
 
 
-def headline() -> str:
-    """For the README of the repository."""
+def brief() -> str:
+    """Two sentences for overviews."""
 
-    def ends(method: str, step: int) -> str:
+    def ends(method: str, step: int) -> tuple[str, str]:
         own = where(RECORD.rows, method=method)
         low, high = (mean(relative(own, rung, step), rung, 2) for rung in ("lower", "batch"))
         kl = sum(r[f"four_kl@{step}"] for r in own) / len(own) / 4
-        return f"[{low}, {high}] with KL {kl:.2f}"
+        return f"[{low}, {high}]", f"{kl:.2f}"
 
+    (before, kl), (aligned, aligned_kl) = ends("path", 0), ends("gld_aligned", STEPS)
+    (path, path_kl), (sorting, sorting_kl) = ends("path", STEPS), ends("gld", STEPS)
     return (
-        f"The certified GW interval of pivot against source goes from {ends('path', 0)} nats to the source to "
-        f"{ends('gld', STEPS)} by sorted GLD, {ends('gld_aligned', STEPS)} by the aligned graphs and "
-        f"{ends('path', STEPS)} by path. {extremes()}"
+        f"Before fusion the certified GW interval between the graphs of pivot and source is {before}, and the KL of "
+        f"their predictions {kl} nats. Training on aligned graphs gives {aligned} and {aligned_kl}, on sorted graphs "
+        f"{sorting} and {sorting_kl}, `path` {path} and {path_kl}. The closest "
+        "graphs do not come with the closest predictions."
     )
 
 

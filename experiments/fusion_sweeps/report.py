@@ -175,17 +175,14 @@ def answer() -> str:
     return text
 
 
-def headline() -> str:
-    """For the README of the repository."""
+def brief() -> str:
+    """One sentence for overviews."""
     rows = RECORD.rows
     strong = where(rows, stage="before", method="strong")
     each = ", ".join(
-        f"{n} {cell(where(rows, stage='strong', method=n), 'excess', 2)}" for n in ("sft", "gld", "path", "oracle")
+        f"{n} {mean(where(rows, stage='strong', method=n), 'excess')}" for n in ("sft", "gld", "path", "oracle")
     )
-    return (
-        f"A strong pivot that starts at {strong[0]['excess']:.2f} nats a word ends at: {each} ({below()}). Shrinking "
-        f"the graph until none is left: {windows_answer()}\n\n{gradients_answer()}"
-    )
+    return f"A strong pivot that starts at {strong[0]['excess']:.2f} excess nats a word ends at: {each} ({below()})."
 
 
 def compared(stage: str) -> str:

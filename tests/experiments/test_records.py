@@ -84,7 +84,7 @@ def test_files_are_small(catalogue):
 def test_runs_use_the_weights_that_were_chosen(catalogue):
     selection = importlib.import_module("experiments.shared.selection")
     methods = importlib.import_module("experiments.shared.methods")
-    for experiment in catalogue[:2]:
+    for experiment in (e for e in catalogue if e.name in ("fusion_objectives", "fusion_ablation")):
         rows = experiment.record.rows
         for row in rows:
             if row["stage"] in ("test", "replay"):

@@ -1,0 +1,1 @@
+"""How far POT's plans and ours are from the optimum, as far as it can be proved."""

@@ -1,8 +1,10 @@
-"""Gromov-Wasserstein that tells the truth about its answers: every result with a certified interval."""
+"""Gromov-Wasserstein distances and plans, each with a proved interval that holds the optimum."""
 
 from gwfast.errors import ConvergenceWarning, GWFastError, InputError, MissingPackageError, WorkerError
+from gwfast.many.neighbours import nearest, neighbours
+from gwfast.many.result import Neighbours, Pairwise
+from gwfast.many.table import pairwise_gw
 from gwfast.method import EFFORTS
-from gwfast.pairwise import Neighbours, Pairwise, nearest, pairwise_gw
 from gwfast.plan import Plan
 from gwfast.problem import Problem
 from gwfast.result import Bound, Certificate, Result, Stop
@@ -43,6 +45,7 @@ __all__ = [
     "load_certificate",
     "lower_bound",
     "nearest",
+    "neighbours",
     "pairwise_gw",
     "save_certificate",
     "sorted_gw",

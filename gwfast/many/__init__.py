@@ -1,0 +1,1 @@
+"""Many small spaces: all pairs, neighbours, batches."""

@@ -1,0 +1,113 @@
+"""A packed data set: spaces in memory for the compiled pairs, their orientation, and what identifies them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from gwfast.kernels.pairs.layout import (
+    LAW,
+    LAW_LENGTH,
+    MATRIX,
+    POINTS,
+    ROW_WEIGHTS,
+    SKEW,
+    VECTOR,
+    WIDTH,
+    Fused,
+    Packed,
+)
+from gwfast.many.members import Collection
+from gwfast.many.pack import Member, pack
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Packed spaces, and what is the same for all their pairs.
+
+    Attributes
+    ----------
+    packed : Packed
+    fused : Fused
+    rank : integer array (N,)
+        Order of the spaces by size and content: a pair is solved from the lower rank to the higher, whatever the order
+        in which it is asked for.
+    unit : float
+        The caller's objective over that of the pairs.
+    """
+
+    packed: Packed
+    fused: Fused
+    rank: np.ndarray
+    unit: float
+
+    @property
+    def count(self) -> int:
+        """Number of spaces."""
+        return len(self.rank)
+
+    def oriented(self, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """First and second space of every pair as they are solved, and which pairs that turns."""
+        turned = self.rank[i] > self.rank[j]
+        return np.where(turned, j, i), np.where(turned, i, j), turned
+
+    def subset(self, index: np.ndarray) -> DataSet:
+        """The spaces of an increasing index alone, the same to the bit: what a task on another machine needs."""
+        return DataSet(subset(self.packed, index), self.fused, self.rank[index], self.unit)
+
+
+def digest(member: Member) -> bytes:
+    """What identifies a space: its costs, weights and features."""
+    found = hashlib.blake2b(digest_size=16)
+    for array in (member.cost, member.weights, member.features):
+        found.update(str(array.shape).encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.digest()
+
+
+def dataset(collection: Collection) -> tuple[DataSet, list[bytes]]:
+    """Pack a collection; returns it with the digest of every space."""
+    digests = [digest(member) for member in collection.members]
+    keys = [(member.n, own) for member, own in zip(collection.members, digests)]
+    rank = np.empty(len(keys), np.int64)
+    distinct = {key: k for k, key in enumerate(sorted(set(keys)))}  # equal spaces have one rank
+    rank[:] = [distinct[key] for key in keys]
+    return DataSet(pack(collection.members), collection.fused, rank, collection.unit), digests
+
+
+def subset(packed: Packed, index: np.ndarray) -> Packed:
+    """The packed spaces of an index, laid out anew."""
+    size = packed.size[index].copy()
+    area = size[:, POINTS] * size[:, WIDTH]
+
+    def parts(begin: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Old places of what is kept, and where each space begins in the new arrays."""
+        own = np.where(begin >= 0, length, 0)
+        start = np.cumsum(own) - own
+        places = np.repeat(begin - start, own) + np.arange(int(own.sum()))
+        return places, np.where(begin >= 0, start, -1)
+
+    cut = {}
+    for column, length in (
+        (MATRIX, area),
+        (SKEW, area),
+        (ROW_WEIGHTS, area),
+        (VECTOR, size[:, WIDTH]),
+        (LAW, size[:, LAW_LENGTH]),
+    ):
+        cut[column], size[:, column] = parts(size[:, column], length)
+    places = (MATRIX, MATRIX, SKEW, SKEW, ROW_WEIGHTS, VECTOR, VECTOR, LAW)
+    arrays = (
+        packed.matrix,
+        packed.single,
+        packed.skew,
+        packed.skew_single,
+        packed.row_weights,
+        packed.vector,
+        packed.integer,
+        packed.law,
+    )
+    kept = [np.ascontiguousarray(array[:, cut[column]]) for array, column in zip(arrays, places)]
+    return Packed(size, packed.number[index], *kept, packed.features[cut[VECTOR]])

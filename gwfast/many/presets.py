@@ -1,0 +1,38 @@
+"""What each quality starts from; a start is one row, see `gwfast.kernels.pairs.begin`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gwfast.kernels.pairs.begin import ANNEALED, RANDOM_VERTEX, ROW_COSTS, SORTED_PLAN
+
+PROGRAMS, EXCHANGES = 100, 10_000  # linear programs and exchanges at most, for each start
+
+
+def _anneal(steps: int, noise: float, rows: float = 0.0) -> list[float]:
+    """An anneal from .4 to .03 of the loss of the product coupling.
+
+    Fewer than eight scalings a step leave column errors that ruin runs from 40 points on; more gain nothing.
+    """
+    return [ANNEALED, 0.4, 0.03, steps, 8, noise, rows]
+
+
+def _plain(kind: int, feature: int = 0) -> list[float]:
+    return [kind, feature, 0, 0, 0, 0, 0]
+
+
+_FIRST = _anneal(12, 0.05, 1.0)
+_SORTED = [_plain(SORTED_PLAN, feature) for feature in range(4)]
+QUALITY = {
+    "sorted": _SORTED,
+    "fast": [_FIRST],
+    "default": [_FIRST, *[_anneal(10, 1.0)] * 2, _anneal(10, 0.6, 1.0)],
+    "best": [
+        _FIRST,
+        *[_anneal(10, 1.0)] * 2,
+        *[_anneal(10, 0.6, 1.0)] * 2,
+        _plain(ROW_COSTS, 1),
+        *[_plain(RANDOM_VERTEX)] * 3,
+    ],
+}
+STARTS = {name: np.array([[*row, k] for k, row in enumerate(rows)], dtype=float) for name, rows in QUALITY.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,7 @@ from gwfast.kernels.pairs.layout import (
     Fused,
     Packed,
 )
-from gwfast.many.members import Collection
+from gwfast.many.members import Collection, digest
 from gwfast.many.pack import Member, pack
 
 
@@ -58,23 +57,20 @@ class DataSet:
         return DataSet(subset(self.packed, index), self.fused, self.rank[index], self.unit)
 
 
-def digest(member: Member) -> bytes:
-    """What identifies a space: its costs, weights and features."""
-    found = hashlib.blake2b(digest_size=16)
-    for array in (member.cost, member.weights, member.features):
-        found.update(str(array.shape).encode())
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.digest()
-
-
-def dataset(collection: Collection) -> tuple[DataSet, list[bytes]]:
-    """Pack a collection; returns it with the digest of every space."""
-    digests = [digest(member) for member in collection.members]
-    keys = [(member.n, own) for member, own in zip(collection.members, digests)]
+def dataset(collection: Collection) -> DataSet:
+    """Pack a collection."""
+    keys = [(member.n, _shape(member)) for member in collection.members]
     rank = np.empty(len(keys), np.int64)
     distinct = {key: k for k, key in enumerate(sorted(set(keys)))}  # equal spaces have one rank
     rank[:] = [distinct[key] for key in keys]
-    return DataSet(pack(collection.members), collection.fused, rank, collection.unit), digests
+    return DataSet(pack(collection.members), collection.fused, rank, collection.unit)
+
+
+def _shape(member: Member) -> bytes:
+    """Digest of a space in units of its own, a power of two: units change no orientation."""
+    top = float(np.abs(member.cost).max())
+    unit = 2.0 ** -np.floor(np.log2(top)) if top > 0 else 1.0
+    return digest(member.cost * unit, member.weights, member.features)
 
 
 def subset(packed: Packed, index: np.ndarray) -> Packed:

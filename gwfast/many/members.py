@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,8 @@ class Collection:
     fused : Fused
     unit : float
         The caller's objective over that of the members.
+    digests : list of bytes
+        What identifies each space.
     """
 
     members: list[Member]
@@ -43,6 +46,16 @@ class Collection:
     points: tuple[int, ...]
     fused: Fused
     unit: float
+    digests: list[bytes]
+
+
+def digest(*arrays: np.ndarray) -> bytes:
+    """What identifies a space: its costs, weights and features, as they were given."""
+    found = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        found.update(str(array.shape).encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.digest()
 
 
 def collect(
@@ -77,6 +90,7 @@ def collect(
         raise InputError(f"spaces: expected at least {'two' if least == 2 else least}, found {len(spaces)}")
     costs, weights = zip(*(_cost(space, f"spaces[{i}]") for i, space in enumerate(spaces))) if spaces else ((), ())
     arrays, fused = _features(features, metric, label_cost, alpha, [len(c) for c in costs])
+    digests = [digest(*own) for own in zip(costs, weights, arrays)]
     costs, unit, scale = _near_one(list(costs))
     if fused.metric != NONE and scale != 1.0:
         arrays = [x * scale if fused.metric == SQUARED else x for x in arrays]
@@ -97,7 +111,7 @@ def collect(
         cost = np.ascontiguousarray(cost)
         members.append(Member(cost, p, np.ascontiguousarray(own), bool((cost == cost.T).all())))
         support.append(kept)
-    return Collection(members, support, tuple(len(c) for c in costs), fused, unit)
+    return Collection(members, support, tuple(len(c) for c in costs), fused, unit, digests)
 
 
 def listed(x: Any, name: str) -> list[Any]:

@@ -70,7 +70,7 @@ def neighbours(
     count = len(collection.members)
     if checks.count(k, "k") > count - 1:
         raise InputError(f"k: expected at most the number of other spaces, {count - 1}, found {k}")
-    data, _ = dataset(collection)
+    data = dataset(collection)
     search = _Search(data, quality, executor)
     low = np.zeros((count, count))
     for i, j, lower in search.lower((Block(b, i, j) for b, (i, j) in enumerate(all_blocks(count))), "sort"):
@@ -142,7 +142,7 @@ def nearest(
         last = len(given)
         said = str(error).replace(f"spaces[{last}]", "query").replace(f"features[{last}]", "query_features")
         raise InputError(said) from None
-    data, _ = dataset(collection)
+    data = dataset(collection)
     search, last = _Search(data, quality, executor), len(given)
     low = np.full((len(given) + 1, len(given) + 1), np.inf)
     pairs = np.stack([np.arange(last), np.full(last, last)], axis=1)

@@ -105,11 +105,11 @@ def pairwise_gw(
     budget = Budget() if time_limit is None else Budget().within(checks.positive(time_limit, "time_limit"))
     collection = collect(spaces, features=features, metric=metric, label_cost=label_cost, alpha=alpha, least=2)
     wanted = None if pairs is None else _pairs(pairs, len(collection.members))
-    data, digests = dataset(collection)
+    data = dataset(collection)
     asked = Asked(quality, effort, plans)
     store = None
     if out is not None:
-        store = open_store(out, _manifest(data, digests, asked, wanted), plans)
+        store = open_store(out, _manifest(data, collection.digests, asked, wanted), plans)
     return solve(collection, data, wanted, asked, executor, store, budget, progress)
 
 

@@ -100,7 +100,7 @@ def diagnose(
 
     Notes
     -----
-    Cost: one forward and backward pass a part and batch, and memory for three gradients.
+    Cost: one forward and backward pass a part and batch, and memory for four gradients.
     """
     was_training = model.training
     model.eval()
@@ -111,16 +111,18 @@ def diagnose(
     unsure = [batch for batch in unsure if (batch.labels != IGNORE).any()]
     text = _gradient(model, unsure, weights, plain, head) if unsure else None
     others = [objective.only(own.term) for own in objective.terms if own.term.name != CROSS_ENTROPY]
-    found, size = [], 1.0
+    found: list[Agreement] = []
     for one in [plain, *others]:
-        name = one.terms[0].term.name
-        own = _gradient(model, batches, weights, one, head)
-        length = _dot(own, own) ** 0.5
-        if one is plain:
-            size = max(length, 1e-30)
-        found.append(Agreement(name, _cosine(own, every), _cosine(own, text) if text else float("nan"), length / size))
+        found.append(_agreement(one.terms[0].term.name, _gradient(model, batches, weights, one, head), every, text))
     model.train(was_training)
-    return found
+    size = max(found[0].size, 1e-30)
+    return [dataclasses.replace(one, size=one.size / size) for one in found]
+
+
+def _agreement(part: str, own: Sequence[Tensor], every: Sequence[Tensor], text: Sequence[Tensor] | None) -> Agreement:
+    """How one gradient lies to the two of the held-out cross-entropy; its size is its own length."""
+    unsure = _cosine(own, text) if text else float("nan")
+    return Agreement(part, _cosine(own, every), unsure, _dot(own, own) ** 0.5)
 
 
 def _gradient(

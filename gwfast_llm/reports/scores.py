@@ -10,6 +10,7 @@ from typing import Any
 
 TEXT = "excess"
 EXACT = "exact"
+BYTES = "bytes"
 
 
 @dataclass(frozen=True)

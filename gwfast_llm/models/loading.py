@@ -111,10 +111,12 @@ def _not_found(config: ModelConfig, what: str, problem: Exception) -> FusionErro
 
 def memory_message(config: ModelConfig) -> str:
     """What to do when memory runs out while a model is loaded."""
-    alone = "; or cache it alone first (python -m gwfast_llm.cache)" if isinstance(config, SourceConfig) else ""
+    cached = isinstance(config, SourceConfig) and not config.cache
+    alone = "; or cache it alone first (python -m gwfast_llm.cache)" if cached else ""
+    half = "" if config.dtype in ("bfloat16", "float16") else "dtype bfloat16 or "
     return (
-        f"{role_of(config)}: out of memory while its weights are loaded; use dtype bfloat16 or a smaller model, or end "
-        f"what else uses the device{alone}"
+        f"{role_of(config)}: out of memory while its weights are loaded; use {half}a smaller model, or end what else "
+        f"uses the device{alone}"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from gwfast_llm.config import FuseConfig
+from gwfast_llm.config import FuseConfig, ObjectiveConfig
 from gwfast_llm.models.loading import check_weights, held_note
 from gwfast_llm.models.shape import Shape, shape_of, spell_count
 from gwfast_llm.reports.duration import SHOWN, Batches, first_batches, teacher_time, training_time
@@ -28,6 +28,7 @@ from gwfast_llm.training.prepare import PreparedRun, prepare_run
 from gwfast_llm.training.sources import carried_beforehand, kept_logits, open_source, open_targets
 
 CACHE = "python -m gwfast_llm.cache"
+RECOMMENDED = ObjectiveConfig(preset="path").weights
 OPENING, OPENING_LINES = 60, 4  # tokens and lines of a prompt that are shown
 
 
@@ -103,7 +104,7 @@ def yes(value: Any) -> str:
 def recommendation(config: FuseConfig) -> str:
     """Say what the chosen objective is and which one is recommended."""
     parts = ", ".join(f"{weight:g} {name}" for name, weight in config.objective.weights.items() if weight)
-    if config.objective.preset == "path":
+    if config.objective.weights == RECOMMENDED:
         return f"{parts}; recommended: it helped most in our measurements"
     return f"{parts}; preset path (CE + 3 path-KL) is the recommended one: it helped most in our measurements"
 

@@ -7,7 +7,7 @@ cosine between its gradient and the cross-entropy's on held-out examples says so
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +22,11 @@ from gwfast_llm.system.trouble import out_of_memory
 from gwfast_llm.terms.batch import Batch
 from gwfast_llm.terms.objective import Objective
 from gwfast_llm.text.examples import IGNORE
-from gwfast_llm.training.arguments import PIVOT_MEMORY
+from gwfast_llm.training.arguments import pivot_memory
 from gwfast_llm.training.observers import Scene, spread
 
 SURE = 0.9  # above this probability of one token the source follows the layout and chooses no word
 AGAINST = -0.1  # cosine below which a part is said to point against the cross-entropy
-INSTEAD = "use preset path instead (CE + 3 path-KL), or lower the weight"
 
 
 @dataclass(frozen=True)
@@ -61,13 +60,21 @@ class Agreement:
         """
         return self.cosine < AGAINST
 
-    def sentence(self) -> str:
-        """The finding in words, with what to do about it where it is bad."""
+    def sentence(self, used: Collection[str] = ()) -> str:
+        """The finding in words, with what to do about it where it is bad; `used` are the terms of the objective."""
         text = (
             f"{self.part}: cosine with the held-out cross-entropy {self.cosine:+.2f} "
             f"({self.cosine_text:+.2f} where the source is unsure), gradient {self.size:.2g} times as long"
         )
-        return f"warning: {text}; it points against it: {INSTEAD}" if self.against else text
+        if not self.against:
+            return text
+        if self.part == CROSS_ENTROPY:
+            fix = "the training examples teach something else than the held-out ones: look at both"
+        elif "path" in used:
+            fix = "lower its weight" + ", or leave it out" * (self.part != "path")
+        else:
+            fix = "use preset path instead (CE + 3 path-KL), or lower its weight"
+        return f"warning: {text}; it points against it: {fix}"
 
 
 def diagnose(
@@ -192,7 +199,8 @@ def attach_diagnosis(scene: Scene) -> list[TrainerCallback]:
     own, carried = scene.collator(config.objective), scene.carried()
     examples = spread(range(scene.prepared.data.size), config.train.diagnose)
     computing = torch.autocast(arguments.device.type, torch.bfloat16, enabled=scene.loaded.bf16)
-    with out_of_memory(PIVOT_MEMORY), computing:
+    fix = f"{pivot_memory(config, False)}; --train.diagnose 0 leaves the diagnosis out, which needs most"
+    with out_of_memory(fix), computing:
         found = diagnose(
             scene.pivot.model.to(arguments.device),
             [own(part) for part in _runs(examples, step)],
@@ -201,7 +209,7 @@ def attach_diagnosis(scene: Scene) -> list[TrainerCallback]:
             scene.pivot.head,
         )
     if not scene.quiet and arguments.should_log:
-        print("\n".join(agreement.sentence() for agreement in found))
+        print("\n".join(agreement.sentence(scene.objective.names) for agreement in found))
     return [DiagnosisCallback(found)]
 
 

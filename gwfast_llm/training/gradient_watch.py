@@ -49,7 +49,7 @@ class Pull:
         """What to say about it; empty where it does not pull too hard."""
         if not self.ratio > TOO_LONG:
             return ""
-        lower = f"lower --objective.{self.part} (with --objective.preset custom)"
+        lower = f"lower objective.{self.part} (a preset fixes it, custom does not)"
         remedy = TERMS[self.part].remedy if self.part in TERMS and not self.scaled else ""
         fix = f"{remedy}, or {lower}" if remedy else lower
         return (

@@ -102,6 +102,7 @@ EXPERIMENTS = (
         ablation_report.answer,
         ablation_report.headline,
         ablation_report.readme,
+        excerpts={"summary": ablation_report.summary},
     ),
     Experiment(
         "fusion_ladder",
@@ -140,6 +141,7 @@ EXPERIMENTS = (
         recovery_report.answer,
         recovery_report.headline,
         recovery_report.readme,
+        excerpts={"summary": recovery_report.headline},
     ),
     Experiment(
         "bounds_tightness",

@@ -87,9 +87,9 @@ def headline() -> str:
         return f"[{low}, {high}] with KL {kl:.2f}"
 
     return (
-        f"The certified GW interval of pivot against source goes from {ends('path', 0)} nats to the source to "
-        f"{ends('gld', STEPS)} by sorted GLD, {ends('gld_aligned', STEPS)} by the aligned graphs and "
-        f"{ends('path', STEPS)} by path. {extremes()}"
+        f"Before fusion the proved GW interval of pivot against source is {ends('path', 0)} nats to the source. After "
+        f"{STEPS} steps: sorted graphs {ends('gld', STEPS)}, graphs in one vocabulary {ends('gld_aligned', STEPS)}, KL "
+        f"along the text {ends('path', STEPS)}."
     )
 
 

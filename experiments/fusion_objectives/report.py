@@ -91,18 +91,18 @@ def answer() -> str:
             f"At {steps} steps path-KL leaves {text('path')} excess nats a word on the sources' dialects, SFT "
             f"{text('sft')}, short SFT {text('sft_short')}, the ceiling with equal tokenizers {text('oracle')}. "
             f"GLD as published gives {text('gld')} and InfiGFusion {text('infigfusion')}, "
-            f"{'both worse than' if both_worse else 'not both told apart from'} the shorter SFT "
+            f"{'both worse than' if both_worse else 'not both significantly worse than'} the shorter SFT "
             f"(corrected p {p_text(short[0].p_corrected)} and {p_text(short[1].p_corrected)}). Adding a graph to path: "
             + ", ".join(f"{n} {tests[f'{n} less path'].mean:+.3f}" for n in ON_PATH)
             + f" ({_path_verdict(tests)}). On exact match "
-            + (f"these are told apart: {', '.join(told)}." if told else "no comparison is told apart from noise.")
+            + (f"these differ significantly: {', '.join(told)}." if told else "no difference is significant.")
         )
     return "\n\n".join(sentences)
 
 
 def _path_verdict(tests: dict[str, Paired]) -> str:
     better = [n for n in ON_PATH if tests[f"{n} less path"].p_corrected < 0.05 and tests[f"{n} less path"].mean < 0]
-    return f"better: {', '.join(better)}" if better else "none is told apart as better"
+    return f"better: {', '.join(better)}" if better else "no significant gain"
 
 
 SHOWN = ("sft_short", "sft", "uld", "gld", "infigfusion", "gld_aligned", "hellinger", "path", "path+gld", "oracle")
@@ -120,9 +120,9 @@ def headline() -> str:
         lines.append([name, what[name], cell(own, "excess", 2), cell(own, "exact", 2), mean(own, "O")])
     head = ["objective", "what", "excess nats a word", "exact match", "pivot's own dialect"]
     return (
-        f"Path-KL less SFT at {steps} steps: {tests['path less sft'].mean:+.2f} excess nats a word; less a short SFT, "
-        f"the strongest plain SFT on text: {tests['path less sft_short'].mean:+.2f}. Graphs added to "
-        f"path: {_path_verdict(tests)}. Five seeds, tiny models built on the spot, a weak pivot: it neither "
+        f"KL along the text (path) changes the excess on held-out text by {tests['path less sft'].mean:+.2f} nats a "
+        f"word against fine-tuning at {steps} steps, and by {tests['path less sft_short'].mean:+.2f} against a shorter "
+        f"fine-tuning. Graphs added to it: {_path_verdict(tests)}. Five seeds, tiny models, a weak pivot: it neither "
         f"reproduces nor refutes the published results.\n\n{table(head, lines)}"
     )
 

@@ -221,7 +221,7 @@ def _emptied(model: Any) -> Any:
     """The model without the contents of its weights; buffers stay, as they are not sent."""
     for module in model.modules():
         for name, weight in module.named_parameters(recurse=False):
-            # one number in the shape of all of them: accelerate tells weights apart by their places in memory
+            # one number in the shape of all of them: accelerate identifies weights by their places in memory
             one = torch.zeros((), dtype=torch.float32).expand_as(weight)
             setattr(module, name, torch.nn.Parameter(one, weight.requires_grad))
     model.tie_weights()

@@ -1,7 +1,7 @@
 """The angle between the gradient of each term and that of the cross-entropy on held-out text.
 
-A distillation loss is worth its weight only if following it lowers the loss on text that was not trained on.  The
-cosine between its gradient and the cross-entropy's on held-out examples says so before any GPU hour is spent.
+A distillation term helps only if a step along its gradient lowers the loss on text that was not trained on.  The cosine
+between its gradient and the cross-entropy's on held-out examples says so before training.
 """
 
 from __future__ import annotations

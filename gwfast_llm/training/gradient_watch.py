@@ -54,7 +54,7 @@ class Pull:
         fix = f"{remedy}, or {lower}" if remedy else lower
         return (
             f"warning: {self.weight:g} x {self.part} pulls {self.ratio:.0f} times as hard as the cross-entropy and "
-            f"will drown it (lengths of the gradients of the weights on the first batch of training); {fix}"
+            f"outweighs it (lengths of the gradients of the weights on the first batch of training); {fix}"
         )
 
     def record(self) -> dict[str, Any]:

@@ -2,13 +2,12 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from fusing import launched, records, weights
+from fusing import records, weights
 from gwfast_llm.command_line.comparison import finished, objectives_of
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig
 from gwfast_llm.fuse import main
@@ -21,7 +20,6 @@ from gwfast_llm.system.errors import FusionError
 from gwfast_llm.text.reading import read_examples
 from gwfast_llm.training import fusion
 
-AROUND = Path(__file__).parent / "around.py"
 PLAIN = FuseConfig(ModelConfig("x"), DataConfig("y", "z"), [SourceConfig("w")])
 
 
@@ -150,16 +148,6 @@ def test_a_stopped_comparison_goes_on_where_it_was(fuse_here, tmp_path, monkeypa
     assert code == 0, said
     assert [config.objective.preset for config in asked] == ["path"]
     assert models(tmp_path / "runs" / "r") == {"sft", "path"}
-
-
-def test_two_processes_compare_as_one(home, tmp_path):
-    done = launched(home, tmp_path, "two", AROUND, ("--compare", "sft,path"))
-    assert done.returncode == 0, done.stderr
-    assert models(tmp_path / "two") == {"sft", "path"}
-    page = (tmp_path / "two" / "report.md").read_text()
-    assert "![interval](interval.png)" in page
-    rows = [row for row in records(tmp_path / "two") if "loss" in row]
-    assert {row["objective"] for row in rows} == {"sft", "path"}
 
 
 def contender(name, loss, exact, trained=True):

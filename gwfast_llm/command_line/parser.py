@@ -9,6 +9,7 @@ import re
 import sys
 import typing
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from jsonargparse import ArgumentParser
@@ -122,7 +123,9 @@ def checked(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
             found += _from_file(value, parser) if name == "config" else _flags(name, value)
         elif f"--{name}" not in parser._option_string_actions:
             # argparse would accept the beginning of a name, and read a file that nobody checked
-            raise FusionError(unknown(f"--{name}", name, [*_plain_names(parser), "config", *SECTIONS]))
+            nested = sorted({action.dest for action in parser._actions if "." in action.dest})
+            near = get_close_matches(name, nested, 1)  # said only where it is near: there are many
+            raise FusionError(unknown(f"--{name}", name, near or [*_plain_names(parser), "config", *SECTIONS]))
         else:
             found.append(argument)
     for section, needed in (("pivot", "model"), ("data", "train")):
@@ -134,7 +137,8 @@ def checked(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
 
 def _plain_names(parser: ArgumentParser) -> list[str]:
     """Options that belong to the command alone."""
-    return sorted({action.dest for action in parser._actions} - {"help", "config", "print_config", *SECTIONS})
+    own = {action.dest for action in parser._actions if "." not in action.dest}
+    return sorted(own - {"help", "config", "print_config", *SECTIONS})
 
 
 def _flags(name: str, value: str) -> list[str]:

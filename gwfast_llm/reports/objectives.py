@@ -9,7 +9,7 @@ from typing import Any
 
 from gwfast_llm.config import CROSS_ENTROPY
 from gwfast_llm.reports.markdown import code, markdown
-from gwfast_llm.reports.pages import diagnosis_table
+from gwfast_llm.reports.pages import diagnosis_table, legend
 from gwfast_llm.reports.scores import BYTES, EXACT, TEXT, Contender
 
 MEASURES = {  # kind of score: in words, and whether more is better
@@ -94,7 +94,7 @@ def objectives_page(
     sources = "\n".join(
         f"* source {markdown(s['label'])}: {code(s['model'])}, weight {s['weight']:g}" for s in record["sources"]
     )
-    what = "\n".join(f"* {markdown(c.name)}: {markdown(c.what)}" for c in contenders)
+    what = "\n".join(f"* {markdown(legend(c.name))}: {markdown(c.what)}" for c in contenders)
     failed = "".join(f"\n* {markdown(name)} **failed**: {markdown(why)}" for name, why in record["failed"].items())
     notes = "\n".join(f"* {markdown(note)}" for note in record["notes"]) or "* every example was used whole"
     shown = "\n\n".join(f"![{name.removesuffix('.png')}]({name})" for name in pictures)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gwfast_llm.reports.markdown import code, markdown
+from gwfast_llm.reports.words import objective_in_words
 
 
 def embedded_page(
@@ -17,12 +18,14 @@ def embedded_page(
     minutes: float,
 ) -> str:
     """Markdown page of an embedded run."""
-    what = "\n".join(f"* {c.name}: {c.what}" for c in contenders)
+    what = "\n".join(f"* {legend(c.name)}: {c.what}" for c in contenders)
     verdict = "\n\n".join(judged.text)
     diagnosis = diagnosis_table(metrics)
     return f"""# Fusion of small models: size {config["size"]}, {config["seeds"]} seed(s)
 
 {verdict}
+
+![scores](scores.png)
 
 {table}
 
@@ -46,12 +49,16 @@ Both ends are proved: the Gromov-Wasserstein distance between the pivot's co-act
 into the pivot's vocabulary, held-out text, uniform weights) lies between the dashed and the solid line, as a share of
 the energy of the sources' graph. It is a diagnostic: a smaller distance does not by itself mean a better fusion.
 
-![scores](scores.png)
-
 {diagnosis}
 
 {minutes:.1f} minutes in all.
 """
+
+
+def legend(name: str) -> str:
+    """A contender with its name in the pictures, where that is another."""
+    words = objective_in_words(name)
+    return name if words == name else f"{name} ({words})"
 
 
 def diagnosis_table(metrics: Sequence[dict[str, Any]]) -> str:

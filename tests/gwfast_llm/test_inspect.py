@@ -7,7 +7,6 @@ import shutil
 import pytest
 import yaml
 
-from experiments.gpu_fusion.memory import PeakTensors
 from gwfast_llm.config import (
     DataConfig,
     FuseConfig,
@@ -19,7 +18,8 @@ from gwfast_llm.config import (
 )
 from gwfast_llm.inspect import main as inspect_command
 from gwfast_llm.models.loading import load_model, load_tokenizer
-from gwfast_llm.models.shape import shape_of
+from gwfast_llm.models.shape import shape_of, spell_count
+from gwfast_llm.reports.duration import Batches, teacher_time, training_time
 from gwfast_llm.reports.memory import copied, memory_of, sharded
 from gwfast_llm.system.disk import spell_bytes
 from gwfast_llm.tiny.build import initial_model
@@ -73,6 +73,8 @@ def estimate(config):
     ids=lambda setting: ",".join(setting) or "plain",
 )
 def test_the_estimate_is_near_what_a_run_holds(built, setting):
+    from experiments.gpu_fusion.memory import PeakTensors
+
     config = built(**setting)
     with PeakTensors() as alive:
         fuse(config, lambda done, total: None)
@@ -146,6 +148,26 @@ def test_inspect_says_memory_for_the_gpus_asked(built, tmp_path, capsys):
     assert float(found.group(2)) == pytest.approx(shape.weights / 1e3, rel=0.01)
     assert "8 GPUs see 6400 examples" in said
     assert "source A: one pass over the data is" in said
+
+
+@pytest.mark.parametrize(
+    ("setting", "operations"),
+    [({}, 6), ({"gradient_checkpointing": True}, 8), ({"lora": LoraConfig(rank=2)}, 4)],
+    ids=["whole", "checkpointed", "adapters"],
+)
+def test_the_time_is_operations_times_weights_times_tokens(built, setting, operations):
+    config = built(steps=1000, accumulate=3, **setting)
+    shape = shape_of(config.pivot, config.lora)
+    batches = Batches(number=2, used=100, padded=128, packed=120)
+    tokens = 1000 * 3 * 128 / 2
+    speed = operations * shape.weights * tokens / 1e12 / 100  # TFLOP/s at which it takes 100 s
+    said = training_time(config, shape, batches, speed, 1)
+    assert f"x {operations} x {spell_count(shape.weights)} weights" in said
+    assert "about 1 min 40 s, in which 1 GPU sees 24000 examples" in said
+    packed = dataclasses.replace(config, train=dataclasses.replace(config.train, packing=True))
+    assert "about 1 min 34 s" in training_time(packed, shape, batches, speed, 1)
+    once = teacher_time("A", shape, [30, 20], 2 * shape.weights * 50 / 1e12 / 7)
+    assert once.endswith("about 7 s on one GPU")
 
 
 def test_copies_alone_go_with_four_bits(built, tmp_path, capsys):

@@ -90,6 +90,7 @@ EXPERIMENTS = (
         objectives_report.answer,
         objectives_report.headline,
         objectives_report.readme,
+        excerpts={"short": objectives_report.short},
     ),
     Experiment(
         "fusion_ablation",

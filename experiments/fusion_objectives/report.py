@@ -127,6 +127,28 @@ def headline() -> str:
     )
 
 
+def short() -> str:
+    """Four rows and three sentences, for pages that show no more."""
+    rows = RECORD.rows
+    steps = max(budgets(rows))
+    tests = {t.name: t for t in comparisons(rows, steps, "excess")}
+    shown = (
+        ("pivot before", where(rows, stage="before", method="pivot")),
+        (f"fine-tuning alone, {steps // 4} steps", runs(rows, "sft_short", steps)),
+        (f"fine-tuning alone, {steps} steps", runs(rows, "sft", steps)),
+        (f"KL along the text (`path`), {steps} steps", runs(rows, "path", steps)),
+    )
+    lines = [[name, cell(own, "excess", 2), cell(own, "exact", 2)] for name, own in shown]
+    head = ["model", "text: nats a word above the true entropy (less is better)", "answers right as a whole"]
+    return (
+        f"{table(head, lines)}\n\n"
+        f"KL along the text helped on text: {tests['path less sft_short'].mean:+.2f} nats a word against the better "
+        f"fine-tuning.  Graph losses alone did not: InfiGFusion as published "
+        f"{tests['infigfusion less sft_short'].mean:+.2f}; a graph added to the KL: {_path_verdict(tests)}.  Tiny models, "
+        f"{SEEDS} seeds."
+    )
+
+
 def readme() -> str:
     """README of the folder."""
     rows = RECORD.rows

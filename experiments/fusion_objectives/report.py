@@ -144,8 +144,8 @@ def short() -> str:
         f"{table(head, lines)}\n\n"
         f"KL along the text helped on text: {tests['path less sft_short'].mean:+.2f} nats a word against the better "
         f"fine-tuning.  Graph losses alone did not: InfiGFusion as published "
-        f"{tests['infigfusion less sft_short'].mean:+.2f}; a graph added to the KL: {_path_verdict(tests)}.  Tiny models, "
-        f"{SEEDS} seeds."
+        f"{tests['infigfusion less sft_short'].mean:+.2f}; a graph added to the KL: {_path_verdict(tests)}.  "
+        f"Tiny models, {SEEDS} seeds."
     )
 
 

@@ -143,7 +143,7 @@ EXPERIMENTS = (
         sweeps_report.answer,
         sweeps_report.brief,
         sweeps_report.readme,
-        excerpts={"gradients": sweeps_report.gradients_answer, "windows": sweeps_report.windows_answer},
+        excerpts={"gradients": sweeps_report.gradients_front, "windows": sweeps_report.windows_answer},
     ),
     Experiment(
         "token_recovery",

@@ -35,17 +35,19 @@ def _run(options: Any, config: FuseConfig | None) -> int:
         raise FusionError("--config is missing; give the configuration of a fusion")
     from gwfast_llm.training.caching import check_disks, check_request, fill, plan_of
     from gwfast_llm.training.prepare import prepare_run
+    from gwfast_llm.training.sources import kept_logits
 
     check_request(config, options.dtype)
     run = prepare_run(config, config.sources)
     for note in run.notes:
         print(one_line(note))
-    stores = []
+    stores, keep = [], 0
     for number in range(len(config.sources)):
         plan = plan_of(config, number, run, options.dtype)
         print("\n".join(plan.sentences))
         stores += plan.stores
-    check_disks(stores)
+        keep = max(keep, kept_logits(config, run.tokenizers[1 + number]))
+    check_disks(stores, keep)
     try:
         for number in range(len(config.sources)):
             print(fill(config, number, run, options.dtype))

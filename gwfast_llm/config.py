@@ -268,15 +268,15 @@ class TrainConfig:
     save_every : int
         Steps between checkpoints from which --resume goes on.  -1 (the default) writes one after every ten minutes
         (ten times what writing takes, where that is longer) and after the last step of runs of more than a minute;
-        0 writes none but the one of Ctrl-C, a plain kill or a closed terminal.
+        0 writes none but the one of Ctrl-C, a plain kill or a closed terminal.  In files and flags a number that is
+        not whole is rounded, with a note.
     diagnose : int
         Training examples on which every part's gradient is compared with the held-out cross-entropy's before the
         first step; 0 switches it off.  Needs data.validation.
     chunk : int
         Positions at which logits exist at one time, at the cost of one more product with the output layer.  -1 (the
         default) chooses: never more than one (B, L, V) tensor's worth, whole logits where a batch's take less than 64
-        MiB or objective.gld_aligned needs them.  0 makes the whole tensor, of which up to eleven are then
-        alive.
+        MiB or objective.gld_aligned needs them.  0 makes the whole tensor, several copies of which are then alive.
     packing : bool
         Put the examples of a batch into as few rows of data.max_length tokens as fit, none seeing another: the same
         losses without the cost of padding.

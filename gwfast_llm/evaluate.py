@@ -16,7 +16,7 @@ import torch
 
 from gwfast_llm.command_line.parser import config_parser, guard, parse
 from gwfast_llm.config import FuseConfig, ModelConfig
-from gwfast_llm.reports.scoring import TaskScore, evaluate, usable_examples
+from gwfast_llm.reports.scoring import TaskScore, closing_of, evaluate, usable_examples
 from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.values import in_home
 
@@ -47,7 +47,6 @@ def _run(options: Any, config: FuseConfig | None) -> int:
     from gwfast_llm.models.loading import check_weights, load_model, load_tokenizer
     from gwfast_llm.reports.harness import Harness
     from gwfast_llm.teachers.dates import pinned
-    from gwfast_llm.text.examples import end_token_of
 
     if not config.data.validation and not options.tasks:
         raise FusionError("data.validation is empty; give held-out examples, or --tasks")
@@ -62,8 +61,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
         if torch.cuda.is_available():
             model = model.to("cuda")
         if examples:
-            chat = any(example.messages for example in examples)
-            end = end_token_of(tokenizer, chat) if data.end_token else None
+            end = closing_of(tokenizer, examples, data)
             for score in evaluate(model, tokenizer, examples, options.batch, end, data.date):
                 _print(one.shown, score, options.json)
         if harness:

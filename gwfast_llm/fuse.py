@@ -5,11 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gwfast_llm.command_line.parser import config_parser, guard, parse
-from gwfast_llm.command_line.results import draw_report, publish, write_comparison, write_fusion
+from gwfast_llm.command_line.results import (
+    draw_report,
+    publish,
+    warn,
+    write_comparison,
+    write_fusion,
+    write_objectives,
+    write_trained,
+)
 from gwfast_llm.config import FuseConfig
 from gwfast_llm.system import interruption
 from gwfast_llm.system.errors import FusionError, InterruptedFusion
@@ -19,7 +28,8 @@ DESCRIPTION = """Fuse source models of any tokenizer into a pivot by logit disti
 
 Without --config (or --pivot.model) the embedded default runs: two small experts and a weaker pivot are built on the
 spot on the CPU, fused under several objectives and compared on new problems.  The recommended objective is `path`,
-which helped most in our measurements; `infigfusion` is there to reproduce the published loss."""
+which helped most in our measurements; `infigfusion` is there to reproduce the published loss.  --compare sft,path
+fuses under several objectives, one after another, and writes one report that compares them on data.validation."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = config_parser("fuse", DESCRIPTION)
     parser.add_argument("--size", type=str, default="default", help="embedded default: 'default' or 'smoke'")
     parser.add_argument("--seeds", type=int, default=0, help="embedded default: repetitions (0: the size's own)")
+    parser.add_argument("--compare", type=str, default="", help="objectives to run and compare, such as sft,path")
     parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
     parser.add_argument("--name", type=str, default="", help="name of the run folder (a number by default)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing run of that name")
@@ -36,7 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: Any, config: FuseConfig | None) -> int:
     with interruption.lasting_streams():
-        return _fuse(config, options) if config is not None else _embedded(options)
+        if config is None:
+            if options.compare:
+                raise FusionError(
+                    "--compare needs a fusion of your own models; give --config, or leave --compare out (the embedded "
+                    "default compares its own objectives)"
+                )
+            return _embedded(options)
+        return _compare(config, options) if options.compare else _fuse(config, options)
 
 
 def _runs(options: Any) -> Path:
@@ -87,42 +105,131 @@ def _embedded(options: Any) -> int:
             return draw_report(target, complaints, stopped)
 
 
-def _fuse(config: FuseConfig, options: Any) -> int:
-    import torch
+@dataclass(frozen=True)
+class _Opened:
+    """A run folder that is claimed, and the configuration with its date."""
+
+    config: FuseConfig
+    target: Path
+    work: Path
+    main: bool
+    several: bool
+
+
+def _agreed(found: Any) -> Any:
+    """What the first process found, in all of them; an error there is raised everywhere."""
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
+    chosen = [found]
+    if PartialState().num_processes > 1:
+        broadcast_object_list(chosen)
+    if isinstance(chosen[0], FusionError):
+        raise FusionError(str(chosen[0]))
+    return chosen[0]
+
+
+def _open(config: FuseConfig, options: Any, prefix: str, more: dict[str, Any], stack: ExitStack) -> _Opened:
+    """Claim the folder of a run in the first process, and tell the others."""
+    import torch
+    from accelerate import PartialState
+
     from gwfast_llm.command_line import run_folder
     from gwfast_llm.teachers.dates import pinned
-    from gwfast_llm.training.fusion import fuse
 
     state = PartialState(cpu=not torch.cuda.is_available())
-    chosen: list[Any] = [None, None]
+    found: Any = None
+    if state.is_main_process:
+        try:
+            claim = run_folder.claimed(_runs(options), options.name, prefix, options.resume, options.overwrite)
+            target = stack.enter_context(claim)
+            config = pinned(config, run_folder.unfinished(target) / "config.json" if options.resume else None)
+            given = {**config.as_dict(), **more}
+            work = run_folder.open_unfinished(target, given, options.resume, options.overwrite)
+            stack.enter_context(_unfinished(work))
+            found = target, work
+        except FusionError as mistake:
+            found = mistake
+    target, work = _agreed(found)
+    config = pinned(config, work / "config.json")
+    return _Opened(config, target, work, state.is_main_process, state.num_processes > 1)
+
+
+def _fuse(config: FuseConfig, options: Any) -> int:
+    from gwfast_llm.command_line import run_folder
+    from gwfast_llm.training.fusion import fuse
+
     with ExitStack() as stack:
-        if state.is_main_process:
-            try:
-                claim = run_folder.claimed(_runs(options), options.name, "fuse", options.resume, options.overwrite)
-                target = stack.enter_context(claim)
-                config = pinned(config, run_folder.unfinished(target) / "config.json" if options.resume else None)
-                work = run_folder.open_unfinished(target, config.as_dict(), options.resume, options.overwrite)
-                stack.enter_context(_unfinished(work))
-                chosen = [(target, work, (work / run_folder.MODEL).is_dir()), None]
-            except FusionError as mistake:
-                chosen = [None, str(mistake)]
-        if state.num_processes > 1:
-            broadcast_object_list(chosen)
-        if chosen[1]:
-            raise FusionError(chosen[1])
-        target, work, trained = chosen[0]
-        config = pinned(config, work / "config.json")
-        fused = None if trained else fuse(config, checkpoints=work / "checkpoints", resume=options.resume)
-        if not state.is_main_process:
+        run = _open(config, options, "fuse", {}, stack)
+        trained = _agreed((run.work / run_folder.MODEL).is_dir())
+        fused = None if trained else fuse(run.config, checkpoints=run.work / "checkpoints", resume=options.resume)
+        if not run.main:
             return 0
         with interruption.deferred("the trained model is written first"):
-            complaints = write_fusion(config, fused, work) if fused else []
-            complaints = publish(work, target, options.overwrite, complaints)
+            complaints = write_fusion(run.config, fused, run.work) if fused else []
+            complaints = publish(run.work, run.target, options.overwrite, complaints)
             stopped = interruption.asked()
-        return draw_report(target, complaints, stopped)
+        return draw_report(run.target, complaints, stopped)
+
+
+def _compare(config: FuseConfig, options: Any) -> int:
+    """Fuse under every objective, score the models, and write one report."""
+    from gwfast_llm.command_line import comparison, run_folder
+    from gwfast_llm.reports import run_report
+
+    comparison.objectives_of(options.compare, config)
+    with ExitStack() as stack:
+        run = _open(config, options, "compare", {run_folder.COMPARE: True}, stack)
+        objectives = comparison.objectives_of(options.compare, run.config)
+        left = _agreed([name for name in objectives if comparison.finished(run.work, name) is None])
+        complaints, failed = _train_each(run, {name: objectives[name] for name in left})
+        if not run.main:
+            return 0
+        if len(failed) < len(objectives):
+            write_objectives(run.config, objectives, failed, run.work)
+        if failed:
+            page = run.work / run_report.PAGE
+            done = len(objectives) - len(failed)
+            complaints += run_report.draw(run.work) if done else []
+            warn(complaints)
+            where = f"; the others are compared in {page}" if page.is_file() and done else ""
+            again = "; --compare without what failed finishes the run" if done > 1 else ""
+            raise FusionError("; ".join(f"{name} failed: {why}" for name, why in failed.items()) + where + again)
+        with interruption.deferred("the run is put in its place first"):
+            complaints = publish(run.work, run.target, options.overwrite, complaints, comparison.LEFTOVERS, "models")
+            stopped = interruption.asked()
+        return draw_report(run.target, complaints, stopped)
+
+
+def _train_each(run: _Opened, objectives: dict[str, FuseConfig]) -> tuple[list[str], dict[str, str]]:
+    """Fuse under one objective after another and keep each model as soon as it is there; what failed, and why."""
+    from gwfast_llm.command_line import comparison
+    from gwfast_llm.training.fusion import fuse
+
+    complaints: list[str] = []
+    failed: dict[str, str] = {}
+    for number, (name, config) in enumerate(objectives.items(), 1):
+        if run.main:
+            print(f"objective {name}, {number} of {len(objectives)}", flush=True)
+        try:
+            fused = fuse(config, checkpoints=run.work / "checkpoints" / name, resume=True)
+            if run.main:
+                with interruption.deferred("the trained model is written first"):
+                    complaints += write_trained(fused, run.work / "models" / name, run.work)
+                    comparison.keep_result(run.work, name, fused)
+                    stopped = interruption.asked()
+                if stopped:
+                    raise KeyboardInterrupt(stopped)
+            del fused
+        except FusionError as mistake:
+            if run.several:  # the other processes would wait for this one
+                raise FusionError(f"{name} failed: {mistake}") from None
+            failed[name] = str(mistake)
+            warn([f"{name} failed: {mistake}"])
+        if run.main:
+            comparison.keep_logs(run.work, name)
+        comparison.emptied()
+    return complaints, failed
 
 
 if __name__ == "__main__":

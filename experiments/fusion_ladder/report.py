@@ -78,21 +78,18 @@ def answer() -> str:
 
 
 def brief() -> str:
-    """Two sentences for overviews."""
+    """A few sentences for overviews."""
 
-    def ends(method: str, step: int) -> tuple[str, str]:
+    def ends(method: str, step: int) -> str:
         own = where(RECORD.rows, method=method)
         low, high = (mean(relative(own, rung, step), rung, 2) for rung in ("lower", "batch"))
         kl = sum(r[f"four_kl@{step}"] for r in own) / len(own) / 4
-        return f"[{low}, {high}]", f"{kl:.2f}"
+        return f"[{low}, {high}] with KL {kl:.2f}"
 
-    (before, kl), (aligned, aligned_kl) = ends("path", 0), ends("gld_aligned", STEPS)
-    (path, path_kl), (sorting, sorting_kl) = ends("path", STEPS), ends("gld", STEPS)
     return (
-        f"Before fusion the certified GW interval between the graphs of pivot and source is {before}, and the KL of "
-        f"their predictions {kl} nats. Training on aligned graphs gives {aligned} and {aligned_kl}, on sorted graphs "
-        f"{sorting} and {sorting_kl}, `path` {path} and {path_kl}. The closest "
-        "graphs do not come with the closest predictions."
+        f"Before fusion the proved GW interval of pivot against source is {ends('path', 0)} nats to the source. After "
+        f"{STEPS} steps: sorted graphs {ends('gld', STEPS)}, graphs in one vocabulary {ends('gld_aligned', STEPS)}, KL "
+        f"along the text {ends('path', STEPS)}."
     )
 
 

@@ -7,26 +7,38 @@ from pathlib import Path
 from experiments.fusion_sweeps.gradients import PIVOTS
 from experiments.fusion_sweeps.report import PARTS
 from experiments.fusion_sweeps.run import RECORD
-from experiments.shared.figures import COLOURS, MARKERS, canvas, save
+from experiments.shared.fusion_figures import column, dots, in_words, legend_below, rows_of, save
 from experiments.shared.records import where
+
+TITLES = {
+    "cosine": "Where the gradient of each loss points:\nall answer tokens",
+    "text": "Only tokens of which the source is unsure",
+}
+LEGEND = {
+    "pivot": "weak pivot",
+    "middle": "middle pivot",
+    "strong": "strong pivot",
+    "sft": "after fine-tuning",
+    "path": "after KL along the text",
+}
 
 
 def main() -> None:
-    """Draw cosines.png."""
+    """Draw cosines.png: mean and standard deviation over seeds."""
     rows = RECORD.rows
-    figure, axes = canvas(1, 2, 5.2, 3.8)
-    for axis, kind, title in zip(axes[0], ("cosine", "text"), ("all answer tokens", "where the source is unsure")):
+    figure, axes = column([4.6, 4.9])
+    for axis, (kind, title) in zip(axes[:, 0], TITLES.items(), strict=True):
         for k, pivot in enumerate(PIVOTS):
             own = where(rows, stage="gradients", method=pivot)
-            at = [x + 0.12 * (k - 2) for x in range(len(PARTS)) for _ in own]
-            values = [row[f"{part} {kind}"] for part in PARTS for row in own]
-            axis.plot(at, values, MARKERS[k], c=COLOURS[k], ms=4, label=pivot)
-        axis.axhline(0, c="0.5", lw=0.8)
-        names = ["oracle" if p == "kl" else p for p in PARTS]
-        axis.set_xticks(range(len(PARTS)), names, rotation=60, fontsize=8)
-        axis.set(title=title, ylim=(-1, 1))
-    axes[0][0].set_ylabel("cosine with the held-out cross-entropy")
-    axes[0][1].legend(fontsize=7, title="pivot", title_fontsize=7, loc="upper left", ncols=3)
+            at = [y + 0.15 * (k - 2) for y in range(len(PARTS))]
+            dots(axis, [[row[f"{part} {kind}"] for row in own] for part in PARTS], at, k, LEGEND[pivot])
+        for y in range(1, len(PARTS)):
+            axis.axhline(y - 0.5, c="0.88", lw=0.8)
+        axis.axvline(0, c="0.4", lw=0.8)
+        rows_of(axis, [in_words(part) for part in PARTS])
+        axis.set(title=title, xlim=(-0.75, 1))
+    axes[1][0].set_xlabel("cosine with the held-out cross-entropy\n(right of 0: a step lowers the held-out loss)")
+    legend_below(figure, axes[0][0], 3, "bars: standard deviation over seeds")
     save(figure, Path(__file__).parent / "cosines.png")
 
 

@@ -74,9 +74,9 @@ def by_count() -> list[Paired]:
 
 
 def in_words(tests: Sequence[Paired]) -> str:
-    """What is told apart, with its difference."""
+    """What is significant, with its difference."""
     told = [f"{t.name} {t.mean:+.3f}" for t in tests if t.p_corrected < LEVEL]
-    return f"told apart: {', '.join(told) or 'none'} of {len(tests)}"
+    return f"significant: {', '.join(told) or 'none'} of {len(tests)}"
 
 
 def span(stage: str, methods: Sequence[Method]) -> str:
@@ -134,6 +134,30 @@ def gradients_answer() -> str:
     )
 
 
+GRADIENTS = {
+    "gld": "sorted graphs of raw logits",
+    "gld_ms": "sorted graphs, with deviations",
+    "gld_aligned": "graphs in one vocabulary",
+    "path": "KL along the text",
+}
+
+
+def gradients_front() -> str:
+    """Mean cosines of four losses by pivot, over all answer tokens and where the source is unsure."""
+    lines = [
+        [
+            words,
+            *(
+                " / ".join(mean(where(RECORD.rows, stage="gradients", method=p), f"{part} {kind}") for p in STRENGTH)
+                for kind in ("cosine", "text")
+            ),
+        ]
+        for part, words in GRADIENTS.items()
+    ]
+    head = [f"cosine, {' / '.join(STRENGTH)}", "all answer tokens", "where the source is unsure"]
+    return table(head, lines)
+
+
 def windows_answer() -> str:
     """What is left of the graph when it is cut into shorter windows."""
     aligned = ", ".join(
@@ -176,13 +200,23 @@ def answer() -> str:
 
 
 def brief() -> str:
-    """One sentence for overviews."""
+    """A few sentences for overviews."""
     rows = RECORD.rows
     strong = where(rows, stage="before", method="strong")
-    each = ", ".join(
-        f"{n} {mean(where(rows, stage='strong', method=n), 'excess')}" for n in ("sft", "gld", "path", "oracle")
+    names = {
+        "sft": "fine-tuning",
+        "gld": "sorted graphs",
+        "path": "KL along the text",
+        "oracle": "sources of its own tokenizer",
+    }
+    each = ", ".join(f"{cell(where(rows, stage='strong', method=n), 'excess', 2)} ({w})" for n, w in names.items())
+    cut = ", ".join(
+        f"{mean(where(rows, stage='window', method=m.name), 'excess')} ({m.name.partition(', ')[2]})" for m in windows()
     )
-    return f"A strong pivot that starts at {strong[0]['excess']:.2f} excess nats a word ends at: {each} ({below()})."
+    return (
+        f"A strong pivot starts at {strong[0]['excess']:.2f} nats a word above the true entropy and ends at {each}. "
+        f"Graphs of shorter stretches of the answer do better: {cut}; a window of 1 is no graph."
+    )
 
 
 def compared(stage: str) -> str:

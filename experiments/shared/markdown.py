@@ -47,7 +47,7 @@ def p_text(p: float) -> str:
 def verdict(test: Paired) -> str:
     """What a corrected test says of first less second."""
     if test.p_corrected >= LEVEL:
-        return "not told apart"
+        return "not significant"
     return "lower" if test.mean < 0 else "higher"
 
 

@@ -67,26 +67,30 @@ def answer() -> str:
         )
         for label, case in (("A", "models Ap"), ("B", "models Bp"))
     )
-    return (
-        f"One vocabulary under a hidden renaming, disjoint texts, share of tokens found by the best method, "
-        f"picked in hindsight: {renamed}. "
-        f"Really different tokenizers, disjoint texts, of the tokens that both spell alike: {others}. Graphs of model "
-        "co-activation, the graphs of GLD, against bigram counts of the same texts, same tokenizer, GW alone: "
-        f"{graphs} texts."
+    lines = [
+        f"One vocabulary under a hidden renaming: {renamed}.",
+        f"Really different tokenizers, of the tokens that both spell alike: {others}.",
+        "Graphs of model co-activation, the graphs of GLD, against next-token counts of the same texts, same "
+        f"tokenizer, GW alone: {graphs} texts.",
+    ]
+    return "Share of tokens found, disjoint texts, by the best method, picked in hindsight:\n\n" + "\n".join(
+        f"* {line}" for line in lines
     )
 
 
 def brief() -> str:
-    """One sentence for overviews."""
+    """A few sentences for overviews."""
 
     def best(case: str) -> str:
         own = where(RECORD.rows, case=case, texts="disjoint", amount=AMOUNTS[-1])
-        names = [m for m in METHODS if own and m in own[0]]
-        return mean(own, max(names, key=lambda m: sum(r[m] for r in own))) if names else "not yet run"
+        return max((mean(own, m) for m in METHODS if own and m in own[0]), default="not yet run")
 
+    graphs = where(RECORD.rows, case="models Ap", texts="disjoint", amount=AMOUNTS[-1])
     return (
-        f"From {AMOUNTS[-1]} texts a side, GW finds {best('hidden')} of the tokens of one vocabulary under a hidden "
-        f"renaming, and {best('different A')} and {best('different B')} of those that two different tokenizers share."
+        f"From {AMOUNTS[-1]} texts GW finds {best('hidden')} of the tokens of a renamed vocabulary, and "
+        f"{best('different A')} and {best('different B')} of those of two different tokenizers (the best graph, picked "
+        f"in hindsight). On graphs of model co-activation it finds {mean(graphs, 'co-activation, GW')}, on next-token "
+        f"counts of the same texts {mean(graphs, 'bigram information, GW')}."
     )
 
 

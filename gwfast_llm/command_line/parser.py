@@ -9,6 +9,7 @@ import re
 import sys
 import typing
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from jsonargparse import ArgumentParser
@@ -27,6 +28,7 @@ from gwfast_llm.system.interruption import as_keyboard
 from gwfast_llm.system.values import check_value, plain_data, read_file, shown, unknown
 
 MISTAKE, INTERRUPTED = 2, 130
+LARGEST_STEPS = 2**53
 
 
 _CHOICE = re.compile(r'Parser key "([\w.]+)": Expected a typing\.Literal\[(.+?)\]\. Got value: (\S+)')
@@ -121,7 +123,9 @@ def checked(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
             found += _from_file(value, parser) if name == "config" else _flags(name, value)
         elif f"--{name}" not in parser._option_string_actions:
             # argparse would accept the beginning of a name, and read a file that nobody checked
-            raise FusionError(unknown(f"--{name}", name, [*_plain_names(parser), "config", *SECTIONS]))
+            nested = sorted({action.dest for action in parser._actions if "." in action.dest})
+            near = get_close_matches(name, nested, 1)  # said only where it is near: there are many
+            raise FusionError(unknown(f"--{name}", name, near or [*_plain_names(parser), "config", *SECTIONS]))
         else:
             found.append(argument)
     for section, needed in (("pivot", "model"), ("data", "train")):
@@ -133,7 +137,8 @@ def checked(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
 
 def _plain_names(parser: ArgumentParser) -> list[str]:
     """Options that belong to the command alone."""
-    return sorted({action.dest for action in parser._actions} - {"help", "config", "print_config", *SECTIONS})
+    own = {action.dest for action in parser._actions if "." not in action.dest}
+    return sorted(own - {"help", "config", "print_config", *SECTIONS})
 
 
 def _flags(name: str, value: str) -> list[str]:
@@ -165,6 +170,7 @@ def _flags(name: str, value: str) -> list[str]:
             content = [content]
         if name in SECTIONS:
             return _section(name, content, f"--{name}")
+        content = _rounded(name, content)
         check_value(content, kind, f"--{name}")
         value = json.dumps(content)
     else:
@@ -196,10 +202,25 @@ def _section(name: str, value: Any, where: str) -> list[str]:
     kind = SECTIONS[name]
     if value is None and kind in (ModelConfig, DataConfig):
         return []  # as --print_config writes what is not given
+    if isinstance(value, dict):
+        value = {field: _rounded(f"{name}.{field}", own) for field, own in value.items()}
     check_value(value, kind, where)
     if not isinstance(value, dict):
         return [f"--{name}={json.dumps(value)}"]
     return [f"--{name}.{field}={own if isinstance(own, str) else json.dumps(own)}" for field, own in value.items()]
+
+
+ROUNDED = ("train.save_every",)  # numbers of steps that need not be exact
+
+
+def _rounded(name: str, value: Any) -> Any:
+    """A number of steps, rounded with a note where it is no whole number; other values as they are."""
+    if name not in ROUNDED or not isinstance(value, float) or not 0 < value < LARGEST_STEPS:
+        return value
+    whole = max(1, round(value))
+    if whole != value and int(os.environ.get("RANK", "0")) == 0:
+        print(f"note: {name} {value:g} is rounded to {whole}", file=sys.stderr)
+    return whole
 
 
 def _plain(name: str, value: Any) -> list[str]:

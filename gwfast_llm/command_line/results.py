@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,29 +40,66 @@ def write_comparison(run: Any, work: Path, target: Path) -> list[str]:
 
 def write_fusion(config: FuseConfig, fused: Any, work: Path) -> list[str]:
     """Write records and model of a fusion into its folder; what is not there as it should be."""
-    from gwfast_llm.command_line.run_folder import MODEL, kept_in
+    from gwfast_llm.command_line.run_folder import MODEL
     from gwfast_llm.reports import run_report
+
+    def write() -> None:
+        metrics = marked(config.objective.preset, config, fused.metrics)
+        run_report.write_records(work, run_report.fusion_record(config, fused.seconds, fused.notes), metrics)
+
+    complaints = _tried("the records of the run", write)
+    complaints += write_trained(fused, work / MODEL, work)
+    if fused.notes:
+        print("\n".join(fused.notes))
+    return complaints
+
+
+def marked(objective: str, config: FuseConfig, metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What training logged, with objective and seed."""
+    return [{"objective": objective, "seed": config.train.seed, **row} for row in metrics]
+
+
+def write_trained(fused: Any, target: Path, work: Path) -> list[str]:
+    """Write the model of a fusion; what is not there as it should be.
+
+    Raises
+    ------
+    FusionError
+        When it cannot be written, with the place where it is instead.
+    """
+    from gwfast_llm.command_line.run_folder import kept_in
     from gwfast_llm.system.disk import spell_bytes
     from gwfast_llm.system.trouble import out_of_disk
     from gwfast_llm.training.gather import write_model
 
-    def write() -> None:
-        name = config.objective.preset
-        metrics = [{"objective": name, "seed": config.train.seed, **row} for row in fused.metrics]
-        run_report.write_records(work, run_report.fusion_record(config, fused.seconds, fused.notes), metrics)
-
-    complaints = _tried("the records of the run", write)
     size = spell_bytes(sum(p.numel() * p.element_size() for p in fused.model.parameters()))
     full = f"the disk of {work.parent} is full: the model needs {size}; make room, or give --runs on another disk"
     try:
         with out_of_disk(full):
-            complaints += write_model(fused.model, fused.tokenizer, work / MODEL)
+            return write_model(fused.model, fused.tokenizer, target)
     except (OSError, FusionError) as problem:
         why = str(problem) if isinstance(problem, FusionError) else f"the model cannot be written to {work} ({problem})"
         raise FusionError(why if kept_in(work) else f"{why}; {_rescued(fused)}") from None
-    if fused.notes:
-        print("\n".join(fused.notes))
-    return complaints
+
+
+def write_objectives(config: FuseConfig, objectives: dict[str, FuseConfig], failed: dict[str, str], work: Path) -> None:
+    """Score what a comparison of objectives has trained, and write its records."""
+    from gwfast_llm.command_line import comparison
+    from gwfast_llm.reports import run_report
+    from gwfast_llm.reports.objectives import scores_table, winners
+    from gwfast_llm.reports.scores import score_records
+
+    done = {name: kept for name in objectives if (kept := comparison.finished(work, name)) is not None}
+    found = comparison.contenders(work, config, objectives, list(done))
+    metrics = [row for name, kept in done.items() for row in marked(name, config, kept.metrics)]
+    weights = [objectives[name].objective.weights for name in done]
+    terms = dict.fromkeys(term for own in weights for term, weight in own.items() if weight)
+    notes = dict.fromkeys(note for kept in done.values() for note in kept.notes)
+    record = run_report.objectives_record(config, found, list(terms), failed, list(notes))
+    run_report.write_records(work, record, [*metrics, *score_records(found)])
+    print("\n".join(notes))
+    print(f"\n{scores_table(found, metrics)}\n")
+    print("\n".join(line.replace("**", "") for line in winners(found)) + "\n")
 
 
 def _rescued(fused: Any) -> str:
@@ -88,7 +125,17 @@ def _tried(what: str, write: Callable[[], None]) -> list[str]:
     return []
 
 
-def publish(work: Path, target: Path, overwrite: bool, complaints: list[str]) -> list[str]:
+LEFTOVERS = ("checkpoints", "models", "results", "cache")
+
+
+def publish(
+    work: Path,
+    target: Path,
+    overwrite: bool,
+    complaints: list[str],
+    leftovers: Sequence[str] = LEFTOVERS,
+    made: str = "model",
+) -> list[str]:
     """Put a run with a whole model in its place, without what was needed to get there.
 
     Parameters
@@ -99,6 +146,10 @@ def publish(work: Path, target: Path, overwrite: bool, complaints: list[str]) ->
         Whether an older run there is replaced.
     complaints : list of str
         What is not in `work` as it should be.
+    leftovers : sequence of str
+        Parts that are removed.
+    made : str
+        What the run is for.
 
     Returns
     -------
@@ -107,18 +158,19 @@ def publish(work: Path, target: Path, overwrite: bool, complaints: list[str]) ->
     """
     from gwfast_llm.command_line import run_folder
 
-    for part in ("checkpoints", "models", "results", "cache"):
+    for part in leftovers:
         shutil.rmtree(work / part, ignore_errors=True)
     try:
         run_folder.finish(work, target, overwrite)
     except FusionError:
-        _warn(complaints)
+        warn(complaints)
         raise
-    print(f"model {target / run_folder.MODEL}")
+    print(f"{made} {target / made}")
     return [complaint.replace(str(work), str(target)) for complaint in complaints]
 
 
-def _warn(complaints: list[str]) -> None:
+def warn(complaints: list[str]) -> None:
+    """Say on standard error what is not as it should be."""
     for complaint in complaints:
         print(f"warning: {complaint}", file=sys.stderr)
 
@@ -131,11 +183,11 @@ def draw_report(target: Path, complaints: list[str], stopped: str) -> int:
     more = f"; {run_report.again(target)} makes pictures and page" if recorded else ""
     later = InterruptedFusion(f"the model is whole, in {target}{more}")
     none = [f"{target} holds no {run_report.RECORD}: there is no report, and none can be made"]
-    _warn(complaints + none * (not recorded))
+    warn(complaints + none * (not recorded))
     if stopped:
         raise later
     try:
-        _warn(run_report.draw(target) if recorded else [])
+        warn(run_report.draw(target) if recorded else [])
     except KeyboardInterrupt:
         raise later from None
     if (target / run_report.PAGE).is_file():

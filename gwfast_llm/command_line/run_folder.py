@@ -23,6 +23,7 @@ from gwfast_llm.training.checkpoints import WHOLE, last_checkpoint, step_of
 MARK = ".gwfast-run"  # says that a folder is a run of ours
 CONFIG = "config.json"
 MODEL = "model"
+COMPARE = "compare"  # in the configuration of a run that compares objectives
 LONGEST = 240  # bytes of a name, to which file systems that hold 255 let us add an ending
 
 
@@ -260,7 +261,7 @@ def _check_same(folder: Path, target: Path, config: dict[str, Any]) -> None:
     if not record.is_file():
         raise FusionError(f"there is nothing to resume for {target}; start it without --resume")
     before, now = _flat(read_object(record, "the run cannot be resumed; start anew with --overwrite")), _flat(config)
-    changed = [name for name in now if before.get(name) != now[name]]
+    changed = [name for name in dict.fromkeys([*now, COMPARE]) if before.get(name) != now.get(name)]
     if changed:
         raise FusionError(
             f"{target} was started with another configuration ({', '.join(changed)}); "

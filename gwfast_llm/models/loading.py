@@ -111,10 +111,12 @@ def _not_found(config: ModelConfig, what: str, problem: Exception) -> FusionErro
 
 def memory_message(config: ModelConfig) -> str:
     """What to do when memory runs out while a model is loaded."""
-    alone = "; or cache it alone first (python -m gwfast_llm.cache)" if isinstance(config, SourceConfig) else ""
+    cached = isinstance(config, SourceConfig) and not config.cache
+    alone = "; or cache it alone first (python -m gwfast_llm.cache)" if cached else ""
+    half = "" if config.dtype in ("bfloat16", "float16") else "dtype bfloat16 or "
     return (
-        f"{role_of(config)}: out of memory while its weights are loaded; use dtype bfloat16 or a smaller model, or end "
-        f"what else uses the device{alone}"
+        f"{role_of(config)}: out of memory while its weights are loaded; use {half}a smaller model, or end what else "
+        f"uses the device{alone}"
     )
 
 
@@ -219,7 +221,7 @@ def _emptied(model: Any) -> Any:
     """The model without the contents of its weights; buffers stay, as they are not sent."""
     for module in model.modules():
         for name, weight in module.named_parameters(recurse=False):
-            # one number in the shape of all of them: accelerate tells weights apart by their places in memory
+            # one number in the shape of all of them: accelerate identifies weights by their places in memory
             one = torch.zeros((), dtype=torch.float32).expand_as(weight)
             setattr(module, name, torch.nn.Parameter(one, weight.requires_grad))
     model.tie_weights()

@@ -53,7 +53,7 @@ def check_separate(model: Any) -> None:
         packed = model(**one, use_cache=False).logits[:, PROBE:].float()
     except TypeError:
         raise FusionError(
-            "train.packing: this model takes no positions, so packed examples cannot be told apart; "
+            "train.packing: this model takes no positions, so packed examples cannot be kept separate; "
             "use --train.packing false"
         ) from None
     alone = model(input_ids=both[:, PROBE:], use_cache=False).logits.float()

@@ -57,8 +57,8 @@ def weight_files(folder: Path) -> list[Path]:
 
 def _not_finite(role: str, config: ModelConfig, name: str) -> FusionError:
     return FusionError(
-        f"{role}: {name} of {config.model} holds numbers that are not finite (NaN or infinity); its training went "
-        "astray or the file is damaged: copy the model again, or give another"
+        f"{role}: {name} of {config.model} holds numbers that are not finite (NaN or infinity); its training "
+        "diverged or the file is damaged: copy the model again, or give another"
     )
 
 

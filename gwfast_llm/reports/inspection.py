@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
-from gwfast_llm.config import FuseConfig, ModelConfig
+from gwfast_llm.config import FuseConfig, ObjectiveConfig
 from gwfast_llm.models.loading import check_weights, held_note
-from gwfast_llm.models.output_layer import automatic_chunk
+from gwfast_llm.models.shape import Shape, shape_of, spell_count
+from gwfast_llm.reports.duration import SHOWN, Batches, first_batches, teacher_time, training_time
+from gwfast_llm.reports.memory import WIDTHS, chosen_chunk, copied, largest_batch, memory_of, sharded, table
 from gwfast_llm.system.disk import spell_bytes
-from gwfast_llm.system.errors import FusionError, one_line
+from gwfast_llm.system.errors import one_line
 from gwfast_llm.teachers.path import shared_tokens
 from gwfast_llm.teachers.shards import MANIFEST
 from gwfast_llm.teachers.store import bytes_per_token
@@ -22,22 +23,26 @@ from gwfast_llm.teachers.targets import target_bytes
 from gwfast_llm.terms.objective import Objective
 from gwfast_llm.text.alignment import matched_starts
 from gwfast_llm.text.examples import Encoded, end_token_of
-from gwfast_llm.text.packing import place
 from gwfast_llm.training.loggers import check_loggers
 from gwfast_llm.training.prepare import PreparedRun, prepare_run
 from gwfast_llm.training.sources import carried_beforehand, kept_logits, open_source, open_targets
 
 CACHE = "python -m gwfast_llm.cache"
-SHOWN = 200  # examples that are aligned
+RECOMMENDED = ObjectiveConfig(preset="path").weights
+OPENING, OPENING_LINES = 60, 4  # tokens and lines of a prompt that are shown
 
 
-def inspected(config: FuseConfig) -> Iterator[str]:
+def inspected(config: FuseConfig, gpus: int, tflops: float) -> Iterator[str]:
     """Look at a fusion.
 
     Parameters
     ----------
     config : FuseConfig
         The fusion.
+    gpus : int
+        GPUs that train it.
+    tflops : float
+        TFLOP/s that each of them reaches.
 
     Yields
     ------
@@ -67,13 +72,19 @@ def inspected(config: FuseConfig) -> Iterator[str]:
             f"answers closed by {closing(tokenizer, config, run)}, "
             f"{sum(answers) / len(answers):.1f} answer tokens an example (longest sample {max(tokens)})"
         )
-    yield padding([len(row.ids) for row in run.rows[0][: run.size]], config)
+    batches = first_batches([len(row.ids) for row in run.rows[0][: run.size]], config)
+    yield padding(batches, config)
+    yield openings(run, labels)
     yield example_lines(run, labels)
     for k, source in enumerate(config.sources, 1):
         yield alignment(run, k, source.label)
-    for label, model in zip(labels, [config.pivot, *config.sources]):
-        yield f"{label}: {memory(model, config, model is config.pivot, run)}"
-    for number in range(len(config.sources)):
+    shapes = [shape_of(config.pivot, config.lora), *map(shape_of, config.sources)]
+    yield memory(config, run, shapes, gpus)
+    yield training_time(config, shapes[0], batches, tflops, gpus)
+    for number, (source, shape) in enumerate(zip(config.sources, shapes[1:])):
+        size = spell_bytes(WIDTHS.get(shape.dtype, 4) * shape.weights)
+        yield f"source {source.label}: {spell_count(shape.weights)} weights, {size} in {shape.dtype}"
+        yield teacher_time(source.label, shape, [len(row.ids) for row in run.rows[1 + number]], tflops)
         yield cache_line(config, number, run)
 
 
@@ -93,7 +104,7 @@ def yes(value: Any) -> str:
 def recommendation(config: FuseConfig) -> str:
     """Say what the chosen objective is and which one is recommended."""
     parts = ", ".join(f"{weight:g} {name}" for name, weight in config.objective.weights.items() if weight)
-    if config.objective.preset == "path":
+    if config.objective.weights == RECOMMENDED:
         return f"{parts}; recommended: it helped most in our measurements"
     return f"{parts}; preset path (CE + 3 path-KL) is the recommended one: it helped most in our measurements"
 
@@ -109,20 +120,23 @@ def example_lines(run: PreparedRun, labels: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def padding(lengths: Sequence[int], config: FuseConfig) -> str:
-    """Share of the tokens in a batch that are padding, with packed rows and without, on the first examples."""
-    size, used, padded, packed = config.train.batch_size, 0, 0, 0
-    for first in range(0, min(len(lengths), max(size, SHOWN)), size):
-        own = lengths[first : first + size]
-        places = place(own, config.data.max_length)
-        width = max(start + length for (_, start), length in zip(places, own))
-        used += sum(own)
-        padded += len(own) * max(own)
-        packed += (1 + max(row for row, _ in places)) * width
-    plain, less = f"{1 - used / padded:.0%}", f"{1 - used / packed:.0%}"
+def padding(batches: Batches, config: FuseConfig) -> str:
+    """Share of the tokens in a batch that are padding, with packed rows and without."""
+    plain, less = f"{1 - batches.used / batches.padded:.0%}", f"{1 - batches.used / batches.packed:.0%}"
     if config.train.packing:
         return f"pivot: {less} of a batch's tokens are padding, {plain} without packing"
     return f"pivot: {plain} of a batch's tokens are padding, {less} with --train.packing true"
+
+
+def openings(run: PreparedRun, labels: Sequence[str]) -> str:
+    """First lines of the first prompt as each model reads it, marks included."""
+    lines = ["the first prompt as each model reads it:"]
+    for label, tokenizer, rows in zip(labels, run.tokenizers, run.rows):
+        text = tokenizer.decode(rows[0].ids[: rows[0].prompt_length][:OPENING])
+        shown = text.splitlines()[:OPENING_LINES] or [""]
+        more = len(text.splitlines()) > OPENING_LINES or rows[0].prompt_length > OPENING
+        lines.append(f"  {label}: " + " / ".join(one_line(line) for line in shown) + " ..." * more)
+    return "\n".join(lines)
 
 
 def alignment(run: PreparedRun, k: int, label: str) -> str:
@@ -140,48 +154,46 @@ def alignment(run: PreparedRun, k: int, label: str) -> str:
     )
 
 
-def parameters(model: ModelConfig) -> tuple[int, str]:
-    """Number of weights of a model and the type they will be held in, from its configuration alone."""
-    try:
-        config = AutoConfig.from_pretrained(model.model, trust_remote_code=model.trust_remote_code)
-        with torch.device("meta"):
-            made = AutoModelForCausalLM.from_config(config, trust_remote_code=model.trust_remote_code)
-    except (OSError, ValueError) as problem:
-        first = (str(problem).strip().splitlines() or ["unknown reason"])[0]
-        raise FusionError(f"no model at {model.model!r} ({first[:160]})") from None
-    own = str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
-    return sum(p.numel() for p in made.parameters()), own if model.dtype == "auto" else model.dtype
-
-
-def memory(model: ModelConfig, config: FuseConfig, is_pivot: bool, run: PreparedRun) -> str:
-    """Rough memory of a model on one device."""
-    count, kind = parameters(model)
-    if not is_pivot:
-        width = 4 if kind == "float32" else 2
-        return f"{count / 1e9:.2f} G weights, {spell_bytes(width * count)} in {kind}"
-    train = config.train
-    note = "" if config.lora.rank else held_note(model, getattr(torch, kind))
-    if not config.lora.rank:
-        kind = "float32"  # whatever they come in: see loading.load_to_train
-    width = 4 if kind == "float32" else 2
-    if config.lora.four_bit:
-        kind, width = "4 bits", 0.6  # with scales; embeddings stay as they are
-    tokens = train.batch_size * max(len(row.ids) for row in run.rows[0])
-    size = len(run.tokenizers[0])
-    chunk = automatic_chunk(tokens, size) if train.chunk < 0 else train.chunk
-    # logits, their float32 copy or softmax, and the gradient
-    logits = 4 * 3 * min(chunk or tokens, tokens) * size
-    # weights, gradients and two moments; adapters are a hundredth
-    states = (width + (4 * 3 if not config.lora.rank else 0.12)) * count
-    advice = ""
-    if logits > max(states / 10, 2e9) and not chunk:
-        advice = "; without --train.chunk 0 most of the logits would be spared"
-    about = f" (in chunks of {chunk} positions)" if chunk else ""
-    return (
-        f"{count / 1e9:.2f} G weights in {kind}; training needs about {spell_bytes(states)} for weights, gradients and "
-        f"moments (shared by the processes under FSDP or ZeRO-3) and {spell_bytes(logits)} for logits{about}{advice}"
-        + (f"\n{note}" if note else "")
+def memory(config: FuseConfig, run: PreparedRun, shapes: Sequence[Shape], gpus: int) -> str:
+    """Memory of training on each GPU: one alone, several with copies, several with shards."""
+    shape, lora = shapes[0], config.lora
+    lengths = [len(row.ids) for row in run.rows[0]]
+    running = sum(
+        WIDTHS.get(own.dtype, 4) * own.weights
+        for source, own in zip(config.sources, shapes[1:])
+        if not source.cache and Objective.of(config.objective, 1).needs.sources
     )
+    alone = memory_of(config, shape, lengths, running)
+    columns = {"1 GPU": alone}
+    if gpus > 1:
+        columns[f"{gpus} GPUs, copies"] = copied(alone, gpus)
+        if not lora.four_bit:
+            columns[f"{gpus} GPUs, shards"] = sharded(alone, config, shape, gpus)
+    read, plain = largest_batch(lengths, config)
+    chunk = chosen_chunk(config, shape, plain)
+    kind = "4 bits" if lora.four_bit else shape.dtype if lora.rank else "float32"
+    trained = f"adapters of rank {lora.rank} are trained" if lora.rank else "all are trained"
+    lines = [
+        f"pivot: {spell_count(shape.weights)} weights in {kind}, {trained}; largest batch {read} tokens, logits "
+        f"{f'of {chunk} positions at a time' if chunk else 'of the whole batch'}; estimated memory of each GPU:",
+        *table(columns),
+    ]
+    if gpus > 1:
+        lines.append("; ".join(f"{name}: {spell_bytes(own.total)} each" for name, own in list(columns.items())[1:]))
+        lines.append(
+            "copies: accelerate launch without a file (DDP), every GPU holds the whole model; shards: "
+            "examples/accelerate/fsdp2.yaml or zero3.yaml, weights, gradients and moments are divided by the GPUs"
+        )
+    if alone.diagnosis > alone.total:
+        lines.append(
+            f"before the first step the diagnosis takes {spell_bytes(alone.diagnosis)} (not with shards); "
+            "--train.diagnose 0 leaves it out"
+        )
+    if not lora.rank and (note := held_note(config.pivot, getattr(torch, shape.dtype))):
+        lines.append(note)
+    if any(own.experts for own in shapes):
+        lines.append("note: a model of experts uses a part of its weights for a token; the estimates count all of them")
+    return "\n".join(lines)
 
 
 def cache_line(config: FuseConfig, number: int, run: PreparedRun) -> str:

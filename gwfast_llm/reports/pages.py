@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gwfast_llm.reports.markdown import code, markdown
+from gwfast_llm.reports.words import objective_in_words
 
 
 def embedded_page(
@@ -17,19 +18,22 @@ def embedded_page(
     minutes: float,
 ) -> str:
     """Markdown page of an embedded run."""
-    what = "\n".join(f"* {c.name}: {c.what}" for c in contenders)
+    what = "\n".join(f"* {legend(c.name)}: {c.what}" for c in contenders)
     verdict = "\n\n".join(judged.text)
     diagnosis = diagnosis_table(metrics)
     return f"""# Fusion of small models: size {config["size"]}, {config["seeds"]} seed(s)
 
 {verdict}
 
+![scores](scores.png)
+
 {table}
 
-Mean ± standard deviation over seeds. Texts (M, N, O): nats a word above the true log-probability on held-out text,
-0 is perfect. Exact match (A arithmetic, B boolean, D brackets, S sorting, L liars): share of held-out answers that
-greedy decoding gets right as a whole. No held-out problem is among the fusion examples. O is the pivot's own dialect,
-which no source knows and which is not among the fusion examples: it shows what training forgets.
+Mean ± standard deviation over seeds. The three dialects are text of known entropy: nats a word above the true
+log-probability on held-out text, 0 is perfect; the second column is the mean over the dialects of the two sources. The
+other tasks have one right answer: share of held-out answers that greedy decoding gets right as a whole. No held-out
+problem is among the fusion examples. Dialect O is the pivot's own, which no source knows and which is not among the
+fusion examples: it shows what training forgets.
 
 {what}
 
@@ -41,17 +45,20 @@ seed, in Hugging Face format.
 
 ![certified interval](interval.png)
 
-Both ends are proved: the true Gromov-Wasserstein distance between the pivot's co-activation graph and the sources'
-(carried into the pivot's vocabulary, held-out text, uniform weights) lies between the dashed and the solid line, in
-units of the energy of the sources' graph. It is a diagnostic: a smaller distance does not by itself mean a better
-fusion.
-
-![scores](scores.png)
+Both ends are proved: the Gromov-Wasserstein distance between the pivot's co-activation graph and the sources' (carried
+into the pivot's vocabulary, held-out text, uniform weights) lies between the dashed and the solid line, as a share of
+the energy of the sources' graph. It is a diagnostic: a smaller distance does not by itself mean a better fusion.
 
 {diagnosis}
 
 {minutes:.1f} minutes in all.
 """
+
+
+def legend(name: str) -> str:
+    """A contender with its name in the pictures, where that is another."""
+    words = objective_in_words(name)
+    return name if words == name else f"{name} ({words})"
 
 
 def diagnosis_table(metrics: Sequence[dict[str, Any]]) -> str:

@@ -47,12 +47,37 @@ def fusion_record(config: FuseConfig, seconds: float, notes: Sequence[str]) -> d
 
 def comparison_record(contenders: Sequence[Contender], config: dict[str, Any], minutes: float) -> dict[str, Any]:
     """What the page of an embedded run says beside its metrics, which hold the scores."""
-    said = [
+    shown = {name: config[name] for name in ("size", "seeds", "examples", "steps")}
+    return {"kind": "comparison", **shown, "minutes": minutes, "contenders": _described(contenders)}
+
+
+def objectives_record(
+    config: FuseConfig,
+    contenders: Sequence[Contender],
+    terms: Sequence[str],
+    failed: dict[str, str],
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    """What the page of a comparison of objectives says beside its metrics, which hold the scores."""
+    own = fusion_record(config, 0.0, notes)
+    shown = {name: own[name] for name in ("pivot", "sources", "steps", "notes")}
+    return redacted(
+        {
+            "kind": "objectives",
+            **shown,
+            "seed": config.train.seed,
+            "terms": list(terms),
+            "failed": failed,
+            "contenders": _described(contenders),
+        }
+    )
+
+
+def _described(contenders: Sequence[Contender]) -> list[dict[str, Any]]:
+    return [
         {**dataclasses.asdict(c), "runs": None, "seconds": None if math.isnan(c.seconds) else c.seconds}
         for c in contenders
     ]
-    shown = {name: config[name] for name in ("size", "seeds", "examples", "steps")}
-    return {"kind": "comparison", **shown, "minutes": minutes, "contenders": said}
 
 
 def write_records(folder: Path, record: dict[str, Any], metrics: Sequence[dict[str, Any]]) -> None:
@@ -83,7 +108,8 @@ def draw(folder: Path) -> list[str]:
             "makes them"
         ]
     try:
-        parts = _comparison(folder, record, metrics) if record.get("contenders") else _fusion(folder, record, metrics)
+        made = {"comparison": _comparison, "objectives": _objectives}.get(str(record.get("kind")), _fusion)
+        parts = made(folder, record, metrics)
     except Exception as problem:
         return [_complaint(folder, "pictures and page", problem)]
     for name, make in parts:
@@ -135,6 +161,7 @@ def _fusion(folder: Path, record: dict[str, Any], metrics: list[dict[str, Any]])
 
 def _comparison(folder: Path, record: dict[str, Any], metrics: list[dict[str, Any]]) -> list[Part]:
     from gwfast_llm.reports import pages, plots
+    from gwfast_llm.reports.words import TASKS
     from gwfast_llm.tiny.tasks import EXACT_TASKS, FUSED_TEXTS
 
     contenders = contenders_of(record, metrics)
@@ -149,9 +176,30 @@ def _comparison(folder: Path, record: dict[str, Any], metrics: list[dict[str, An
     return [
         ("losses.png", lambda path: plots.plot_losses(path, metrics, trained)),
         ("interval.png", lambda path: plots.plot_interval(path, metrics, trained)),
-        ("scores.png", lambda path: plots.plot_scores(path, contenders)),
+        ("scores.png", lambda path: plots.plot_scores(path, contenders, TASKS)),
         (PAGE, page),
     ]
+
+
+def _objectives(folder: Path, record: dict[str, Any], metrics: list[dict[str, Any]]) -> list[Part]:
+    from gwfast_llm.reports import plots
+    from gwfast_llm.reports.objectives import objectives_page
+
+    contenders = contenders_of(record, metrics)
+    trained = [c.name for c in contenders if c.trained]
+    terms = record["terms"]
+    pictures: list[Part] = [
+        ("scores.png", lambda path: plots.plot_scores(path, contenders)),
+        ("losses.png", lambda path: plots.plot_losses(path, metrics, trained, terms)),
+    ]
+    if any("gw_upper" in row for row in metrics):
+        pictures.append(("interval.png", lambda path: plots.plot_interval(path, metrics, trained)))
+
+    def page(path: Path) -> None:
+        there = [name for name, _ in pictures if (folder / name).is_file()]
+        path.write_text(objectives_page(record, contenders, metrics, there), encoding="utf-8")
+
+    return [*pictures, (PAGE, page)]
 
 
 def contenders_of(record: dict[str, Any], metrics: Sequence[dict[str, Any]]) -> list[Contender]:

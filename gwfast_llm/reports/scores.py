@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from statistics import fmean, pstdev
 from typing import Any
 
+from gwfast_llm.reports.words import TASKS
+
 TEXT = "excess"
 EXACT = "exact"
+BYTES = "bytes"
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def verdict(contenders: Sequence[Contender], texts: str, exacts: str) -> Verdict
     lines.append(
         f"On exact match alone, {fused.name} is {abs(gap):.3f} {'above' if gap >= 0 else 'below'} {strongest.name} "
         f"(spread of {strongest.name} over seeds {spread:.3f}): distillation is not known to raise exact match here; "
-        "what it buys is learning the tasks without ruining the text."
+        "it lets the pivot learn the tasks at a lower loss on text."
     )
     lost = [c.name for c in trained if c.fused and text(c) >= text(plain)]
     if lost:
@@ -124,7 +127,8 @@ def verdict(contenders: Sequence[Contender], texts: str, exacts: str) -> Verdict
 def table(contenders: Sequence[Contender], texts: str, exacts: str) -> str:
     """Markdown table: mean and standard deviation over seeds, then every task."""
     tasks = [s.task for s in contenders[0].runs[0]]
-    head = ["", "excess " + ",".join(texts), "exact match " + ",".join(exacts), *tasks, "train s"]
+    words = [TASKS.get(task, task).replace("\n", " ") for task in tasks]
+    head = ["model", "text: excess nats a word", "exact match", *words, "train s"]
     rows = []
     for c in contenders:
         per_task = [fmean(s.value for run in c.runs for s in run if s.task == t) for t in tasks]

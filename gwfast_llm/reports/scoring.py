@@ -14,7 +14,7 @@ from gwfast_llm.config import DataConfig, ModelConfig
 from gwfast_llm.models.logits import Selection
 from gwfast_llm.models.output_layer import ChunkedHead, Request
 from gwfast_llm.teachers.online import CHUNK
-from gwfast_llm.text.examples import Example, encode_all, pad_right
+from gwfast_llm.text.examples import Example, encode_all, end_token_of, pad_right
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,21 @@ def evaluate(
     head.release()
     model.train(was_training)
     return scores
+
+
+def score_stored(one: ModelConfig, examples: Sequence[Example], data: DataConfig, batch_size: int) -> list[TaskScore]:
+    """Load a model, on the GPU where there is one, and score it; see `evaluate`."""
+    from gwfast_llm.models.loading import load_model, load_tokenizer
+
+    tokenizer, model = load_tokenizer(one), load_model(one)
+    if torch.cuda.is_available():
+        model = model.to("cuda")
+    return evaluate(model, tokenizer, examples, batch_size, closing_of(tokenizer, examples, data), data.date)
+
+
+def closing_of(tokenizer: Any, examples: Sequence[Example], data: DataConfig) -> int | None:
+    """Token that closes every answer; None where the configuration asks for none."""
+    return end_token_of(tokenizer, any(example.messages for example in examples)) if data.end_token else None
 
 
 def mean_score(scores: Sequence[TaskScore], kind: str, tasks: str) -> float:

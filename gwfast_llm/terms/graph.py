@@ -115,7 +115,7 @@ def _spectrum(h: Tensor, ids: Tensor, nodes: Nodes, vocab_size: int) -> Tensor:
 
 def _spread(squares: Tensor, sums: Tensor, nodes: int) -> Tensor:
     variance = squares / nodes - (sums / nodes).pow(2)
-    # a row of equal edges has spread 0; the square root has no gradient there and rounding must not invent one
+    # a row of equal edges has spread 0; the square root has no gradient there and rounding must not make one
     floor = squares / nodes * 4 * torch.finfo(squares.dtype).eps
     real = variance > floor
     root = torch.where(real, variance, torch.ones_like(variance)).sqrt()

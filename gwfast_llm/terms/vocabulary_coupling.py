@@ -3,7 +3,7 @@
 Two tokens are taken for one where they stand among other tokens alike: a graph of which token follows which is made
 of each vocabulary, from token ids alone, and the two are coupled by Gromov-Wasserstein.  No spelling is used.  It
 finds a renaming of one vocabulary and fails where the segmentation differs; where both tokenizers read the same text,
-as they do here, `gwfast_llm.teachers.path` has the map for nothing.
+as they do here, `gwfast_llm.teachers.path` gets the map from the text itself.
 
 Shapes: P matched positions, K kept logits, N and M tokens of source and pivot in the graphs.
 """

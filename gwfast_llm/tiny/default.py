@@ -13,6 +13,7 @@ from typing import Any
 
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
 from gwfast_llm.reports.scores import Contender, Score
+from gwfast_llm.reports.words import TASKS
 from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.progress import Board, Stage
 from gwfast_llm.system.records import read_object, write_object
@@ -297,8 +298,8 @@ def run_default(size_name: str, scratch: Path, seeds: int | None = None) -> Defa
     board.say("writing the report")
     contenders = [
         Contender("pivot before", "the pivot as it was", [before["pivot"]], trained=False),
-        Contender("source A", f"expert of {first.expert_of}", [before["A"]], trained=False),
-        Contender("source B", f"expert of {second.expert_of}", [before["B"]], trained=False),
+        Contender("source A", f"expert of {_in_words(first.expert_of)}", [before["A"]], trained=False),
+        Contender("source B", f"expert of {_in_words(second.expert_of)}", [before["B"]], trained=False),
     ]
     metrics = []
     for name, what in OBJECTIVES.items():
@@ -316,6 +317,11 @@ def run_default(size_name: str, scratch: Path, seeds: int | None = None) -> Defa
         "fusions": {_run_of(*which): c.as_dict() for which, c in configs.items()},
     }
     return DefaultRun(contenders, metrics, config, models, (time.monotonic() - started) / 60)
+
+
+def _in_words(tasks: str) -> str:
+    """Tasks by name: ``MA`` is dialect M and arithmetic."""
+    return ", ".join(TASKS[task].partition("\n")[0] for task in tasks)
 
 
 def _run_of(seed: int, name: str) -> str:

@@ -15,11 +15,31 @@ from gwfast_llm.models.output_layer import automatic_chunk
 from gwfast_llm.system.errors import FusionError
 from gwfast_llm.terms.objective import Objective
 
-PIVOT_MEMORY = (
-    "out of memory while the pivot is trained; lower train.batch_size and raise train.accumulate by as much, use "
-    "--train.gradient_checkpointing true, a smaller train.chunk, adapters (--lora.rank 16), or shard the model over "
-    "GPUs (examples/accelerate)"
-)
+
+def pivot_memory(config: FuseConfig, sharded: bool) -> str:
+    """What to do when memory runs out while the pivot is trained: only what the run does not do yet.
+
+    Examples
+    --------
+    >>> from gwfast_llm.config import DataConfig, ModelConfig, ObjectiveConfig
+    >>> plain = ObjectiveConfig(preset="sft")
+    >>> small = TrainConfig(batch_size=1, bf16=True, gradient_checkpointing=True, chunk=1)
+    >>> made = FuseConfig(ModelConfig("x"), DataConfig("y"), [], plain, small, LoraConfig(rank=8, four_bit=True))
+    >>> pivot_memory(made, sharded=False)
+    'out of memory while the pivot is trained; lower data.max_length, or use a smaller pivot'
+    """
+    train, lora = config.train, config.lora
+    ways = {
+        "lower train.batch_size and raise train.accumulate by as much": train.batch_size > 1,
+        "use --train.gradient_checkpointing true": not train.gradient_checkpointing,
+        "use --train.bf16 true": not train.bf16,
+        "use a smaller train.chunk": train.chunk != 1,
+        "train adapters (--lora.rank 16)": not lora.rank,
+        "hold the pivot in 4 bits (--lora.four_bit true)": bool(lora.rank) and not lora.four_bit and not sharded,
+        "shard the model over GPUs (examples/accelerate)": not sharded and not lora.four_bit,
+    }
+    left = [way for way, helps in ways.items() if helps] or ["lower data.max_length", "use a smaller pivot"]
+    return f"out of memory while the pivot is trained; {', '.join(left[:-1])}{', or ' if left[1:] else ''}{left[-1]}"
 
 
 def training_arguments(train: TrainConfig, folder: Path, quiet: bool, bf16: bool) -> TrainingArguments:

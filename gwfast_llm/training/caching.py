@@ -89,13 +89,15 @@ def plan_of(config: FuseConfig, number: int, run: PreparedRun, dtype: str) -> Ca
     return CachePlan(sentences, stores)
 
 
-def check_disks(stores: Sequence[tuple[Path, int]]) -> None:
+def check_disks(stores: Sequence[tuple[Path, int]], keep: int) -> None:
     """Refuse stores that do not fit on their disks; what is finished of them takes no more room.
 
     Parameters
     ----------
     stores : sequence of (Path, int)
         Folder and final size of every store.
+    keep : int
+        Logits a token in them.
 
     Raises
     ------
@@ -113,9 +115,11 @@ def check_disks(stores: Sequence[tuple[Path, int]]) -> None:
     for where, needed in disks.values():
         free = shutil.disk_usage(where).free
         if needed > free:
+            fits = int(0.9 * keep * free / needed)  # not all of a store is logits
+            lower = f"objective.source_top_k {fits} fits, or " if fits else ""
             raise FusionError(
-                f"{spell_bytes(needed)} are needed, {spell_bytes(free)} are free at {where}; lower "
-                "objective.source_top_k or give folders on another disk"
+                f"{spell_bytes(needed)} are needed at {keep} logits a token, {spell_bytes(free)} are free at {where}; "
+                f"{lower}give folders on another disk"
             )
 
 

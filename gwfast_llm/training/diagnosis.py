@@ -1,13 +1,13 @@
 """The angle between the gradient of each term and that of the cross-entropy on held-out text.
 
-A distillation loss is worth its weight only if following it lowers the loss on text that was not trained on.  The
-cosine between its gradient and the cross-entropy's on held-out examples says so before any GPU hour is spent.
+A distillation term helps only if a step along its gradient lowers the loss on text that was not trained on.  The cosine
+between its gradient and the cross-entropy's on held-out examples says so before training.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +22,11 @@ from gwfast_llm.system.trouble import out_of_memory
 from gwfast_llm.terms.batch import Batch
 from gwfast_llm.terms.objective import Objective
 from gwfast_llm.text.examples import IGNORE
-from gwfast_llm.training.arguments import PIVOT_MEMORY
+from gwfast_llm.training.arguments import pivot_memory
 from gwfast_llm.training.observers import Scene, spread
 
 SURE = 0.9  # above this probability of one token the source follows the layout and chooses no word
 AGAINST = -0.1  # cosine below which a part is said to point against the cross-entropy
-INSTEAD = "use preset path instead (CE + 3 path-KL), or lower the weight"
 
 
 @dataclass(frozen=True)
@@ -61,13 +60,21 @@ class Agreement:
         """
         return self.cosine < AGAINST
 
-    def sentence(self) -> str:
-        """The finding in words, with what to do about it where it is bad."""
+    def sentence(self, used: Collection[str] = ()) -> str:
+        """The finding in words, with what to do about it where it is bad; `used` are the terms of the objective."""
         text = (
             f"{self.part}: cosine with the held-out cross-entropy {self.cosine:+.2f} "
             f"({self.cosine_text:+.2f} where the source is unsure), gradient {self.size:.2g} times as long"
         )
-        return f"warning: {text}; it points against it: {INSTEAD}" if self.against else text
+        if not self.against:
+            return text
+        if self.part == CROSS_ENTROPY:
+            fix = "the training examples teach something else than the held-out ones: look at both"
+        elif "path" in used:
+            fix = "lower its weight" + ", or leave it out" * (self.part != "path")
+        else:
+            fix = "use preset path instead (CE + 3 path-KL), or lower its weight"
+        return f"warning: {text}; it points against it: {fix}"
 
 
 def diagnose(
@@ -100,7 +107,7 @@ def diagnose(
 
     Notes
     -----
-    Cost: one forward and backward pass a part and batch, and memory for three gradients.
+    Cost: one forward and backward pass a part and batch, and memory for four gradients.
     """
     was_training = model.training
     model.eval()
@@ -111,16 +118,18 @@ def diagnose(
     unsure = [batch for batch in unsure if (batch.labels != IGNORE).any()]
     text = _gradient(model, unsure, weights, plain, head) if unsure else None
     others = [objective.only(own.term) for own in objective.terms if own.term.name != CROSS_ENTROPY]
-    found, size = [], 1.0
+    found: list[Agreement] = []
     for one in [plain, *others]:
-        name = one.terms[0].term.name
-        own = _gradient(model, batches, weights, one, head)
-        length = _dot(own, own) ** 0.5
-        if one is plain:
-            size = max(length, 1e-30)
-        found.append(Agreement(name, _cosine(own, every), _cosine(own, text) if text else float("nan"), length / size))
+        found.append(_agreement(one.terms[0].term.name, _gradient(model, batches, weights, one, head), every, text))
     model.train(was_training)
-    return found
+    size = max(found[0].size, 1e-30)
+    return [dataclasses.replace(one, size=one.size / size) for one in found]
+
+
+def _agreement(part: str, own: Sequence[Tensor], every: Sequence[Tensor], text: Sequence[Tensor] | None) -> Agreement:
+    """How one gradient lies to the two of the held-out cross-entropy; its size is its own length."""
+    unsure = _cosine(own, text) if text else float("nan")
+    return Agreement(part, _cosine(own, every), unsure, _dot(own, own) ** 0.5)
 
 
 def _gradient(
@@ -190,7 +199,8 @@ def attach_diagnosis(scene: Scene) -> list[TrainerCallback]:
     own, carried = scene.collator(config.objective), scene.carried()
     examples = spread(range(scene.prepared.data.size), config.train.diagnose)
     computing = torch.autocast(arguments.device.type, torch.bfloat16, enabled=scene.loaded.bf16)
-    with out_of_memory(PIVOT_MEMORY), computing:
+    fix = f"{pivot_memory(config, False)}; --train.diagnose 0 leaves the diagnosis out, which needs most"
+    with out_of_memory(fix), computing:
         found = diagnose(
             scene.pivot.model.to(arguments.device),
             [own(part) for part in _runs(examples, step)],
@@ -199,7 +209,7 @@ def attach_diagnosis(scene: Scene) -> list[TrainerCallback]:
             scene.pivot.head,
         )
     if not scene.quiet and arguments.should_log:
-        print("\n".join(agreement.sentence() for agreement in found))
+        print("\n".join(agreement.sentence(scene.objective.names) for agreement in found))
     return [DiagnosisCallback(found)]
 
 

@@ -35,9 +35,9 @@ def whole_model(trainer: FusionTrainer, config: FuseConfig) -> Any:
     trained: Any = trainer.accelerator.unwrap_model(trainer.model)
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        unset_hf_deepspeed_config()  # else the next model would be sharded too, while it is loaded
         if not trainer.is_world_process_zero():
             return trained  # only the first process saves
-        unset_hf_deepspeed_config()  # else the fresh model would be sharded too, while it is loaded
         trained = with_adapters(load_to_train(config.pivot, bool(config.lora.rank))[0], config.lora)
         trained.load_state_dict(weights)
     if config.lora.four_bit:

@@ -49,12 +49,12 @@ class Pull:
         """What to say about it; empty where it does not pull too hard."""
         if not self.ratio > TOO_LONG:
             return ""
-        lower = f"lower --objective.{self.part} (with --objective.preset custom)"
+        lower = f"lower objective.{self.part} (a preset fixes it, custom does not)"
         remedy = TERMS[self.part].remedy if self.part in TERMS and not self.scaled else ""
         fix = f"{remedy}, or {lower}" if remedy else lower
         return (
             f"warning: {self.weight:g} x {self.part} pulls {self.ratio:.0f} times as hard as the cross-entropy and "
-            f"will drown it (lengths of the gradients of the weights on the first batch of training); {fix}"
+            f"outweighs it (lengths of the gradients of the weights on the first batch of training); {fix}"
         )
 
     def record(self) -> dict[str, Any]:

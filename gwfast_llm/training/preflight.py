@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ def check_room(folder: Path, weights: int, trained: int, config: FuseConfig) -> 
     except OSError as problem:
         raise FusionError(f"cannot write to {folder} ({problem.strerror}); give another --runs") from None
     there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())  # of a run that goes on
-    fix = ", or use --train.save_every 0" if saves else ""
+    fits = saves and weights <= shutil.disk_usage(folder).free + there
+    fix = f", or use --train.save_every 0, which needs {spell_bytes(weights)}" if fits else ""
     require_room(folder, needed, there, f"the model{' and its checkpoints' * saves}", fix)
     return spell_bytes(needed)
 

@@ -13,7 +13,7 @@ from gwfast_llm.system import interruption
 from gwfast_llm.system.disk import spell_bytes
 from gwfast_llm.system.trouble import out_of_disk, out_of_memory
 from gwfast_llm.terms.collate import FusionCollator
-from gwfast_llm.training.arguments import PIVOT_MEMORY
+from gwfast_llm.training.arguments import pivot_memory
 from gwfast_llm.training.checkpoints import remove_halves, step_of
 from gwfast_llm.training.observers import LoggingCallback, Scene
 from gwfast_llm.training.order import Indices
@@ -79,10 +79,11 @@ def train(trainer: FusionTrainer, config: FuseConfig, folder: Folder, last: Path
         trainer.take_over(last)
         return
     size = spell_bytes(3 * bytes_of(trainer.model)[1])  # weights and two moments
+    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     full = f"the disk of {folder.path.parent} is full; a checkpoint takes about {size}: make room"
     noting = interruption.deferred("a checkpoint is written first") if folder.keeps else nullcontext()
     try:
-        with out_of_memory(PIVOT_MEMORY), out_of_disk(full), noting:
+        with out_of_memory(pivot_memory(config, sharded)), out_of_disk(full), noting:
             trainer.train(resume_from_checkpoint=str(last) if last else None)
             if interruption.asked():
                 trainer.save_and_stop()

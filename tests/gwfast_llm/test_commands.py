@@ -17,7 +17,6 @@ from gwfast_llm.evaluate import main as evaluate_command
 from gwfast_llm.inspect import main as inspect_command
 from gwfast_llm.models.loading import load_model, load_tokenizer
 from gwfast_llm.reports.scoring import evaluate
-from gwfast_llm.system.disk import spell_bytes
 from gwfast_llm.system.errors import FusionError
 from gwfast_llm.text.examples import Example, encode_all, end_token_of, prepare
 from gwfast_llm.text.reading import read_examples
@@ -52,7 +51,12 @@ def test_example_configurations_are_valid(path):
 
 
 def test_there_are_examples():
-    assert {p.name for p in EXAMPLES} == {"infigfusion_phi4.yaml", "one_gpu_lora.yaml", "same_family.yaml"}
+    assert {p.name for p in EXAMPLES} == {
+        "infigfusion_phi4.yaml",
+        "one_gpu_lora.yaml",
+        "same_family.yaml",
+        "small_pivot.yaml",
+    }
 
 
 def test_flags_win_over_the_file(fusion):
@@ -169,23 +173,6 @@ def test_held_out_examples_are_asked_for_where_they_are_used():
     for name in ("eval_every", "interval_every"):
         with pytest.raises(FusionError, match=rf"train\.{name} is 4, but there are no held-out examples"):
             FuseConfig(ModelConfig("x"), DataConfig("y"), [SourceConfig("z")], train=TrainConfig(**{name: 4}))
-
-
-def test_memory_of_weights_trained_in_float32(fusion, home, tmp_path, capsys):
-    """All trained: 4 bytes each of weight and gradient and 8 of moments, whatever type they came in."""
-    shutil.copytree(home / "pivot", tmp_path / "half")
-    model = load_model(ModelConfig(str(home / "pivot"))).bfloat16()
-    model.save_pretrained(tmp_path / "half")
-    count = sum(p.numel() for p in model.parameters())
-    assert inspect_command(["--config", str(fusion), "--pivot.model", str(tmp_path / "half")]) == 0
-    said = capsys.readouterr().out
-    assert f"weights in float32; training needs about {spell_bytes(16 * count)}" in said
-    assert "pivot: all of its bfloat16 weights are trained, so they are held in float32" in said
-    flags = ["--config", str(fusion), "--pivot.model", str(tmp_path / "half"), "--lora.rank", "2"]
-    assert inspect_command(flags) == 0
-    said = capsys.readouterr().out
-    assert f"weights in bfloat16; training needs about {spell_bytes(2.12 * count)}" in said
-    assert "held in float32" not in said
 
 
 def test_evaluate_prints_every_model_and_task(fusion, home, capsys):

@@ -103,6 +103,10 @@ def test_warning_names_what_to_use_instead():
     assert bad.against
     assert bad.sentence().startswith("warning: uld: cosine with the held-out cross-entropy -0.63")
     assert "use preset path instead" in bad.sentence()
+    assert "preset path" not in bad.sentence(["sft", "path", "uld"])  # used already
+    assert bad.sentence(["sft", "path", "uld"]).endswith("lower its weight, or leave it out")
+    assert dataclasses.replace(bad, part="path").sentence(["sft", "path"]).endswith("lower its weight")
+    assert "look at both" in dataclasses.replace(bad, part="sft").sentence(["sft"])
     assert not dataclasses.replace(bad, cosine=-0.05).against
     good = Agreement("path", 0.63, math.nan, 0.5)
     assert not good.against

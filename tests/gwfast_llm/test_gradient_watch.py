@@ -109,6 +109,6 @@ def test_what_is_said_names_what_helps():
     assert Pull("gld", 0.01, float("nan")).sentence == ""
     assert "gld_scale source" in Pull("gld", 0.01, 840.0).sentence
     assert "gld_scale" not in Pull("gld", 1.0, 11.0, scaled=True).sentence
-    assert "lower --objective.uld" in Pull("uld", 100.0, 11.0).sentence
+    assert "lower objective.uld" in Pull("uld", 100.0, 11.0).sentence
     record = Pull("uld", 100.0, 11.0).record()
     assert pulls_of([{"loss": 1.0}, record]) == [Pull("uld", 100.0, 11.0)]

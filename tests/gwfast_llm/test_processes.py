@@ -9,6 +9,7 @@ import torch
 import yaml
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
+from safetensors.torch import load_file
 
 from fusing import FORKED, LAUNCHED, agrees, command, config_file, launched, records, run, weights
 from gwfast_llm.config import ModelConfig
@@ -72,6 +73,21 @@ def test_two_processes_that_were_ended_and_resumed_give_the_losses_of_one(home, 
     if kind == "copied":  # no interval is measured of shards
         ends = [[row["gw_upper"] for row in records(run) if "gw_upper" in row] for run in (whole_run, resumed)]
         assert ends[1] == pytest.approx(ends[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_objectives_one_after_another_give_what_each_gives_alone(home, tmp_path, whole_run, kind):
+    done = start(home, tmp_path, kind, "both", "--compare", "sft,path")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr.count(f"SHARDED {KINDS[kind][0]}") == 2
+    both, alone = tmp_path / "both", records(whole_run)
+    assert {path.name for path in (both / "models").iterdir()} == {"sft", "path"}
+    losses = [row["loss"] for row in records(both) if row.get("objective") == "path" and "loss" in row]
+    assert losses == pytest.approx([row["loss"] for row in alone if "loss" in row], rel=1e-4)
+    found = load_file(both / "models" / "path" / "model.safetensors")
+    for name, value in weights(whole_run).items():
+        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-5)
+    assert "| path | " in (both / "report.md").read_text()
 
 
 @pytest.mark.nightly

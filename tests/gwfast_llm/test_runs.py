@@ -302,11 +302,15 @@ def test_room_is_looked_at_before_the_first_step(home, tmp_path, monkeypatch):
     assert check_room(tmp_path, 1000, 1000, config) == "10.0 kB"
     usage = __import__("shutil").disk_usage(tmp_path)
     monkeypatch.setattr("gwfast_llm.system.disk.shutil.disk_usage", lambda path: usage._replace(free=9000))
-    with pytest.raises(FusionError, match=r"needs about 10.0 kB for the model and its checkpoints, 9.0 kB are free"):
+    with pytest.raises(
+        FusionError, match=r"needs about 10.0 kB for the model and its .*, 9.0 kB are free.*0, which needs 1.0 kB"
+    ):
         check_room(tmp_path, 1000, 1000, config)
     with pytest.raises(FusionError, match=r"needs about 10\.0 kB"):  # checkpoints by time need room as well
         check_room(tmp_path, 1000, 1000, configuration(home))
     assert check_room(tmp_path, 1000, 1000, configuration(home, save_every=0)) == "1.0 kB"
+    with pytest.raises(FusionError, match=r"another disk$"):  # without checkpoints it would not fit either
+        check_room(tmp_path, 10_000, 1000, config)
     (tmp_path / "checkpoint-1").mkdir()
     (tmp_path / "checkpoint-1" / "optimizer.pt").write_bytes(bytes(2000))
     assert check_room(tmp_path, 1000, 1000, config) == "10.0 kB"  # will be deleted for a later one

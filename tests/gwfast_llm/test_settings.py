@@ -56,6 +56,16 @@ def read(tmp_path, content, *flags):
     return parse(PARSER, ["--config", str(path), *flags])[1]
 
 
+@pytest.mark.parametrize(("given", "whole"), [(2.5, 2), (0.2, 1), (100.0, 100), ("1e3", 1000), (333.4, 333)])
+def test_steps_between_checkpoints_are_rounded_with_a_note(tmp_path, capsys, given, whole):
+    found = [read(tmp_path, {**GOOD, "train": {"save_every": given}})] if not isinstance(given, str) else []
+    found.append(read(tmp_path, GOOD, "--train.save_every", str(given)))
+    assert [config.train.save_every for config in found] == [whole] * len(found)
+    said = capsys.readouterr().err.splitlines()
+    exact = float(given) == whole
+    assert said == [] if exact else set(said) == {f"note: train.save_every {given} is rounded to {whole}"}
+
+
 def refused(tmp_path, content, *flags):
     with pytest.raises(FusionError) as found:
         read(tmp_path, content, *flags)
@@ -99,6 +109,8 @@ def test_a_value_of_another_type_names_the_field_in_files_flags_and_records(tmp_
         if own != section:
             continue
         for value in WRONG[kind_of(annotation)]:
+            if (name, value) == ("save_every", 1.5):  # rounded
+                continue
             content = changed((section, name), value)
             said = refused(tmp_path, yaml.dump(content))  # writes NaN and null characters as YAML does
             assert f"{section}.{name}" in said

@@ -334,10 +334,10 @@ def test_room_is_counted_disk_by_disk_without_what_is_there(home, tmp_path, caps
     )
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    check_disks([(tmp_path / "one" / "a", size), (tmp_path / "two" / "b", 0)])
+    check_disks([(tmp_path / "one" / "a", size), (tmp_path / "two" / "b", 0)], 20)
     monkeypatch.setattr(type(tmp_path), "stat", lambda self, **_: status(self, 7 if "two" in str(self) else 6))
-    with pytest.raises(FusionError, match=r"5 B are needed, 0 B are free at .*two"):
-        check_disks([(tmp_path / "one" / "a", size), (tmp_path / "two" / "b", 5)])
+    with pytest.raises(FusionError, match=r"5 B are needed at 20 logits a token, 0 B are free at .*two; give folders"):
+        check_disks([(tmp_path / "one" / "a", size), (tmp_path / "two" / "b", 5)], 20)
 
 
 def test_one_process_a_machine_reads_every_shard(source, tmp_path, monkeypatch):

@@ -1,0 +1,75 @@
+"""Time that a fusion takes, from the number of its products and an assumed speed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gwfast_llm.config import FuseConfig
+from gwfast_llm.models.shape import Shape, spell_count
+from gwfast_llm.system.progress import spell_time
+from gwfast_llm.text.packing import place
+
+SHOWN = 200  # examples that are looked at
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Tokens of the first batches.
+
+    Attributes
+    ----------
+    number : int
+        Batches that were looked at.
+    used, padded, packed : int
+        Tokens of their examples; with padding; with packed rows.
+    """
+
+    number: int
+    used: int
+    padded: int
+    packed: int
+
+
+def first_batches(lengths: Sequence[int], config: FuseConfig) -> Batches:
+    """Count the tokens of the first batches, of 200 examples or one batch."""
+    size, number, used, padded, packed = config.train.batch_size, 0, 0, 0, 0
+    for first in range(0, min(len(lengths), max(size, SHOWN)), size):
+        own = lengths[first : first + size]
+        places = place(own, config.data.max_length)
+        width = max(start + length for (_, start), length in zip(places, own))
+        number += 1
+        used += sum(own)
+        padded += len(own) * max(own)
+        packed += (1 + max(row for row, _ in places)) * width
+    return Batches(number, used, padded, packed)
+
+
+def training_time(config: FuseConfig, shape: Shape, batches: Batches, tflops: float, gpus: int) -> str:
+    """Say how long the steps take.
+
+    Six operations a weight and token: two in the forward pass, four in the backward pass; two less where only adapters
+    are trained, two more where the forward pass is made again.
+    """
+    train = config.train
+    a_batch = (batches.packed if train.packing else batches.padded) / batches.number
+    tokens = train.steps * train.accumulate * a_batch
+    each = (4 if config.lora.rank else 6) + (2 if train.gradient_checkpointing else 0)
+    seconds = each * shape.weights * tokens / (tflops * 1e12)
+    examples = train.steps * train.accumulate * train.batch_size * gpus
+    return (
+        f"time: {train.steps} steps, {spell_count(tokens)} tokens on each GPU x {each} x {spell_count(shape.weights)} "
+        f"weights, at {tflops:g} TFLOP/s a GPU (an assumption: --tflops): about {spell_time(seconds)}, in which "
+        f"{gpus} GPU{'s' * (gpus > 1)} see{'s' * (gpus == 1)} {examples} examples; checkpoints, evaluation and what "
+        "GPUs send to each other come on top"
+    )
+
+
+def teacher_time(label: str, shape: Shape, lengths: Sequence[int], tflops: float) -> str:
+    """Say how long one pass of a source over the data takes: two operations a weight and token."""
+    tokens = sum(lengths)
+    seconds = 2 * shape.weights * tokens / (tflops * 1e12)
+    return (
+        f"source {label}: one pass over the data is {spell_count(tokens)} tokens x 2 x {spell_count(shape.weights)} "
+        f"weights: about {spell_time(seconds)} on one GPU"
+    )

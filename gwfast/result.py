@@ -257,11 +257,12 @@ def _gap(certificate: Certificate) -> str:
     if certificate.optimal:
         return "none: optimal to rounding"
     hidden = "   the size of the costs hides the answer: rounding margins are as wide as the interval"
-    return f"{100 * certificate.gap:.3g} %" + (hidden if certificate.rounding is Rounding.HIDDEN else "")
+    gap = f"{100 * certificate.gap:.3g} %" if math.isfinite(certificate.gap) else "-"
+    return gap + (hidden if certificate.rounding is Rounding.HIDDEN else "")
 
 
 def _number(x: Any) -> str:
-    return f"{item(x):.6g}"
+    return f"{item(x):.6g}" if math.isfinite(item(x)) else "-"
 
 
 def _time(seconds: float) -> str:

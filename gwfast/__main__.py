@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import sys
+import warnings
 
 from gwfast.command.options import demo_parser, parser, readings
 from gwfast.command.picture import draw, picture_file
@@ -63,4 +64,5 @@ def main(arguments: list[str] | None = None) -> int:
 if __name__ == "__main__":
     for library in ("PYTORCH", "JAX", "CUPY", "TENSORFLOW"):  # that POT would import and the command does not use
         os.environ.setdefault(f"POT_BACKEND_DISABLE_{library}", "1")
+    warnings.formatwarning = lambda message, *place: f"gwfast: {message}\n"  # one line, without the place in the code
     sys.exit(main())

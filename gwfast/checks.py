@@ -106,7 +106,9 @@ def cost_matrix(C: Any, name: str) -> tuple[Array, tuple[float, float]]:
     """Check a cost matrix (n, n): numeric, square, not empty, finite; returned with its least and largest entry."""
     C = numeric(table(C, name), name)
     if C.ndim != 2 or C.shape[0] != C.shape[1]:
-        raise InputError(f"{name}: expected a square matrix, found shape {tuple(C.shape)}")
+        coordinates = C.ndim == 2 and 0 < C.shape[1] < C.shape[0]
+        hint = f"; for coordinates use gwfast.PointCloud({name})" if coordinates else ""
+        raise InputError(f"{name}: expected a square matrix, found shape {tuple(C.shape)}{hint}")
     if C.shape[0] == 0:
         raise InputError(f"{name}: expected at least one point, found an empty matrix")
     extremes = _extremes(C, name)

@@ -36,6 +36,7 @@ def draw(target: Path, result: Result, first: Loaded, second: Loaded) -> None:
             second.space,
             names=(first.name, second.name),
             graphs=(first.graph, second.graph),
+            labels=(first.labels if first.named else None, second.labels if second.named else None),
             path=temporary,
         )
         os.replace(temporary, target)

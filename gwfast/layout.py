@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ from gwfast.plan import Plan
 from gwfast.spaces.point_cloud import PointCloud
 from gwfast.spaces.space import Space
 
+Box = tuple[float, float, float, float]
+
 CROWDED = 200  # points from which lines are drawn for some points only
 LINES, PARTNERS = 60, 3  # points with lines then; lines of a point at most
+LETTER, LINE = 0.07, 0.12  # width and height of a letter, in the units of the positions
 _SHARE = 0.2  # of the heaviest match of a point, for its other lines
 
 
@@ -95,6 +99,30 @@ def spread(at: np.ndarray, count: int) -> np.ndarray:
         chosen.append(int(np.argmax(distance)))
         distance = np.minimum(distance, ((at - at[chosen[-1]]) ** 2).sum(axis=1))
     return np.array(chosen)
+
+
+def name_boxes(at: np.ndarray, names: Sequence[str], side: int) -> list[Box]:
+    """Boxes (left, bottom, right, top) of names, each at the first place beside its point that no other name has.
+
+    The outer side is tried first: 1 for the right, -1 for the left.  O(n^2).
+    """
+    boxes: dict[int, Box] = {}
+    places = ((side, 0.0), (-side, 0.0), (side, LINE), (side, -LINE), (-side, -LINE))
+    for i in np.argsort(at[:, 1]):
+        found = [_box(at[i], LETTER * len(names[i]), beside, up) for beside, up in places]
+        free = [box for box in found if not any(_overlap(box, other) for other in boxes.values())]
+        boxes[int(i)] = (free or found)[0]
+    return [boxes[i] for i in range(len(at))]
+
+
+def _box(point: np.ndarray, width: float, beside: int, up: float) -> Box:
+    x, y = float(point[0]), float(point[1]) + up
+    left = x + 0.05 if beside > 0 else x - 0.02 - width
+    return left, y, left + width, y + LINE
+
+
+def _overlap(first: Box, second: Box) -> bool:
+    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
 
 
 def mass(plan: Plan) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gwfast.arrays import item
 from gwfast.errors import InputError, MissingPackageError
-from gwfast.layout import CROWDED, aligned, chosen_lines, given_coordinates, mass, positions, unit
+from gwfast.layout import CROWDED, aligned, chosen_lines, given_coordinates, mass, name_boxes, positions, unit
 from gwfast.result import Result
 from gwfast.spaces.space import Space
 
@@ -122,9 +122,7 @@ def plot_matching(
     for at, colour, text, side in ((left, colours[0], words[0], -1), (right, colours[1], words[1], 1)):
         axis.scatter(*at.T, s=size, c=colour, edgecolors="white", linewidths=0.4 if size > 9 else 0.0, zorder=3)
         if text is not None and not _categories(words) and len(text) <= _NAMED:
-            place: dict[str, Any] = {"textcoords": "offset points", "ha": "left" if side > 0 else "right"}
-            for (x, y), name in zip(at, text):
-                axis.annotate(name, (x, y), (3 * side, 3), fontsize=9, zorder=4, **place)
+            _write(axis, at, text, side)
     _legend(axis, words)
     what = f"{names[0]} ({first.n} points) matched with {names[1]} ({second.n} points)"
     axis.set_title(f"{_short(what)}\n{_seen(plan, words, drawn)}", fontsize=TITLE)
@@ -134,6 +132,15 @@ def plot_matching(
     if path is not None:
         figure.savefig(path, dpi=150)
     return figure
+
+
+def _write(axis: Any, at: np.ndarray, names: Sequence[str], side: int) -> None:
+    """Write names beside points."""
+    boxes = name_boxes(at, names, side)
+    for name, (left, bottom, *_) in zip(names, boxes):
+        axis.text(left, bottom, name, va="bottom", fontsize=9, zorder=4).set_in_layout(False)
+    low, high = axis.get_xlim()
+    axis.set_xlim(min(low, *(box[0] for box in boxes)), max(high, *(box[2] for box in boxes)))
 
 
 def _short(text: str) -> str:
@@ -241,6 +248,9 @@ def _interval(axis: Any, result: Result) -> None:
     axis.set_ylim(-1.15, 1.0)
     axis.set_yticks([])
     axis.tick_params(labelsize=9)
+    axis.locator_params(axis="x", nbins=6)
+    axis.ticklabel_format(axis="x", scilimits=(-3, 4), useMathText=True)
+    axis.xaxis.get_offset_text().set_fontsize(9)
     axis.spines[["top", "right", "left"]].set_visible(False)
     gap = (
         "proved optimal"
@@ -249,4 +259,4 @@ def _interval(axis: Any, result: Result) -> None:
         if math.isfinite(result.gap)
         else "no bound"
     )
-    axis.set_xlabel(f"squared GW: the optimum is in the grey part ({gap}); thin: other bounds", fontsize=TEXT)
+    axis.set_xlabel(f"squared GW; the optimum is in the grey part ({gap})", fontsize=TEXT)

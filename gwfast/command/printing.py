@@ -29,7 +29,10 @@ def next_step(options: argparse.Namespace, answer: Answer) -> list[str]:
     if result.optimal or (options.rtol is not None and result.gap <= options.rtol):
         return []
     gap = options.rtol or _DEFAULT_GAP
-    seconds = _DEFAULT_SECONDS if options.rtol is None else 10 * (options.time_limit or _DEFAULT_SECONDS)
+    if options.rtol is None:
+        seconds = max(_DEFAULT_SECONDS, 10.0 * round(options.time_limit or result.seconds))
+    else:
+        seconds = 10 * (options.time_limit or _DEFAULT_SECONDS)
     flags = f"--rtol {gap:g} --time-limit {seconds:g}"
     command = f"python -m gwfast {shlex.join(_kept(options))} {flags}"
     if options.rtol is None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from gwfast.errors import InputError
 from gwfast.readers.arrays import read_npy, read_npz
 from gwfast.readers.content import Content, Source
+from gwfast.readers.matrix_market import read_mtx
 from gwfast.readers.meshes import read_mesh
-from gwfast.readers.networks import read_edgelist, read_mtx, read_network
+from gwfast.readers.networks import read_edgelist, read_network
 from gwfast.readers.tables import read_table
 
 READERS: dict[str, Callable[[Source], Content]] = {

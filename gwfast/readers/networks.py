@@ -1,4 +1,4 @@
-"""Networks in the formats that networkx reads: GraphML, GML, GEXF, Pajek; and matrices in Matrix Market."""
+"""Networks in the formats that networkx reads: GraphML, GML, GEXF, Pajek and its lists of edges."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import networkx as nx
-import numpy as np
-import scipy.io
-import scipy.sparse as sp
 
 from gwfast.errors import InputError
 from gwfast.readers.cells import text_of
 from gwfast.readers.content import Content, Source, one_line
-from gwfast.readers.numbers import adjacency_content, matrix_content
 from gwfast.readers.tables import read_table
 
 _READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
@@ -88,37 +84,3 @@ def read_edgelist(source: Source) -> Content:
     if graph.number_of_edges() == 0:
         raise InputError(f"{source.path}: found no edges")
     return Content(graph, "graph", "; ".join([_counts(graph, "a list of edges"), *_attributes(graph), *said]))
-
-
-def read_mtx(source: Source) -> Content:
-    """Read a Matrix Market file: coordinates are the adjacency of a graph, an array is a matrix of costs."""
-    data = source.read()
-    _check_claim(source, data)
-    try:
-        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-            matrix: Any = scipy.io.mmread(io.BytesIO(data), spmatrix=False)
-    except Exception as error:  # the parser raises many kinds; each means that the file is not Matrix Market
-        raise InputError(f"{source.path}: expected a Matrix Market file ({one_line(error)})") from None
-    if "complex" in str(matrix.dtype):
-        raise InputError(f"{source.path}: expected real numbers, found complex ones; keep their modulus")
-    if sp.issparse(matrix):
-        if source.kind == "matrix":
-            return matrix_content(source, matrix.toarray())
-        return adjacency_content(source, sp.csr_array(matrix))
-    return matrix_content(source, matrix)
-
-
-def _check_claim(source: Source, data: bytes) -> None:
-    """Refuse a header that claims more entries than the file has bytes for, before any memory is taken."""
-    lines = iter(data.splitlines())
-    banner = next(lines, b"").lower().split()
-    size = next((line.split() for line in lines if line.strip() and not line.startswith(b"%")), [])
-    if not banner or banner[0] != b"%%matrixmarket" or not size or not all(x.isdigit() for x in size):
-        raise InputError(f"{source.path}: expected a Matrix Market file, which begins with %%MatrixMarket")
-    numbers = [int(x) for x in size]
-    if numbers[0] != numbers[1 if len(numbers) > 1 else 0]:
-        raise InputError(f"{source.path}: expected a square matrix, found {numbers[0]} x {numbers[1]}")
-    dense = len(numbers) == 2
-    entries = numbers[0] * numbers[1] // 2 if dense else numbers[-1]
-    if entries > len(data) or (not dense and numbers[0] > 16 * (numbers[-1] + 1000)):
-        raise InputError(f"{source.path}: the header claims {' x '.join(map(str, numbers))}; the file is damaged")

@@ -127,6 +127,10 @@ def _points(source: Source, cells: Cells, header: Header | None, body: list[list
     """Coordinates, with names in the first column where it holds no numbers or has no name of its own."""
     if not body:
         raise InputError(f"{source.path}: expected coordinates, found a header only")
+    width = len(header.names if header else body[0])
+    for line, row in zip(lines, body, strict=True):
+        if len(row) != width:
+            raise InputError(f"{source.path}, line {line}: expected {width} columns, found {len(row)}")
     said, labels = cells.said, None
     axes = axes_of(header.names) if header else []
     beside = any(number(row[0]) is None for row in body) or (header is not None and not header.names[0])
@@ -141,8 +145,4 @@ def _points(source: Source, cells: Cells, header: Header | None, body: list[list
         said += (f"left out: {', '.join(left[:6])}",) if left else ()
     elif labels:
         said += ("the first column as names",)
-    width = len(body[0])
-    for line, row in zip(lines, body, strict=True):
-        if len(row) != width:
-            raise InputError(f"{source.path}, line {line}: expected {width} columns, found {len(row)}")
     return points_content(source, _numbers(source, [[row[j] for j in chosen] for row in body], lines), said, labels)

@@ -1,5 +1,6 @@
 """Files that people have: how each is read is said, and what cannot be read gets one line."""
 
+import contextlib
 import gzip
 import sys
 import types
@@ -132,6 +133,34 @@ def test_arrays(tmp_path):
     assert "--points reads coordinates" in loaded.said
 
 
+@pytest.mark.parametrize("symmetry", ["general", "symmetric", "skew-symmetric"])
+@pytest.mark.parametrize("dense", [False, True])
+def test_matrix_market_as_scipy_reads_it(tmp_path, symmetry, dense):
+    rng = np.random.default_rng(0)
+    A = rng.integers(1, 5, size=(5, 5)).astype(float)
+    A = {"general": A, "symmetric": A + A.T, "skew-symmetric": A - A.T}[symmetry]
+    scipy.io.mmwrite(tmp_path / "a.mtx", A if dense else sp.csr_array(A), symmetry=symmetry)
+    np.testing.assert_array_equal(read(tmp_path / "a.mtx", kind="matrix").space.dense(), A)
+    scipy.io.mmwrite(tmp_path / "p.mtx", sp.csr_array(np.ones((3, 3))), field="pattern")
+    np.testing.assert_array_equal(read(tmp_path / "p.mtx", kind="matrix").space.dense(), np.ones((3, 3)))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_damaged_files_give_one_line_or_are_read(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    for suffix, writer in WRITERS.items():
+        path = tmp_path / f"g{suffix}"
+        writer(TRIANGLE, path)
+        data = bytearray(path.read_bytes())
+        if seed % 2:
+            data = data[: rng.integers(len(data))]
+        else:
+            data[rng.integers(len(data))] = rng.integers(256)
+        path.write_bytes(data)
+        with contextlib.suppress(gwfast.InputError):  # nothing else is raised, and no warning
+            read(path, unreachable=9.0)
+
+
 def test_directions_and_components(tmp_path):
     nx.write_graphml(nx.DiGraph([("a", "b"), ("b", "c"), ("d", "e")]), tmp_path / "d.graphml")
     with pytest.raises(gwfast.InputError, match=r"directed.*5 components: pass --undirected.*--largest-component"):
@@ -176,6 +205,7 @@ WRONG = {
     "words.txt": (b"hello\nworld\n", "found 1 column"),
     "kinds.csv": (b"a,b,knows\n", "found no edges"),
     "kinds2.csv": (b"a,b,knows\nb,c,likes\n", "expected a number as length, found 'knows'; name the columns"),
+    "short.csv": (b"x,y\n1,2\n3\n", "line 3: expected 2 columns, found 1"),
     "half.csv": (b"x,y\n", "found a header only"),
     "hole.csv": (b"a,b\n,c\n", "line 2: expected two nodes, found an empty cell"),
     "a.graphml": (b"a,b\n", "expected GraphML"),
@@ -183,11 +213,11 @@ WRONG = {
     "a.gml": (b"graph [", "expected GML"),
     "a.gexf": (b"<a/>", "expected GEXF"),
     "a.net": (b"*Vertices x\n", "expected Pajek"),
-    "a.mtx": (b"hello", "begins with %%MatrixMarket"),
-    "claim.mtx": (HEADER.encode() + b"1000000000 1000000000 1\n1 1 1\n", "the header claims"),
-    "long.mtx": (HEADER.encode() + b"3 3 1000000000\n1 1 1\n", "the header claims"),
-    "outside.mtx": (HEADER.encode() + b"2 2 1\n5 2 1.0\n", "expected a Matrix Market file"),
-    "wide.mtx": (HEADER.encode() + b"2 3 1\n1 2 1.0\n", "expected a square matrix, found 2 x 3"),
+    "a.mtx": (b"hello", "begins with %%MatrixMarket matrix"),
+    "claim.mtx": (HEADER.encode() + b"1000000000 1000000000 1\n1 1 1\n", "its header claims"),
+    "long.mtx": (HEADER.encode() + b"3 3 1000000000\n1 1 1\n", "its header claims"),
+    "outside.mtx": (HEADER.encode() + b"2 2 1\n5 2 1.0\n", "an index is outside 1 to 2"),
+    "wide.mtx": (HEADER.encode() + b"2 3 1\n1 2 1.0\n", "a square matrix is needed, found 2 x 3"),
     "a.npz": (b"x", "expected an archive written by numpy.savez"),
     "a.npy": (b"x", "expected an array written by numpy.save"),
     "a.csv.gz": (b"x", "expected a gzip file"),

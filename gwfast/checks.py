@@ -62,7 +62,8 @@ def table(x: Any, name: str) -> Any:
         raise InputError(
             f"{name}: expected a square table whose columns name the points of its rows, found a DataFrame of shape "
             f"{x.shape} with columns {', '.join(map(str, x.columns[:4]))}; make a graph of a list of edges with "
-            "networkx.from_pandas_edgelist, or pass its to_numpy()"
+            f"networkx.from_pandas_edgelist, use gwfast.PointCloud({name}.to_numpy()) for coordinates, or pass its "
+            "to_numpy()"
         )
     rows, columns = list(x.index), list(x.columns)
     if rows != columns and sorted(map(repr, rows)) == sorted(map(repr, columns)) and len(set(rows)) == len(rows):

@@ -24,6 +24,7 @@ class Stop(Enum):
     GAP_REACHED = "asked gap reached"
     OPTIMAL = "proved optimal to rounding"
     ROUNDING = "the interval is no wider than its rounding margins: the size of the costs hides the rest"
+    MEMORY_LIMIT = "memory limit: bounds that need more were left out; raise memory_limit"
     EXHAUSTED = "every bound of the asked effort was computed"
     INTERRUPTED = "interrupted: best so far"
 

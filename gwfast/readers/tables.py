@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from gwfast.errors import InputError
@@ -136,6 +138,8 @@ def _points(source: Source, cells: Cells, header: Header | None, body: list[list
     beside = any(number(row[0]) is None for row in body) or (header is not None and not header.names[0])
     if header is not None and header.tells == "points" and not axes:
         beside |= not coordinates(header.names[:1])
+    if header is not None and header.tells == "points":
+        source = replace(source, kind="points")  # the header says so: no flag is needed
     if (beside or (axes and 0 not in axes)) and len(body[0]) > 1:
         labels = [row[0] for row in body]
     chosen = axes or list(range(1 if labels else 0, len(body[0])))

@@ -15,7 +15,8 @@ _EDGES = {
         ("u", "v"),
         ("src", "dst"),
         ("node1", "node2"),
-        ("source_id", "target_id"),
+        ("sourceid", "targetid"),
+        ("fromnode", "tonode"),
         ("fromnodeid", "tonodeid"),
         ("head", "tail"),
         ("id1", "id2"),
@@ -59,10 +60,10 @@ def header_of(rows: list[list[str]]) -> Header | None:
         return None
     first, rest = rows[0], rows[1:]
     low = [name.lower().replace(" ", "") for name in first]
-    if frozenset(name.replace("_", "") if "node_" in name or "id_" in name else name for name in low[:2]) in _EDGES:
+    nodes = {cell for row in rest for cell in row[:2]}
+    if frozenset(name.replace("_", "") for name in low[:2]) in _EDGES and not nodes & set(first[:2]):
         return Header(first, "edges")
-    named = [name for name in low if name]
-    if {"x", "y"} <= set(low) or (named and coordinates(named)) or (len(low) > 2 and coordinates(low[1:])):
+    if _tells_points(low, rest):
         return Header(first, "points")
     if first[0] and any(number(cell) is not None for cell in first):
         return None
@@ -73,6 +74,15 @@ def header_of(rows: list[list[str]]) -> Header | None:
     if len(first) == 3 and not rest and number(first[2]) is None:
         return Header(first)
     return None
+
+
+def _tells_points(low: list[str], rest: list[list[str]]) -> bool:
+    """Whether the names are those of coordinates, and the first row below them has numbers there."""
+    places = [j for j, name in enumerate(low) if name and coordinates([name])]
+    all_but_first = len(low) > 2 and coordinates(low[1:])
+    if not ({"x", "y"} <= set(low) or len(places) == sum(map(bool, low)) > 0 or all_but_first):
+        return False
+    return not rest or all(number(rest[0][j]) is not None for j in places if j < len(rest[0]))
 
 
 def without_index(cells: Cells) -> Cells:

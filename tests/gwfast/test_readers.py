@@ -86,6 +86,10 @@ SPACES = {
     "CRLF and BOM": ("\ufeffsource,target,weight\r\na,b,1\r\nb,c,2\r\n", "Graph", "the third column as lengths"),
     "an index of pandas": (",source,target\n0,a,b\n1,b,c\n", "Graph", "the column without a name left out"),
     "Gephi": ("Source,Target,Type,Weight\n1,2,Undirected,1\n2,3,Undirected,4\n", "Graph", "--weight NAME"),
+    "nodes x and y": ("x,y\ny,z\nz,x\n", "Graph", "3 edges between 3 nodes"),
+    "nodes u and v": ("u,v\nv,w\n", "Graph", "2 edges between 3 nodes"),
+    "names before coordinates": ("id,PC 1,PC_2\n1,2,3\n2,4,5\n3,1,1\n", "PointCloud", "the first column as names"),
+    "underscores": ("node_1,node_2\n1,2\n2,3\n", "Graph", "2 edges between 3 nodes"),
     "separators at the ends": ("1,2,\n2,3,\n", "Graph", "2 edges"),
 }
 

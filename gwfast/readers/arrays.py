@@ -59,8 +59,8 @@ def _member(source: Source, archive: Any, names: list[str]) -> np.ndarray:
         raise InputError(f"{source.path}: expected an array, found an empty archive")
     chosen = source.member or names[0]
     if chosen not in names or (not source.member and len(names) > 1):
-        found = ", ".join(names[:8])
-        raise InputError(f"{source.path}: found the arrays {found}; name one, {source.path.name}:{names[0]}")
+        found = [" ".join(name.split()) for name in names[:8]]
+        raise InputError(f"{source.path}: found the arrays {', '.join(found)}; name one, {source.path.name}:{found[0]}")
     array = archive[chosen]
     _check_numbers(source, array.dtype)
     return array

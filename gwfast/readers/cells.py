@@ -96,7 +96,7 @@ def _split(source: Source, kept: list[tuple[int, str]], separator: str) -> tuple
     rows, lines = [], []
     try:
         for row in reader:
-            rows.append([cell.strip() for cell in row])
+            rows.append([" ".join(cell.split()) for cell in row])  # a quoted cell may hold line breaks
             lines.append(kept[reader.line_num - 1][0])
     except csv.Error as error:
         raise InputError(f"{source.path}: expected a table of text ({error})") from None

@@ -88,6 +88,8 @@ def prove(
         stop = Stop.OPTIMAL if incumbent.rounding(problem.scale) is Rounding.OPTIMAL else closed
     elif stop is Stop.EXHAUSTED and (climb.cut or budget.expired):
         stop = Stop.TIME_LIMIT
+    elif stop is Stop.EXHAUSTED and climb.crowded:
+        stop = Stop.MEMORY_LIMIT
     return replace(best, stop=stop), tuple(bounds.values())
 
 

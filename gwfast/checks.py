@@ -62,7 +62,8 @@ def table(x: Any, name: str) -> Any:
         raise InputError(
             f"{name}: expected a square table whose columns name the points of its rows, found a DataFrame of shape "
             f"{x.shape} with columns {', '.join(map(str, x.columns[:4]))}; make a graph of a list of edges with "
-            "networkx.from_pandas_edgelist, or pass its to_numpy()"
+            f"networkx.from_pandas_edgelist, use gwfast.PointCloud({name}.to_numpy()) for coordinates, or pass its "
+            "to_numpy()"
         )
     rows, columns = list(x.index), list(x.columns)
     if rows != columns and sorted(map(repr, rows)) == sorted(map(repr, columns)) and len(set(rows)) == len(rows):
@@ -106,7 +107,9 @@ def cost_matrix(C: Any, name: str) -> tuple[Array, tuple[float, float]]:
     """Check a cost matrix (n, n): numeric, square, not empty, finite; returned with its least and largest entry."""
     C = numeric(table(C, name), name)
     if C.ndim != 2 or C.shape[0] != C.shape[1]:
-        raise InputError(f"{name}: expected a square matrix, found shape {tuple(C.shape)}")
+        coordinates = C.ndim == 2 and 0 < C.shape[1] < C.shape[0]
+        hint = f"; for coordinates use gwfast.PointCloud({name})" if coordinates else ""
+        raise InputError(f"{name}: expected a square matrix, found shape {tuple(C.shape)}{hint}")
     if C.shape[0] == 0:
         raise InputError(f"{name}: expected at least one point, found an empty matrix")
     extremes = _extremes(C, name)

@@ -53,8 +53,10 @@ def check_room(call: str, problem: Problem, effort: str) -> None:
     what = f"{call} on {n} x {m} points takes about {needed / 1e9:.1f} GB of memory"
     room = available()
     if room is not None and needed > room:
+        share = (room / needed) ** 0.5
         raise InputError(
-            f"C1, C2: {what}, {room / 1e9:.1f} GB are available; pass fewer points, or use sorted_gw, which takes O(n)"
+            f"C1, C2: {what}, {room / 1e9:.1f} GB are available; pass at most {int(share * n)} x "
+            f"{int(share * m)} points, or use sorted_gw, which takes O(n)"
         )
     if needed >= POLICY.said_bytes:
         print(f"gwfast: {what}", file=sys.stderr, flush=True)

@@ -24,6 +24,7 @@ class Stop(Enum):
     GAP_REACHED = "asked gap reached"
     OPTIMAL = "proved optimal to rounding"
     ROUNDING = "the interval is no wider than its rounding margins: the size of the costs hides the rest"
+    MEMORY_LIMIT = "memory limit: bounds that need more were left out; raise memory_limit"
     EXHAUSTED = "every bound of the asked effort was computed"
     INTERRUPTED = "interrupted: best so far"
 
@@ -257,11 +258,12 @@ def _gap(certificate: Certificate) -> str:
     if certificate.optimal:
         return "none: optimal to rounding"
     hidden = "   the size of the costs hides the answer: rounding margins are as wide as the interval"
-    return f"{100 * certificate.gap:.3g} %" + (hidden if certificate.rounding is Rounding.HIDDEN else "")
+    gap = f"{100 * certificate.gap:.3g} %" if math.isfinite(certificate.gap) else "-"
+    return gap + (hidden if certificate.rounding is Rounding.HIDDEN else "")
 
 
 def _number(x: Any) -> str:
-    return f"{item(x):.6g}"
+    return f"{item(x):.6g}" if math.isfinite(item(x)) else "-"
 
 
 def _time(seconds: float) -> str:

@@ -39,6 +39,8 @@ class Climb:
         Who improves the plan between two steps puts the better one here.
     cut : bool
         Whether a method was cut short, or left out, for want of time.
+    crowded : bool
+        Whether a method was left out for want of memory.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class Climb:
         self.passes = [m for m in chosen if m.once]
         self.deep = [m for m in chosen if not m.once and m.suits(problem)]
         self.deep.sort(key=lambda m: not m.settles(problem))
-        self.incumbent, self.cut = incumbent or Incumbent(), False
+        self.incumbent, self.cut, self.crowded = incumbent or Incumbent(), False, False
 
     def __iter__(self) -> Iterator[tuple[str, Found]]:
         """Name and finds of every step, until the gap is closed, the time is up, or nothing is left to do."""
@@ -116,6 +118,7 @@ class Climb:
             need = method.need(self.problem)
             if need.size > self.budget.memory:
                 waiting.remove(method)
+                self.crowded = True
             elif need.seconds > self.budget.left:
                 waiting.remove(method)
                 self.cut = True

@@ -26,11 +26,13 @@ from gwfast.memory import check_room
 from gwfast.method import EFFORTS, Incumbent
 from gwfast.plan_value import plan_value
 from gwfast.policy import POLICY
+from gwfast.pot_names import names_ours
 from gwfast.presolve import presolve, problem_of
 from gwfast.result import Certificate, Result, Stop
 from gwfast.schedule import Climb, lower_bounds
 
 
+@names_ours
 @np.errstate(all="ignore")
 def sorted_gw(C1: Any, C2: Any = None, p: Any = None, q: Any = None, *, M: Any = None, alpha: Any = None) -> Result:
     r"""Gromov-Wasserstein by sorting: the best of a few sorted plans, and every bound that sorting proves.
@@ -89,6 +91,7 @@ def sorted_gw(C1: Any, C2: Any = None, p: Any = None, q: Any = None, *, M: Any =
     return finished(request, found, "sort", UNLIMITED, "sorted_gw", begin)
 
 
+@names_ours
 @np.errstate(all="ignore")
 def exact_gw(
     C1: Any,
@@ -177,6 +180,7 @@ def exact_gw(
     return assembled(request, found, bounds, "exact_gw", begin)
 
 
+@names_ours
 @np.errstate(all="ignore")
 def entropic_gw(
     C1: Any,
@@ -261,10 +265,11 @@ def entropic_gw(
     found = entropic_descent(request.problem, options)
     if found.stop is Stop.ITERATIONS:
         told = f"entropic_gw stopped at max_iter={options.max_iter} before its tolerance was met, so its value depends"
-        warnings.warn(f"{told} on where it stopped; raise epsilon or max_iter", ConvergenceWarning, stacklevel=3)
+        warnings.warn(f"{told} on where it stopped; raise epsilon or max_iter", ConvergenceWarning, stacklevel=4)
     return finished(request, found, effort, budget, "entropic_gw", begin)
 
 
+@names_ours
 @np.errstate(all="ignore")
 def lower_bound(
     C1: Any,
@@ -324,6 +329,7 @@ def lower_bound(
     return request.certificate(Certificate(lower_bounds(climb)))
 
 
+@names_ours
 @np.errstate(all="ignore")
 def certify(
     C1: Any,

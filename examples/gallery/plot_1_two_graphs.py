@@ -18,11 +18,18 @@ karate, florence = nx.karate_club_graph(), nx.florentine_families_graph()
 # splits people.
 
 first, second = gwfast.Graph(karate), gwfast.Graph(florence)
-result = gwfast.exact_gw(first, second, effort="spectral")
+result = gwfast.exact_gw(first, second, effort="dual", time_limit=2)
 print(result)
 
 # %%
-# Lines of the plan, and the certified interval on the right.  Grey marks are the other lower bounds.
+# Lines join matched people; the bar is the certified interval, and thin marks are the other lower bounds.
 
-plot_matching(result, first, second, names=("karate", "Florence"), graphs=(karate, florence))
+plot_matching(
+    result,
+    first,
+    second,
+    names=("karate club", "Florence"),
+    graphs=(karate, florence),
+    labels=(None, list(florence)),
+)
 plt.show()

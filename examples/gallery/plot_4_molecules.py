@@ -69,14 +69,25 @@ centre = np.eye(len(names)) - 1 / len(names)
 values, vectors = np.linalg.eigh(-0.5 * centre @ pairs.value @ centre)
 place = vectors[:, -2:] * np.sqrt(np.maximum(values[-2:], 0))
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.8), layout="constrained")
-image = left.imshow(pairs.distance, cmap="magma_r")
-left.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
-left.set_yticks(range(len(names)), names, fontsize=8)
-figure.colorbar(image, ax=left, shrink=0.8, label="GW distance")
-right.scatter(*place.T, color="tab:blue")
-for name, (x, y) in zip(names, place):
-    right.annotate(name, (x, y), textcoords="offset points", xytext=(4, 6 if name != "phenol" else -12), fontsize=8)
-right.set_title("map")
-right.margins(0.2)
+figure, (upper, lower) = plt.subplots(2, 1, figsize=(5.8, 8.6), height_ratios=[1.2, 1], layout="constrained")
+image = upper.imshow(pairs.distance, cmap="cividis_r")
+upper.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=9.5)
+upper.set_yticks(range(len(names)), names, fontsize=9.5)
+figure.colorbar(image, ax=upper, shrink=0.8, label="GW distance (bonds)")
+upper.set_title("How far apart the graphs of ten molecules are", fontsize=11)
+lower.scatter(*place.T, color="#0072B2")
+shown = [name if name != "toluene" else "toluene, phenol" for name in names]
+for name, (x, y) in zip(shown, place):
+    if name == "phenol":
+        continue  # at the place of toluene
+    below = name in ("p-xylene", "p-dinitrobenzene")
+    right = x > np.mean(place[:, 0])
+    offset = (-5 if right else 5, -13 if below else 5)
+    side = "right" if right else "left"
+    lower.annotate(name, (x, y), offset, textcoords="offset points", ha=side, fontsize=9.5)
+lower.set_title("A map of them: neighbours have similar graphs", fontsize=11)
+lower.set_xlabel("GW distance (bonds)")
+lower.set_ylabel("GW distance (bonds)")
+lower.margins(0.12, 0.15)
+lower.grid(alpha=0.3)
 plt.show()

@@ -33,20 +33,22 @@ print(f"from {history[0]:.4f} to {history[-1]:.6f}")
 
 # %%
 # Distances do not see turns and mirror images, so the heart comes out in a position of its own.  The grey line joins
-# the points in the order of the heart, as the last plan says it.
+# the points in the order of the heart, as the last plan says it, and colours run along it.
 
 partner = result.plan.permutation.argsort().numpy()  # point of the cloud for each point of the heart
 loop = np.r_[partner, partner[0]]
 
-figure, axes = plt.subplots(2, 2, figsize=(7.5, 6.5), layout="constrained")
+figure, axes = plt.subplots(2, 2, figsize=(5.8, 5.6), layout="constrained")
 axes = axes.ravel()
 for axis, (step, cloud) in zip(axes, snapshots.items()):
     axis.plot(*cloud.numpy()[loop].T, color="0.8", zorder=0)
-    axis.scatter(*cloud.numpy().T, c=np.argsort(partner), cmap="hsv", s=22)
-    axis.set_title(f"step {step}")
+    axis.scatter(*cloud.numpy().T, c=np.argsort(partner), cmap="viridis", s=24)
+    axis.set_title("random start" if step == 0 else f"after {step} steps", fontsize=11)
     axis.set_aspect("equal")
     axis.set_axis_off()
-axes[3].semilogy(history)
-axes[3].set_title("squared GW")
+axes[3].semilogy(range(1, len(history) + 1), history, color="#0072B2")
+axes[3].set_title("GW to the heart falls", fontsize=11)
+axes[3].set_xlabel("step")
+axes[3].set_ylabel("squared GW")
 axes[3].grid(alpha=0.3)
 plt.show()

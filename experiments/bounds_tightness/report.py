@@ -136,6 +136,6 @@ def readme() -> str:
         "* What a theorem gives depends on the time that is left to it.",
         "## How",
         provenance(RECORD, [j.name for j in jobs()], "python -m experiments --only bounds_tightness", STATED_MINUTES),
-        "![proved share against seconds](ladder.png)",
+        "![proved share by effort and class](ladder.png)",
     ]
     return "\n\n".join(blocks) + "\n"

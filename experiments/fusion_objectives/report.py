@@ -105,7 +105,6 @@ def _path_verdict(tests: dict[str, Paired]) -> str:
     return f"better: {', '.join(better)}" if better else "no significant gain"
 
 
-SHOWN = ("sft_short", "sft", "uld", "gld", "infigfusion", "gld_aligned", "hellinger", "path", "path+gld", "oracle")
 
 
 FRONT = {

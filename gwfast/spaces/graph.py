@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,11 @@ class Graph(Dense):
     ------
     InputError
         The input is no graph, or it has pairs that no path joins and `unreachable` is not given.
+
+    Warns
+    -----
+    UserWarning
+        A matrix has as many entries in every row and is not symmetric: a directed graph of nearest neighbours.
 
     Notes
     -----
@@ -107,9 +113,21 @@ def _adjacency(graph: Any, weight: str | bool | None) -> sp.csr_array:
     shape = tuple(matrix.shape)  # pyright: ignore[reportArgumentType]
     if shape[0] != shape[1] or shape[0] == 0:
         raise InputError(f"graph: expected a square adjacency matrix, found shape {shape}")
+    _warn_of_directions(matrix)
     if not weight:
         matrix.data = np.ones_like(matrix.data)
     return matrix
+
+
+def _warn_of_directions(matrix: sp.csr_array) -> None:
+    """Say that a graph of nearest neighbours has directions: every row has as many entries, columns have not."""
+    out = np.diff(matrix.indptr)
+    if out[0] >= 2 and (out == out[0]).all() and (matrix.astype(bool) != matrix.astype(bool).T).nnz:
+        warnings.warn(
+            f"graph: every node has edges to {out[0]} others, but not back, as in a graph of nearest neighbours, so "
+            "the cost is asymmetric; for an undirected graph pass A.maximum(A.T), numpy.maximum(A, A.T) of an array",
+            stacklevel=4,
+        )
 
 
 def _simple(graph: Any, weight: str | None) -> Any:
@@ -138,9 +156,11 @@ def _shortest_paths(adjacency: sp.csr_array, unreachable: float | None) -> np.nd
     if missing.any():
         if unreachable is None:
             far = distance[~missing].max() + 1
+            directed = (adjacency != adjacency.T).nnz > 0
+            fix = "make it undirected, A.maximum(A.T) or graph.to_undirected(), " if directed else ""
             raise InputError(
                 f"graph: {int(missing.sum())} of {missing.size} ordered pairs of nodes are joined by no path; "
-                f"keep one connected component or pass unreachable={far:g} (longest path + 1)"
+                f"{fix}keep one connected component or pass unreachable={far:g} (longest path + 1)"
             )
         distance[missing] = checks.number(unreachable, "unreachable")
     return distance

@@ -1,5 +1,7 @@
 """Wrong input gets one line that names the argument, says what was found and what to do."""
 
+import inspect
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -170,3 +172,62 @@ def test_inputs_are_never_written_to():
 def test_integers_and_lists_are_fine():
     result = gwfast.sorted_gw([[0, 1], [1, 0]], np.array([[0, 3], [3, 0]]))
     assert result.value == pytest.approx(2.0)
+
+
+def test_coordinates_where_costs_are_expected():
+    X = np.arange(12.0).reshape(6, 2)
+    for call in (gwfast.sorted_gw, gwfast.exact_gw, gwfast.entropic_gw, gwfast.lower_bound):
+        with pytest.raises(
+            gwfast.InputError, match=r"C1: .* found shape \(6, 2\); for coordinates use gwfast\.PointClo"
+        ):
+            call(X, C)
+
+
+DOORS = [gwfast.sorted_gw, gwfast.exact_gw, gwfast.entropic_gw, gwfast.lower_bound, gwfast.certify]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_arguments_of_pot_get_one_line(door):
+    from gwfast.pot_names import NAMES
+
+    plan = [np.eye(2) / 2] if door is gwfast.certify else []
+    own = inspect.signature(door).parameters
+    for name in sorted(NAMES.keys() - own.keys()):
+        with pytest.raises(gwfast.InputError, match=f"^{name}: {door.__name__} has no such argument; [^\n]+$"):
+            door(C, C, *plan, **{name: 1})
+    with pytest.raises(TypeError, match="nonsense"):
+        door(C, C, *plan, nonsense=1)
+
+
+@pytest.mark.parametrize("name", ["G0", "loss_fun", "unbalanced", "symmetric", "armijo", "log", "tol_rel", "reg", "a"])
+def test_what_users_of_pot_pass_most_is_in_the_table(name):
+    with pytest.raises(gwfast.InputError, match=f"^{name}: exact_gw has no such argument"):
+        gwfast.exact_gw(C, C, **{name: 1})
+
+
+def test_positions_of_pot():
+    p = np.full(2, 0.5)
+    with pytest.raises(gwfast.InputError, match="exact_gw: expected C1, C2, p, q by position, found 5 arguments"):
+        gwfast.exact_gw(C, C, p, p, "square_loss")
+
+
+def test_the_signatures_of_the_front_doors_are_theirs():
+    assert list(inspect.signature(gwfast.exact_gw).parameters)[:5] == ["C1", "C2", "p", "q", "M"]
+    assert all(p.kind is not p.VAR_KEYWORD for door in DOORS for p in inspect.signature(door).parameters.values())
+
+
+def test_a_directed_graph_of_neighbours_is_said():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 2))
+    near = np.argsort(((X[:, None] - X) ** 2).sum(2), axis=1)[:, 1:5]
+    A = sp.csr_array((np.ones(120), (np.repeat(np.arange(30), 4), near.ravel())), shape=(30, 30))
+    with pytest.warns(UserWarning, match=r"edges to 4 others, but not back.*pass A\.maximum\(A\.T\)") as caught:
+        gwfast.Graph(A, unreachable=9.0)
+    assert caught[0].filename == __file__
+    with (
+        pytest.warns(UserWarning, match="not back"),
+        pytest.raises(gwfast.InputError, match=r"make it undirected, A\.maximum\(A\.T\)"),
+    ):
+        gwfast.Graph(A)
+    gwfast.Graph(A.maximum(A.T), unreachable=9.0)  # no warning
+    gwfast.Graph(nx.from_scipy_sparse_array(A, create_using=nx.DiGraph), unreachable=9.0)  # asked for by its type

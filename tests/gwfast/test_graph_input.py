@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 import gwfast
 from gwfast.__main__ import main
-from gwfast.io import load
+from gwfast.io import Reading, load
 
 
 @pytest.mark.parametrize("kind", [nx.MultiGraph, nx.MultiDiGraph])
@@ -89,7 +89,7 @@ def test_csv_files_that_are_matrices(tmp_path, name):
     (tmp_path / "m.csv").write_text(MATRICES[name], encoding="utf-8")
     loaded = load(str(tmp_path / "m.csv"))
     assert loaded.graph is None
-    assert loaded.said == f"a {loaded.space.n} x {loaded.space.n} matrix"
+    assert loaded.said.startswith(f"a {loaded.space.n} x {loaded.space.n} matrix of costs")
     if name in ("zero diagonal", "four points", "two points"):
         expected = [[float(cell) for cell in line.split(",")] for line in MATRICES[name].split()]
         np.testing.assert_array_equal(loaded.space.dense(), expected)
@@ -112,7 +112,7 @@ def test_csv_files_that_are_edges(tmp_path, text):
     assert loaded.graph.number_of_edges() == count
     assert loaded.said.startswith(f"{count} edges")
     assert loaded.space.dense().max() == far
-    assert load(str(tmp_path / "e.csv"), unweighted=True).space.dense().max() == (1 if "0,2" in text else 2)
+    assert load(str(tmp_path / "e.csv"), Reading(unweighted=True)).space.dense().max() == (1 if "0,2" in text else 2)
 
 
 def test_how_a_file_was_read_is_said(capsys, tmp_path):
@@ -123,7 +123,7 @@ def test_how_a_file_was_read_is_said(capsys, tmp_path):
     nx.write_graphml(graph, tmp_path / "c.graphml")
     assert main([str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]) == 0
     said = capsys.readouterr().out
-    assert "a: 2 edges, the third column as lengths; of 1 repeated edges the shortest counts" in said
+    assert "a: 2 edges between 3 nodes; the third column as lengths; of 1 repeated edges the shortest counts" in said
     assert "b: a 3 x 3 matrix" in said
     assert main([str(tmp_path / "c.graphml"), str(tmp_path / "b.csv"), "--json"]) == 0
     assert "--weight" in json.loads(capsys.readouterr().out)["read"]["c"]
@@ -141,14 +141,15 @@ def test_an_npy_header_that_claims_terabytes(tmp_path, capsys):
     for name in ("huge.npy", "overflow.npy", "negative.npy"):
         assert main([str(tmp_path / name), "karate"]) == 2
         err = capsys.readouterr().err
-        assert "expected a matrix written by numpy.save" in err
+        assert "expected an array written by numpy.save" in err
         assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a;b;1,5\nb;c;2,5\n", "line 1: found semicolons between commas"),
+        ("a,b,1\nb,c;d,2\n", "line 2: found semicolons between commas"),
+        ("a,b,1\nb,c,inf\n", "line 2: expected a length >= 0, found inf"),
         ("a,b,1\nb,c,nan\n", "line 2: expected a length >= 0, found nan"),
         ("a,b,nan\na,b,1\n", "line 1: expected a length >= 0, found nan"),
         ("a,b,1\nb,c,-2\n", "line 2: expected a length >= 0, found -2"),

@@ -89,3 +89,12 @@ def test_a_limit_holds_where_one_linear_program_would_pass_it(n, m):
     assert time.process_time() - begin < 4
     assert result.stop is gwfast.Stop.TIME_LIMIT
     assert result.value <= gwfast.sorted_gw(first, second).value
+
+
+def test_bounds_that_a_memory_limit_leaves_out_are_said():
+    rng = np.random.default_rng(0)
+    C1, C2 = (np.linalg.norm(x[:, None] - x, axis=2) for x in rng.normal(size=(2, 12, 3)))
+    result = gwfast.exact_gw(C1, C2, effort="dual", time_limit=60, memory_limit=1e4)
+    assert result.stop is gwfast.Stop.MEMORY_LIMIT
+    assert "raise memory_limit" in str(result)
+    assert "reformulation" not in {b.theorem for b in result.certificate.bounds}

@@ -1,0 +1,101 @@
+"""Arguments that POT's functions have and ours have not: one line each, with our name or that it is missing."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from gwfast.errors import InputError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_LOSS = "the loss is the square of the difference, the only one here; leave it out"
+_BALANCED = "missing here: every plan has the marginals p and q; leave it out"
+_START = "missing here: starts are found; certify(C1, C2, plan) gives the interval of a plan that you have"
+_RESULT = "leave it out: the Result holds plan, value, interval and why the solver stopped"
+_ENTROPIC = "call entropic_gw(..., epsilon=...)"
+
+NAMES = {
+    "loss_fun": _LOSS,
+    "loss": _LOSS,
+    "symmetric": "leave it out: it is found from the costs",
+    "G0": _START,
+    "plan_init": _START,
+    "armijo": "missing here: the line search is exact; leave it out",
+    "log": _RESULT,
+    "return_matrix": _RESULT,
+    "verbose": "leave it out; exact_gw has it",
+    "tol_rel": "pass tol",
+    "tol_abs": "pass tol",
+    "stopThr": "pass tol",
+    "numItermax": "pass max_iter",
+    "numInnerItermax": "missing here: inner problems are solved to the end; leave it out",
+    "tol": "leave it out; exact_gw and entropic_gw have it",
+    "max_iter": "leave it out; exact_gw and entropic_gw have it",
+    "a": "pass p",
+    "b": "pass q",
+    "Ca": "pass C1",
+    "Cb": "pass C2",
+    "epsilon": _ENTROPIC,
+    "reg": _ENTROPIC,
+    "reg_type": "missing here: entropic_gw regularises by entropy; leave it out",
+    "solver": "call entropic_gw(..., solver=...)",
+    "warmstart": "missing here: potentials are kept from step to step; leave it out",
+    "unbalanced": _BALANCED,
+    "unbalanced_type": _BALANCED,
+    "reg_marginals": _BALANCED,
+    "divergence": _BALANCED,
+    "m": _BALANCED,
+    "nb_dummies": _BALANCED,
+    "method": "call sorted_gw, exact_gw or entropic_gw",
+    "n_threads": "leave it out: one thread runs, and those of the array library",
+    "random_state": "leave it out: calls repeat without a seed",
+    "nb_samples_grad": "missing here: gradients are whole; leave it out",
+    "rtol": "call exact_gw(..., rtol=...)",
+    "time_limit": "leave it out: the plan has a closed form",
+    "effort": "leave it out: every sorting bound is taken; exact_gw and lower_bound have it",
+}
+
+
+def names_ours(door: Callable[P, R]) -> Callable[P, R]:
+    """Decorator of a front door: an argument that it has not, and POT has, raises an `InputError` that helps.
+
+    Parameters
+    ----------
+    door : callable
+
+    Returns
+    -------
+    callable
+        With the same signature; other unknown names raise Python's TypeError as before.
+
+    Examples
+    --------
+    >>> from gwfast.pot_names import names_ours
+    >>> @names_ours
+    ... def door(C1, C2): return 0
+    >>> door(1, 2, G0=3)
+    Traceback (most recent call last):
+        ...
+    gwfast.errors.InputError: G0: door has no such argument; missing here: starts are found; certify(C1, C2, plan) ...
+    """
+    parameters = inspect.signature(door).parameters
+    positional = [name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    name = getattr(door, "__name__", "")
+
+    @functools.wraps(door)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        for given in kwargs:
+            if given not in parameters and given in NAMES:
+                raise InputError(f"{given}: {name} has no such argument; {NAMES[given]}")
+        if len(args) > len(positional):
+            raise InputError(
+                f"{name}: expected {', '.join(positional)} by position, found {len(args)} arguments; "
+                "pass the rest by name"
+            )
+        return door(*args, **kwargs)
+
+    return checked

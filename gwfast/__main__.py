@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import sys
@@ -13,6 +12,7 @@ from gwfast.command.options import demo_parser, parser, readings
 from gwfast.command.picture import draw, picture_file
 from gwfast.command.printing import as_record, table
 from gwfast.command.solving import check_limits, solve
+from gwfast.command.warm import warm
 from gwfast.errors import GWFastError
 from gwfast.io import load
 
@@ -33,9 +33,13 @@ def compare(options: argparse.Namespace) -> None:
 
 def demo(options: argparse.Namespace) -> None:
     """Measure and draw the picture of the README."""
-    if options.plot:
-        picture_file(options.plot)
-    importlib.import_module("gwfast.demo").main(options)
+    picture_file(options.plot or "gwfast_demo.png")
+    import matplotlib
+
+    from gwfast.demo import main as measure
+
+    matplotlib.use("Agg")
+    measure(options.plot)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,6 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if given[:1] == ["demo"]:
             demo(demo_parser().parse_args(given[1:]))
+        elif given == ["warm"]:
+            print(warm())
         else:
             compare(parser().parse_args(given))
     except GWFastError as error:

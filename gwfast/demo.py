@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gwfast.arrays import item
 from gwfast.budget import UNLIMITED
-from gwfast.plot import pyplot
+from gwfast.plot import pyplot, save_picture
 from gwfast.solve import certify, exact_gw
 from gwfast.spaces.graph import Graph
 
@@ -146,3 +147,14 @@ def draw(found: list[Audit]) -> Any:
     axis.legend(loc="upper right", fontsize=9, frameon=False, ncols=1)
     axis.set_title("Twelve problems: what each plan costs, and what is proved", fontsize=11)
     return figure
+
+
+def main(picture: str | None) -> None:
+    """Print a line for each problem, and draw the picture."""
+    found = []
+    for one in audits():
+        print(line(one), flush=True)
+        found.append(one)
+    target = Path(picture or "gwfast_demo.png")
+    save_picture(draw(found), target)
+    print(f"picture: {target}")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import secrets
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +31,16 @@ def pyplot() -> Any:
     except ImportError:
         raise MissingPackageError("plots need matplotlib: pip install 'gwfast-ot[plot]'") from None
     return plt
+
+
+def save_picture(figure: Any, target: Path) -> None:
+    """Write a figure beside the target and move it there, so that a failure leaves no half-written picture."""
+    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
+    try:
+        figure.savefig(temporary, dpi=150)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def plot_matching(
@@ -130,7 +143,7 @@ def plot_matching(
     axis.set_aspect("equal")
     _interval(bar, result)
     if path is not None:
-        figure.savefig(path, dpi=150)
+        save_picture(figure, Path(path))
     return figure
 
 

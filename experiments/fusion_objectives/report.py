@@ -105,8 +105,6 @@ def _path_verdict(tests: dict[str, Paired]) -> str:
     return f"better: {', '.join(better)}" if better else "no significant gain"
 
 
-
-
 FRONT = {
     "sft": "fine-tuning on the examples alone (SFT)",
     "infigfusion": "the published objective (SFT + ULD + GLD)",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 
 from gwfast.errors import InputError
 from gwfast.io import Loaded
-from gwfast.plot import plot_matching, pyplot
+from gwfast.plot import plot_matching, pyplot, save_picture
 from gwfast.result import Result
 
 
@@ -24,21 +22,16 @@ def picture_file(path: str) -> Path:
 
 
 def draw(target: Path, result: Result, first: Loaded, second: Loaded) -> None:
-    """Draw the matching beside the target and move it there, so that a failure leaves no half-written picture."""
+    """Draw the matching into a file."""
     import matplotlib
 
     matplotlib.use("Agg")
-    temporary = str(target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}"))
-    try:
-        plot_matching(
-            result,
-            first.space,
-            second.space,
-            names=(first.name, second.name),
-            graphs=(first.graph, second.graph),
-            labels=(first.labels if first.named else None, second.labels if second.named else None),
-            path=temporary,
-        )
-        os.replace(temporary, target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    figure = plot_matching(
+        result,
+        first.space,
+        second.space,
+        names=(first.name, second.name),
+        graphs=(first.graph, second.graph),
+        labels=(first.labels if first.named else None, second.labels if second.named else None),
+    )
+    save_picture(figure, target)

@@ -106,4 +106,4 @@ def subset(packed: Packed, index: np.ndarray) -> Packed:
         packed.law,
     )
     kept = [np.ascontiguousarray(array[:, cut[column]]) for array, column in zip(arrays, places)]
-    return Packed(size, packed.number[index], *kept, packed.features[cut[VECTOR]])
+    return Packed(size, packed.number[index], *kept, packed.features[cut[VECTOR]])  # pyright: ignore[reportCallIssue]

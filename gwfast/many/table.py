@@ -127,7 +127,8 @@ def solve(
     count = data.count
     i, j = np.triu_indices(count, 1) if wanted is None else wanted.T
     values, lowers = np.full(len(i), np.nan), np.zeros(len(i))
-    kept: list[Plan | None] | None = [None] * len(i) if asked.plans else None
+    empty: list[Plan | None] = [None] * len(i)
+    kept = empty if asked.plans else None
     places: dict[int, np.ndarray] = {}
     meter = Meter(len(i), progress)
 
@@ -178,7 +179,7 @@ def _pairs(pairs: Any, count: int) -> np.ndarray:
         found = np.empty(0, object)
     if found.size == 0 and found.dtype != object:
         found = np.zeros((0, 2), np.int64)
-    if found.ndim != 2 or found.shape[1] != 2 or found.dtype.kind not in "iu":
+    if found.ndim != 2 or found.shape[-1] != 2 or found.dtype.kind not in "iu":
         raise InputError(f"pairs: expected whole numbers of shape (R, 2), found shape {found.shape} of {found.dtype}")
     outside = np.flatnonzero(((found < 0) | (found >= count)).any(axis=1))
     if len(outside):

@@ -106,7 +106,7 @@ def _tiled():
     @outlined
     def product(A, B, out, inner):
         """Write A[:, :inner] B into `out`; rows of B and of `out` have one length, a multiple of `LANES`."""
-        tiles(A, B, out, inner)
+        tiles(A, B, out, inner)  # pyright: ignore[reportCallIssue]
 
     return product
 

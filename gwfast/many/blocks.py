@@ -10,7 +10,8 @@ import numpy as np
 
 from gwfast.kernels.pairs.layout import POINTS
 from gwfast.many.dataset import DataSet
-from gwfast.many.pairs import Workspace, cheap_bounds, row_bounds, solve_block
+from gwfast.packed.pairs import Workspace, cheap_bounds, row_bounds, solve_block
+from gwfast.packed.presets import STARTS
 
 TILE = 64  # spaces on a side of a block
 _local = threading.local()
@@ -76,7 +77,7 @@ def answer(data: DataSet, i: np.ndarray, j: np.ndarray, asked: Asked) -> Answer:
         lower[part] = _lower(data, x, y, asked.effort, work)
         if asked.quality:
             plans = np.empty(int((data.packed.size[x, POINTS] * data.packed.size[y, POINTS]).sum()))
-            value[part] = solve_block(data.packed, data.fused, x, y, asked.quality, work, plans)[0]
+            value[part] = solve_block(data.packed, data.fused, x, y, STARTS[asked.quality], work, plans).value
             if asked.plans:
                 atoms.append(_atoms(data, x, y, turned[part], plans))
     floor = 0.0 if data.fused.alpha == 1.0 else -np.inf  # a linear term may be negative

@@ -19,7 +19,8 @@ from gwfast.kernels.pairs.layout import (
     Packed,
 )
 from gwfast.many.members import Collection, digest
-from gwfast.many.pack import Member, pack
+from gwfast.many.spectra import add_spectra
+from gwfast.packed.pack import Member, pack
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,9 @@ def dataset(collection: Collection) -> DataSet:
     rank = np.empty(len(keys), np.int64)
     distinct = {key: k for k, key in enumerate(sorted(set(keys)))}  # equal spaces have one rank
     rank[:] = [distinct[key] for key in keys]
-    return DataSet(pack(collection.members), collection.fused, rank, collection.unit)
+    packed = pack(collection.members)
+    add_spectra(packed, collection.members)
+    return DataSet(packed, collection.fused, rank, collection.unit)
 
 
 def _shape(member: Member) -> bytes:

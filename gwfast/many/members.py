@@ -13,7 +13,7 @@ from gwfast import checks
 from gwfast.arrays import to_numpy
 from gwfast.errors import InputError
 from gwfast.kernels.pairs.layout import EUCLIDEAN, LABELS, NONE, SQUARED, Fused
-from gwfast.many.pack import Member
+from gwfast.packed.pack import Member
 from gwfast.spaces.dense import Dense
 from gwfast.spaces.graph import Graph
 from gwfast.spaces.space import Space

@@ -14,8 +14,8 @@ from gwfast.many.blocks import Asked, all_blocks, blocks_of
 from gwfast.many.dataset import DataSet, dataset
 from gwfast.many.executors import Block, run
 from gwfast.many.members import collect
-from gwfast.many.presets import QUALITY
 from gwfast.many.result import Neighbours
+from gwfast.packed.presets import QUALITY
 
 _ROUND = 1e-12  # share of a value by which a bound must exceed it before it rules a pair out
 _DEAR = ("default", "best")  # qualities that cost more than a row bound

@@ -17,9 +17,9 @@ from gwfast.many.blocks import Answer, Asked, all_blocks, blocks_of
 from gwfast.many.dataset import DataSet, dataset
 from gwfast.many.executors import Block, run
 from gwfast.many.members import Collection, collect
-from gwfast.many.presets import QUALITY
 from gwfast.many.result import Pairwise, plans_of
 from gwfast.many.store import Store, open_store
+from gwfast.packed.presets import QUALITY
 from gwfast.plan import Plan
 
 EFFORTS = ("sort", "rows")

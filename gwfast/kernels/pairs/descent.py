@@ -6,6 +6,8 @@ parts of the costs, L the linear term.
 
 from __future__ import annotations
 
+import numpy as np
+
 from gwfast.kernels.pairs.begin import PRODUCT_PLAN, RANDOM_VERTEX, SORTED_PLAN
 from gwfast.kernels.pairs.exchange import four_cycles, swaps
 from gwfast.kernels.pairs.features import feature_cost
@@ -59,6 +61,7 @@ def descend_block(
     integers,
     value,
     chosen,
+    gaps,
     best,
 ):
     """Improve what `begin_block` wrote; a plan that is better than the one of its slot takes its place.
@@ -66,7 +69,8 @@ def descend_block(
     Parameters
     ----------
     slots : integer array (r, 2)
-        Number of the pair in `value` and `chosen`, and where its plan begins in `best`.
+        Number of the pair in `value`, `chosen` and `gaps`, the gap of the last linear program; where its plan begins
+        in `best`.
     programs : int
         Linear programs at most; 0 takes starts as they are, -1 solves the linear program of the start alone and
         hands back its column dual in `prices`.
@@ -111,7 +115,7 @@ def descend_block(
                     G[i, j] = out[i, j]
         for j in range(m):
             vector[PRICES, j] = prices[r, j]
-        fresh, warm, better, done, inside = True, False, True, 0, 0.0
+        fresh, warm, better, done, inside, last = True, False, True, 0, 0.0, np.nan
         while True:
             if not fresh:
                 moved = 0
@@ -139,6 +143,7 @@ def descend_block(
                 gap = 0.0
                 if not fresh:
                     gap = -4.0 * inside - inner(G, V)
+                    last = gap
                     if gap <= _STATIONARY * scale:
                         break
                 image(C1, C2, K1, K2, alpha, n, m, V, v_img, matrix)
@@ -172,7 +177,7 @@ def descend_block(
             C1, C2, D1, D2, alpha, size, n, m, T, img, matrix[LINEAR], whole[ATOM_I], whole[ATOM_J], vector[REST]
         )
         if found < value[slot]:
-            value[slot], chosen[slot] = found, int(starts[r, 7])
+            value[slot], chosen[slot], gaps[slot] = found, int(starts[r, 7]), last
             at = slots[r, 1]
             for i in range(n):
                 for j in range(m):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gwfast
-from gwfast.many.presets import QUALITY
+from gwfast.packed.presets import QUALITY
 from reference import best_descent
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gwfast.kernels.pairs.begin import CENTRED_ROWS, FIELDS, ROW_COSTS, begin_block
+from gwfast.kernels.pairs.begin import CENTRED_ROWS, FIELDS, ROW_COSTS, SORTED_PLAN, begin_block
 from gwfast.kernels.pairs.bounds import CHEAP, cheap_block, dual_block
 from gwfast.kernels.pairs.descent import descend_block
 from gwfast.kernels.pairs.layout import POINTS, SKEW, WIDTH, Fused, Packed, buffers
-from gwfast.many.presets import EXCHANGES, PROGRAMS, STARTS
+from gwfast.packed.presets import EXCHANGES, PROGRAMS
 
 _BLOCK = 1 << 17  # numbers of the costs of one block
 
@@ -35,58 +35,63 @@ class Workspace:
         return cls(*buffers(most), np.zeros(1, np.uint64), np.empty(count * most * wide), np.empty((count, wide)))
 
 
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Of every pair the value of its best plan, the number of the start it came from, and its Frank-Wolfe gap."""
+
+    value: np.ndarray
+    chosen: np.ndarray
+    gap: np.ndarray
+
+    @classmethod
+    def empty(cls, count: int) -> Outcome:
+        """Nothing found yet."""
+        return cls(np.full(count, np.inf), np.full(count, -1, np.int64), np.full(count, np.nan))
+
+
 def solve_block(
     packed: Packed,
     fused: Fused,
     first: np.ndarray,
     second: np.ndarray,
-    quality: str,
+    starts: np.ndarray,
     work: Workspace,
     plans: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Values and numbers of the best starts of one block of pairs; their plans, row by row, into `plans`."""
+) -> Outcome:
+    """Follow every row of `starts` for every pair of one block; the best plans go, row by row, into `plans`."""
     count = len(first)
-    value, chosen = np.full(count, np.inf), np.full(count, -1, np.int64)
-    areas = packed.size[first, POINTS] * packed.size[second, WIDTH]
-    places = np.cumsum(areas) - areas
+    found = Outcome.empty(count)
     sizes = packed.size[first, POINTS] * packed.size[second, POINTS]
     slots = np.stack([np.arange(count), np.cumsum(sizes) - sizes], axis=1)
-    plain = quality == "sorted"
-    for row in STARTS[quality]:
-        starts = np.broadcast_to(row, (count, len(row))).copy()
-        begin_block(
-            packed,
-            fused,
-            first,
-            second,
-            starts,
-            work.doubles,
-            work.singles,
-            work.integers,
-            work.state,
-            work.begun,
-            places,
-            work.prices,
-        )
-        descend_block(
-            packed,
-            fused,
-            first,
-            second,
-            slots,
-            starts,
-            work.begun,
-            places,
-            work.prices,
-            0 if plain else PROGRAMS,
-            0 if plain else EXCHANGES,
-            work.doubles,
-            work.integers,
-            value,
-            chosen,
-            plans,
-        )
-    return value, chosen
+    plain = bool((starts[:, 0] == SORTED_PLAN).all())
+    programs, exchanges = (0, 0) if plain else (PROGRAMS, EXCHANGES)
+    for row in starts:
+        _run(packed, fused, first, second, np.tile(row, (count, 1)), work, slots, programs, exchanges, found, plans)
+    return found
+
+
+def _run(
+    packed: Packed,
+    fused: Fused,
+    first: np.ndarray,
+    second: np.ndarray,
+    starts: np.ndarray,
+    work: Workspace,
+    slots: np.ndarray,
+    programs: int,
+    exchanges: int,
+    found: Outcome,
+    plans: np.ndarray,
+) -> np.ndarray:
+    """One start for every pair; returns where the cost of each begins in the workspace."""
+    areas = packed.size[first, POINTS] * packed.size[second, WIDTH]
+    places = np.cumsum(areas) - areas
+    given = (packed, fused, first, second)
+    begun = (work.begun, places, work.prices)
+    begin_block(*given, starts, work.doubles, work.singles, work.integers, work.state, *begun)
+    limits = (programs, exchanges, work.doubles, work.integers)
+    descend_block(*given, slots, starts, *begun, *limits, found.value, found.chosen, found.gap, plans)
+    return places
 
 
 def cheap_bounds(packed: Packed, fused: Fused, first: np.ndarray, second: np.ndarray, work: Workspace) -> np.ndarray:
@@ -102,10 +107,7 @@ def row_bounds(packed: Packed, fused: Fused, first: np.ndarray, second: np.ndarr
     Of asymmetric pairs the third lower bound is taken by rows, by columns and by their mean.
     """
     count = len(first)
-    areas = packed.size[first, POINTS] * packed.size[second, WIDTH]
-    places = np.cumsum(areas) - areas
-    slots = np.zeros((count, 2), np.int64)
-    value, chosen, best = np.full(1, np.inf), np.zeros(1, np.int64), np.empty(0)
+    slots, nothing = np.zeros((count, 2), np.int64), Outcome.empty(1)
     asymmetric = bool((packed.size[first, SKEW] >= 0).any() or (packed.size[second, SKEW] >= 0).any())
     out, found = np.full((count, 2), -np.inf), np.empty(count)
     for kind, side in ((ROW_COSTS, 0), (ROW_COSTS, 1), (ROW_COSTS, 2), (CENTRED_ROWS, 0)):
@@ -113,38 +115,7 @@ def row_bounds(packed: Packed, fused: Fused, first: np.ndarray, second: np.ndarr
             continue
         starts = np.zeros((count, FIELDS))
         starts[:, :2] = kind, side
-        begin_block(
-            packed,
-            fused,
-            first,
-            second,
-            starts,
-            work.doubles,
-            work.singles,
-            work.integers,
-            work.state,
-            work.begun,
-            places,
-            work.prices,
-        )
-        descend_block(
-            packed,
-            fused,
-            first,
-            second,
-            slots,
-            starts,
-            work.begun,
-            places,
-            work.prices,
-            -1,
-            0,
-            work.doubles,
-            work.integers,
-            value,
-            chosen,
-            best,
-        )
+        places = _run(packed, fused, first, second, starts, work, slots, -1, 0, nothing, np.empty(0))
         dual_block(packed, fused, first, second, kind == CENTRED_ROWS, work.begun, places, work.prices, found)
         column = 1 if kind == CENTRED_ROWS else 0
         out[:, column] = np.maximum(out[:, column], found)

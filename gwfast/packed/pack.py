@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from gwfast.arrays.precision import EPS
-from gwfast.bounds.spectral import eigenvalue_error, hermitian
 from gwfast.kernels.pairs.layout import (
     CENTRED,
     CENTRED_STD,
@@ -22,10 +21,8 @@ from gwfast.kernels.pairs.layout import (
     INTEGERS,
     LAW,
     LAW_LENGTH,
-    LIFT,
     MATRIX,
     MEAN,
-    NORM,
     ORDER,
     POINTS,
     RMS,
@@ -34,12 +31,9 @@ from gwfast.kernels.pairs.layout import (
     ROWS_T,
     SECOND,
     SKEW,
-    SKEW_PART,
     SORTED,
     SORTED_WEIGHT,
-    SPECTRUM,
     STD,
-    SYMMETRIC_PART,
     TOTAL,
     VECTOR,
     VECTORS,
@@ -80,7 +74,7 @@ def flows(weights: np.ndarray) -> np.ndarray:
 
 
 def pack(members: Sequence[Member]) -> Packed:
-    """Lay spaces out for the compiled pairs; O(n^2 log n) a space, and O(n^3) for the spectra."""
+    """Lay spaces out for the compiled pairs, all but the spectra; O(n^2 log n) a space."""
     count = len(members)
     size = np.full((count, 8), -1, np.int64)
     number = np.zeros((count, 5))
@@ -163,7 +157,6 @@ def _pack_one(S: Packed, s: int, member: Member) -> np.ndarray:
         view(S.skew, COST, begin)[:, :n] = skew
         view(S.skew_single, 0, begin)[:, :n] = skew
         view(S.skew_single, 1, begin)[:, :n] = 4 * skew
-    _spectra(S, s, part, member, C, H)
     values, place = np.unique(C, return_inverse=True)
     return np.stack([values, np.bincount(place.ravel(), np.outer(p, p).ravel(), len(values))])
 
@@ -174,18 +167,3 @@ def _features(S: Packed, s: int, part: slice, p: np.ndarray, number: int, featur
     S.vector[SORTED + number, part] = feature[order]
     S.vector[SORTED_WEIGHT + number, part] = p[order]
     S.integer[ORDER + number, part] = order
-
-
-def _spectra(S: Packed, s: int, part: slice, member: Member, C: np.ndarray, H: np.ndarray) -> None:
-    """Spectra of the cost and of the doubly centred cost; their norms bound what rounding does to them."""
-    norm = 0.0
-    for k, cost in enumerate((C, H)):
-        A = hermitian(cost, member.weights, member.symmetric)
-        norm = max(norm, float(np.linalg.norm(A)))
-        S.vector[SPECTRUM + LIFT + k, part] = np.linalg.eigvalsh(A)
-        if member.symmetric:
-            S.vector[SPECTRUM + SYMMETRIC_PART + k, part] = S.vector[SPECTRUM + LIFT + k, part]
-        else:
-            S.vector[SPECTRUM + SYMMETRIC_PART + k, part] = np.linalg.eigvalsh(np.real(A))
-            S.vector[SPECTRUM + SKEW_PART + k, part] = np.linalg.svd(np.imag(A), compute_uv=False)[::-1]
-    S.number[s, NORM] = eigenvalue_error(member.n, norm)

@@ -29,6 +29,10 @@ class Policy:
         Seconds an entry of both costs, kept for the cheap bounds and the value of the plan.
     smooth_entries : int
         Entries nm from which a few Sinkhorn scalings before each linear program pay: they halve its pivots there.
+    pair_points : int
+        Points up to which the compiled pair solver is taken: it beats the other in time and value there.
+    pair_seconds : float
+        What it takes at most.
     many_starts : int
         Entries nm up to which eight starts cost less than the linear programs of one large problem.
     random_starts : int
@@ -168,6 +172,8 @@ class Policy:
     piece: float = 1e-3
     last_pass: float = 6e-8
     smooth_entries: int = 20_000
+    pair_points: int = 64
+    pair_seconds: float = 0.03
     many_starts: int = 2_500
     random_starts: int = 6
     anneal_share: float = 0.4

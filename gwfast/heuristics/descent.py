@@ -13,10 +13,12 @@ from gwfast.budget import UNLIMITED, Budget
 from gwfast.heuristics.annealing import Schedule, anneal
 from gwfast.heuristics.conditional_gradient import Potentials, conditional_gradient, first_vertex
 from gwfast.heuristics.exchanges import two_exchange
+from gwfast.heuristics.pair import best_pair, fits_pair
 from gwfast.heuristics.products import Products
 from gwfast.heuristics.sorting import best_sorted
 from gwfast.marginals import BALANCED
 from gwfast.method import Found
+from gwfast.packed.presets import PROGRAMS, STATIONARY
 from gwfast.plan import Plan
 from gwfast.policy import POLICY
 from gwfast.problem import Problem
@@ -135,6 +137,9 @@ def best_descent(problem: Problem, options: Descent) -> Found:
     The sorted plan is only followed where it begins below what the annealed start reached; small problems try all.
     """
     problem, factor = problem.normalised()
+    if fits_pair(problem, options.budget) and options.max_iter >= PROGRAMS and options.tol >= STATIONARY:
+        found = best_pair(problem)
+        return replace(found, stationarity=found.stationarity / factor)
     start, hint = annealed_start(problem, options.schedule, options.budget)
     small = problem.shape[0] * problem.shape[1] <= POLICY.many_starts
     rough = replace(options, tol=max(options.tol, 1e-6)) if small else options

@@ -13,12 +13,11 @@ from gwfast import checks
 from gwfast.arrays import to_numpy
 from gwfast.errors import InputError
 from gwfast.kernels.pairs.layout import EUCLIDEAN, LABELS, NONE, SQUARED, Fused
-from gwfast.packed.pack import Member
+from gwfast.packed.pack import LIGHTEST, Member
 from gwfast.spaces.dense import Dense
 from gwfast.spaces.graph import Graph
 from gwfast.spaces.space import Space
 
-LIGHTEST = 1e-12  # weights below this are lost beside flows in whole units
 METRICS = {"sqeuclidean": SQUARED, "euclidean": EUCLIDEAN, "labels": LABELS}
 
 

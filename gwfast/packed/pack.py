@@ -43,6 +43,7 @@ from gwfast.kernels.pairs.layout import (
     padded,
 )
 
+LIGHTEST = 1e-12  # weights below this are lost beside flows in whole units
 UNITS = 2**46  # integer units of mass; with n points flows reach 2^46 (2n + 3)
 
 
@@ -73,8 +74,11 @@ def flows(weights: np.ndarray) -> np.ndarray:
     return whole
 
 
-def pack(members: Sequence[Member]) -> Packed:
-    """Lay spaces out for the compiled pairs, all but the spectra; O(n^2 log n) a space."""
+def pack(members: Sequence[Member], bounds: bool = True) -> Packed:
+    """Lay spaces out for the compiled pairs, all but the spectra; O(n^2 log n) a space.
+
+    Without `bounds` only what plans are found from is filled in.
+    """
     count = len(members)
     size = np.full((count, 8), -1, np.int64)
     number = np.zeros((count, 5))
@@ -99,71 +103,87 @@ def pack(members: Sequence[Member]) -> Packed:
         size, number, matrix, single, skew, skew_single, row_weights, vector, integer, np.zeros((2, 0)), features
     )
     for s, member in enumerate(members):
-        laws.append(_pack_one(packed, s, member))
+        laws.append(_pack_one(packed, s, member, bounds))
     size[:, LAW_LENGTH] = [law.shape[1] for law in laws]
     size[:, LAW] = np.cumsum(size[:, LAW_LENGTH]) - size[:, LAW_LENGTH]
     return packed._replace(law=np.concatenate(laws, axis=1))
 
 
-def _pack_one(S: Packed, s: int, member: Member) -> np.ndarray:
-    """Fill in one space; returns the law of its entries (2, L)."""
-    C, p, n = member.cost, member.weights, member.n
-    width, at, v = (int(S.size[s, k]) for k in (WIDTH, MATRIX, VECTOR))
-    part = slice(v, v + n)
-
-    def view(array: np.ndarray, row: int, begin: int) -> np.ndarray:
-        return array[row, begin : begin + n * width].reshape(n, width)
-
-    symmetric = C if member.symmetric else (C + C.T) / 2
-    view(S.matrix, COST, at)[:, :n] = symmetric
-    view(S.single, 0, at)[:, :n] = symmetric
-    view(S.single, 1, at)[:, :n] = -4 * symmetric
-    S.vector[WEIGHT, part] = p
-    S.integer[FLOW, part] = flows(p)
-    S.features[part] = member.features
+def _pack_one(S: Packed, s: int, member: Member, bounds: bool) -> np.ndarray:
+    """Fill in one space; returns the law of its entries (2, L), which only bounds need."""
+    C, p = member.cost, member.weights
+    _costs(S, s, member)
     mean = C @ p
     comean = mean if member.symmetric else p @ C
-    grand = p @ mean
-    square = C * C
-    second = p @ square @ p
-    H = C - mean[:, None] - comean[None, :] + grand
-    S.number[s, TOTAL], S.number[s, SECOND] = grand, second
-    S.number[s, EXTENT] = np.abs(C).max()
-    S.number[s, ERROR] = 8 * (n + 16) * EPS * np.sqrt(second)
-    sides = [(C, H, mean, 0)] if member.symmetric else [(C, H, mean, 0), (C.T, H.T, comean, COLUMNS)]
-    for rows, centred, average, side in sides:
-        deviation = rows - average[:, None]
-        _features(S, s, part, p, side + MEAN, average)
-        _features(S, s, part, p, side + STD, np.sqrt((deviation * deviation) @ p))
-        _features(S, s, part, p, side + RMS, np.sqrt((rows * rows) @ p))
-        _features(S, s, part, p, side + CENTRED_STD, np.sqrt((centred * centred) @ p))
-        store, begin = (S.skew, int(S.size[s, SKEW])) if side else (S.matrix, at)
-        for values, plain, turned, line in ((rows, ROWS, ROWS_T, 0), (centred, CENTRED, CENTRED_T, 1)):
-            if member.uniform:
-                ordered = np.sort(values, axis=1)
-            else:
-                order = np.argsort(values, axis=1, kind="stable")
-                ordered = np.take_along_axis(values, order, 1)
-                view(S.row_weights, line + (2 if side else 0), int(S.size[s, ROW_WEIGHTS]))[:, :n] = p[order]
-            view(store, plain, begin)[:, :n] = ordered
-            view(store, turned, begin)[:, :n] = ordered.T
+    grand, second = p @ mean, p @ (C * C) @ p
+    S.number[s, [TOTAL, SECOND, EXTENT]] = grand, second, np.abs(C).max()
+    S.number[s, ERROR] = 8 * (member.n + 16) * EPS * np.sqrt(second)
+    for side in (0,) if member.symmetric else (0, COLUMNS):
+        rows, average, other = (C.T, comean, mean) if side else (C, mean, comean)
+        _feature(S, s, p, side + MEAN, average, bounds)
+        _feature(S, s, p, side + RMS, np.sqrt((rows * rows) @ p), bounds)
+        _sorted_rows(S, s, member, rows, side, centred=False)
+        if bounds:
+            deviation = rows - average[:, None]
+            _feature(S, s, p, side + STD, np.sqrt((deviation * deviation) @ p), bounds)
+            centred = deviation - other[None, :] + grand
+            _feature(S, s, p, side + CENTRED_STD, np.sqrt((centred * centred) @ p), bounds)
+            _sorted_rows(S, s, member, centred, side, centred=True)
     if member.symmetric:
+        part = slice(int(S.size[s, VECTOR]), int(S.size[s, VECTOR]) + member.n)
         for rows in (FEATURE, SORTED, SORTED_WEIGHT):
             S.vector[rows + COLUMNS : rows + 2 * COLUMNS, part] = S.vector[rows : rows + COLUMNS, part]
         S.integer[ORDER + COLUMNS : ORDER + 2 * COLUMNS, part] = S.integer[ORDER : ORDER + COLUMNS, part]
-    else:
-        begin = int(S.size[s, SKEW])
-        skew = (C - C.T) / 2
-        view(S.skew, COST, begin)[:, :n] = skew
-        view(S.skew_single, 0, begin)[:, :n] = skew
-        view(S.skew_single, 1, begin)[:, :n] = 4 * skew
+    if not bounds:
+        return np.zeros((2, 0))
     values, place = np.unique(C, return_inverse=True)
     return np.stack([values, np.bincount(place.ravel(), np.outer(p, p).ravel(), len(values))])
 
 
-def _features(S: Packed, s: int, part: slice, p: np.ndarray, number: int, feature: np.ndarray) -> None:
-    order = np.argsort(feature, kind="stable")
+def _view(array: np.ndarray, row: int, begin: int, member: Member) -> np.ndarray:
+    """The place (n, n) of a matrix of one space in a row of a packed array."""
+    width = padded(member.n)
+    return array[row, begin : begin + member.n * width].reshape(member.n, width)[:, : member.n]
+
+
+def _costs(S: Packed, s: int, member: Member) -> None:
+    """Weights, features and costs, split into symmetric and skew parts."""
+    C, at, v = member.cost, int(S.size[s, MATRIX]), int(S.size[s, VECTOR])
+    part = slice(v, v + member.n)
+    S.vector[WEIGHT, part] = member.weights
+    S.integer[FLOW, part] = flows(member.weights)
+    S.features[part] = member.features
+    symmetric = C if member.symmetric else (C + C.T) / 2
+    _view(S.matrix, COST, at, member)[:] = symmetric
+    _view(S.single, 0, at, member)[:] = symmetric
+    _view(S.single, 1, at, member)[:] = -4 * symmetric
+    if not member.symmetric:
+        begin, skew = int(S.size[s, SKEW]), (C - C.T) / 2
+        _view(S.skew, COST, begin, member)[:] = skew
+        _view(S.skew_single, 0, begin, member)[:] = skew
+        _view(S.skew_single, 1, begin, member)[:] = 4 * skew
+
+
+def _sorted_rows(S: Packed, s: int, member: Member, rows: np.ndarray, side: int, *, centred: bool) -> None:
+    """Rows in increasing order, and their weights where these are not uniform."""
+    store, begin = (S.skew, int(S.size[s, SKEW])) if side else (S.matrix, int(S.size[s, MATRIX]))
+    plain, turned = (CENTRED, CENTRED_T) if centred else (ROWS, ROWS_T)
+    if member.uniform:
+        ordered = np.sort(rows, axis=1)
+    else:
+        order = np.argsort(rows, axis=1, kind="stable")
+        ordered = np.take_along_axis(rows, order, 1)
+        line = (1 if centred else 0) + (2 if side else 0)
+        _view(S.row_weights, line, int(S.size[s, ROW_WEIGHTS]), member)[:] = member.weights[order]
+    _view(store, plain, begin, member)[:] = ordered
+    _view(store, turned, begin, member)[:] = ordered.T
+
+
+def _feature(S: Packed, s: int, p: np.ndarray, number: int, feature: np.ndarray, bounds: bool) -> None:
+    part = slice(int(S.size[s, VECTOR]), int(S.size[s, VECTOR]) + len(p))
     S.vector[FEATURE + number, part] = feature
-    S.vector[SORTED + number, part] = feature[order]
-    S.vector[SORTED_WEIGHT + number, part] = p[order]
-    S.integer[ORDER + number, part] = order
+    if bounds:
+        order = np.argsort(feature, kind="stable")
+        S.vector[SORTED + number, part] = feature[order]
+        S.vector[SORTED_WEIGHT + number, part] = p[order]
+        S.integer[ORDER + number, part] = order

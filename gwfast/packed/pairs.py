@@ -65,8 +65,12 @@ def solve_block(
     slots = np.stack([np.arange(count), np.cumsum(sizes) - sizes], axis=1)
     plain = bool((starts[:, 0] == SORTED_PLAN).all())
     programs, exchanges = (0, 0) if plain else (PROGRAMS, EXCHANGES)
-    for row in starts:
-        _run(packed, fused, first, second, np.tile(row, (count, 1)), work, slots, programs, exchanges, found, plans)
+    together = max(1, len(work.prices) // count)  # starts of all pairs at a time
+    for begin in range(0, len(starts), together):
+        some = starts[begin : begin + together]
+        rows, times = np.repeat(some, count, axis=0), len(some)
+        x, y, places = np.tile(first, times), np.tile(second, times), np.tile(slots, (times, 1))
+        _run(packed, fused, x, y, rows, work, places, programs, exchanges, found, plans)
     return found
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from gwfast.kernels.pairs.begin import ANNEALED, RANDOM_VERTEX, ROW_COSTS, SORTED_PLAN
 
+STATIONARY = 1e-9  # share of the scale of a problem to which plans are stationary
 PROGRAMS, EXCHANGES = 100, 10_000  # linear programs and exchanges at most, for each start
 
 
@@ -34,5 +35,11 @@ QUALITY = {
         _plain(ROW_COSTS, 1),
         *[_plain(RANDOM_VERTEX)] * 3,
     ],
+}
+NAMES = {
+    ANNEALED: "an annealed start",
+    ROW_COSTS: "the best match of rows",
+    SORTED_PLAN: "a sorted plan",
+    RANDOM_VERTEX: "a random vertex",
 }
 STARTS = {name: np.array([[*row, k] for k, row in enumerate(rows)], dtype=float) for name, rows in QUALITY.items()}

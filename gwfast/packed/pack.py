@@ -182,8 +182,8 @@ def _sorted_rows(S: Packed, s: int, member: Member, rows: np.ndarray, side: int,
 def _feature(S: Packed, s: int, p: np.ndarray, number: int, feature: np.ndarray, bounds: bool) -> None:
     part = slice(int(S.size[s, VECTOR]), int(S.size[s, VECTOR]) + len(p))
     S.vector[FEATURE + number, part] = feature
+    order = np.argsort(feature, kind="stable")
+    S.integer[ORDER + number, part] = order
     if bounds:
-        order = np.argsort(feature, kind="stable")
         S.vector[SORTED + number, part] = feature[order]
         S.vector[SORTED_WEIGHT + number, part] = p[order]
-        S.integer[ORDER + number, part] = order

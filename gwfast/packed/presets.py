@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gwfast.kernels.pairs.begin import ANNEALED, RANDOM_VERTEX, ROW_COSTS, SORTED_PLAN
+from gwfast.kernels.pairs.begin import ANNEALED, PRODUCT_PLAN, RANDOM_VERTEX, ROW_COSTS, SORTED_PLAN
 
 STATIONARY = 1e-9  # share of the scale of a problem to which plans are stationary
 PROGRAMS, EXCHANGES = 100, 10_000  # linear programs and exchanges at most, for each start
@@ -36,10 +36,19 @@ QUALITY = {
         *[_plain(RANDOM_VERTEX)] * 3,
     ],
 }
+ALONE = [  # of a single call, which has some overhead of its own
+    *QUALITY["best"],
+    *[_anneal(16, 1.0), _anneal(16, 0.6, 1.0)] * 2,
+    _plain(PRODUCT_PLAN),
+    _plain(SORTED_PLAN, 0),
+    _plain(SORTED_PLAN, 2),
+    *[_plain(RANDOM_VERTEX)] * 3,
+]
 NAMES = {
+    PRODUCT_PLAN: "the product coupling",
     ANNEALED: "an annealed start",
     ROW_COSTS: "the best match of rows",
     SORTED_PLAN: "a sorted plan",
     RANDOM_VERTEX: "a random vertex",
 }
-STARTS = {name: np.array([[*row, k] for k, row in enumerate(rows)], dtype=float) for name, rows in QUALITY.items()}
+STARTS = {name: np.array([[*row, k] for k, row in enumerate(rows)], dtype=float) for name, rows in {**QUALITY, "alone": ALONE}.items()}

@@ -15,7 +15,7 @@ def main() -> int:
     ):
         os.environ.update(dict.fromkeys(THREADS, "1"))
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *sys.argv[1:]])
-    from benchmarks import bounds, entropic, limits, quality, sizes, sorting, speed, table, validity
+    from benchmarks import bounds, entropic, limits, many, quality, sizes, sorting, speed, table, validity
 
     suites = {"quality": quality.run, "speed": speed.run, "entropic": entropic.run, "sorting": sorting.run}
     suites |= {
@@ -26,6 +26,7 @@ def main() -> int:
         "limits": limits.run,
         "validity": validity.run,
         "sizes": sizes.run,
+        "many": many.run,
     }
     names = sys.argv[1:] or list(suites)
     unknown = [n for n in names if n not in suites and n != "table"]

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from gwfast import checks
+from gwfast.budget import Budget
 from gwfast.errors import InputError
 from gwfast.many.blocks import Asked, all_blocks, blocks_of
 from gwfast.many.dataset import DataSet, dataset
 from gwfast.many.executors import Block, run
-from gwfast.many.members import collect
+from gwfast.many.members import Collection, collect
+from gwfast.many.proved import SECONDS, raise_bounds
 from gwfast.many.result import Neighbours
 from gwfast.packed.presets import QUALITY
 
@@ -30,6 +32,8 @@ def neighbours(
     metric: str = "sqeuclidean",
     label_cost: Any = None,
     alpha: float | None = None,
+    proved: bool = False,
+    time_limit: float | None = None,
     executor: Executor | str | None = None,
 ) -> Neighbours:
     """The k nearest neighbours of every space of a data set.
@@ -43,6 +47,10 @@ def neighbours(
         As in `pairwise_gw`.
     k : int
         At most N - 1.
+    proved : bool
+        Raise lower bounds until the lists are proved, or time is up; `Neighbours.proved` says which places are.
+    time_limit : float, optional
+        Seconds for that; .1 for each open pair by default.
 
     Returns
     -------
@@ -78,7 +86,35 @@ def neighbours(
     np.fill_diagonal(low, np.inf)
     value, solved = search.settle(low, np.arange(count), k)
     index = np.argsort(value, axis=1, kind="stable")[:, :k]
-    return Neighbours(index, np.take_along_axis(value, index, 1), solved, count * (count - 1) // 2)
+    near = np.take_along_axis(value, index, 1)
+    known = _places(low, value, index, near)
+    if proved:
+        _prove(collection, low, value, near[:, -1], time_limit)
+        known = _places(low, value, index, near)
+    return Neighbours(index, near, solved, count * (count - 1) // 2, known)
+
+
+def _places(low: np.ndarray, value: np.ndarray, index: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Which places are proved: every space that is not at them or before has a lower bound above their value."""
+    rest, count = low.copy(), len(low)
+    known = np.zeros(index.shape, bool)
+    for place in range(index.shape[1]):
+        rest[np.arange(count), index[:, place]] = np.inf
+        known[:, place] = rest.min(axis=1) >= near[:, place]
+    return known
+
+
+def _prove(
+    collection: Collection, low: np.ndarray, value: np.ndarray, kth: np.ndarray, time_limit: float | None
+) -> None:
+    """Raise the bounds of pairs that might still belong into a list, as far as the k-th value of either space."""
+    target = np.maximum(kth[:, None], kth[None, :])
+    i, j = np.nonzero(np.triu((low < target) & (value >= target) & np.isfinite(value), 1))
+    budget = Budget().within(SECONDS["dual"] * max(1, len(i)) if time_limit is None else time_limit)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        gaps = np.nan_to_num(1 - target[i, j] / value[i, j])
+    found = raise_bounds(collection, i, j, value[i, j], low[i, j], gaps, "dual", budget, lambda _: None)
+    low[i, j] = low[j, i] = found
 
 
 def nearest(

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,13 @@ from gwfast.many.blocks import Answer, Asked, all_blocks, blocks_of
 from gwfast.many.dataset import DataSet, dataset
 from gwfast.many.executors import Block, run
 from gwfast.many.members import Collection, collect
+from gwfast.many.proved import SECONDS, raise_bounds
 from gwfast.many.result import Pairwise, plans_of
 from gwfast.many.store import Store, open_store
 from gwfast.packed.presets import QUALITY
 from gwfast.plan import Plan
 
-EFFORTS = ("sort", "rows")
+EFFORTS = ("sort", "rows", *SECONDS)
 
 
 def pairwise_gw(
@@ -32,6 +34,7 @@ def pairwise_gw(
     pairs: Any = None,
     plans: bool = False,
     effort: str = "sort",
+    rtol: float = 0.01,
     features: Any = None,
     metric: str = "sqeuclidean",
     label_cost: Any = None,
@@ -56,8 +59,11 @@ def pairwise_gw(
         The pairs wanted; all i < j by default.
     plans : bool
         Keep the plans, as sparse `Plan`.
-    effort : {"sort", "rows"}
-        Lower bounds: those by sorting and spectra, or also those by one linear program.
+    effort : {"sort", "rows", "dual", "prove"}
+        Lower bounds: those by sorting and spectra; also those by one linear program; also the level-1
+        reformulation, or searches too, pair by pair where the gap is wider than `rtol`, easiest pairs first.
+    rtol : float
+        Relative gap at which a pair is left alone by "dual" and "prove".
     features : sequence of N arrays (n_i, f) or (n_i,), optional
         Node features, or labels, of the fused problem.
     metric : {"sqeuclidean", "euclidean", "labels"}
@@ -67,7 +73,8 @@ def pairwise_gw(
     alpha : float, optional
         Weight of the structure; 0.5 where there are features.
     time_limit : float, optional
-        Seconds after which no block is begun; pairs without a value are NaN.
+        Seconds after which nothing new is begun; pairs without a value are NaN.  By default none for the values,
+        and .1 ("dual") or 1 ("prove") seconds a pair for the bounds.
     executor : {"threads", "processes", "dask", "mpi"} or concurrent.futures.Executor, optional
         Where blocks of pairs run; threads on all cores by default.
     out : path, optional
@@ -102,15 +109,31 @@ def pairwise_gw(
     """
     checks.choice(quality, tuple(QUALITY), "quality")
     checks.choice(effort, EFFORTS, "effort")
+    gap = checks.fraction(rtol, "rtol")
     budget = Budget() if time_limit is None else Budget().within(checks.positive(time_limit, "time_limit"))
     collection = collect(spaces, features=features, metric=metric, label_cost=label_cost, alpha=alpha, least=2)
     wanted = None if pairs is None else _pairs(pairs, len(collection.members))
     data = dataset(collection)
-    asked = Asked(quality, effort, plans)
+    asked = Asked(quality, "rows" if effort in SECONDS else effort, plans)
     store = None
     if out is not None:
         store = open_store(out, _manifest(data, collection.digests, asked, wanted), plans)
-    return solve(collection, data, wanted, asked, executor, store, budget, progress)
+    table = solve(collection, data, wanted, asked, executor, store, budget, progress)
+    return _proved(collection, table, effort, gap, budget, progress) if effort in SECONDS else table
+
+
+def _proved(
+    collection: Collection, table: Pairwise, effort: str, gap: float, budget: Budget, progress: bool | None
+) -> Pairwise:
+    """The table with its open bounds raised."""
+    if not budget.limited:
+        budget = budget.within(SECONDS[effort] * max(1, len(table.i)))
+    meter = Meter(int((table.gap > gap).sum()), progress)
+    gaps = np.full(len(table.i), gap)
+    pairs = table.i, table.j
+    lowers = raise_bounds(collection, *pairs, table.values, table.lowers, gaps, effort, budget, meter.add)
+    meter.end()
+    return replace(table, lowers=lowers)
 
 
 def solve(

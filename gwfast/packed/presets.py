@@ -51,4 +51,7 @@ NAMES = {
     SORTED_PLAN: "a sorted plan",
     RANDOM_VERTEX: "a random vertex",
 }
-STARTS = {name: np.array([[*row, k] for k, row in enumerate(rows)], dtype=float) for name, rows in {**QUALITY, "alone": ALONE}.items()}
+STARTS = {
+    name: np.array([[*row, k] for k, row in enumerate(rows)], dtype=float)
+    for name, rows in {**QUALITY, "alone": ALONE}.items()
+}

@@ -7,6 +7,8 @@ import numpy as np
 
 from gwfast.kernels.compiled import compiled
 
+_PARALLEL = 2_000_000  # steps from which threads pay: waking them can take milliseconds where cores are busy
+
 
 @compiled()
 def _half(x, p, y, q, step):
@@ -34,16 +36,33 @@ def _half(x, p, y, q, step):
             left_b = q[b]
 
 
+@compiled()
+def _row(i, X, P, Y, Q, out):
+    for k in range(Y.shape[0]):
+        out[i, k] = _half(X[i], P[i], Y[k], Q[k], 1) + _half(X[i], P[i], Y[k], Q[k], -1)
+
+
+@compiled()
+def _serial(X, P, Y, Q, out):
+    for i in range(X.shape[0]):
+        _row(i, X, P, Y, Q, out)
+
+
 @compiled(parallel=True)
+def _parallel(X, P, Y, Q, out):
+    for i in numba.prange(X.shape[0]):
+        _row(i, X, P, Y, Q, out)
+
+
 def merge_products(X: np.ndarray, P: np.ndarray, Y: np.ndarray, Q: np.ndarray) -> np.ndarray:
     """Sorted products of all pairs of rows, O(N M (n + m)).
 
     `X` (N, n) and `Y` (M, m) have sorted rows, `P` and `Q` the weights in the same order.
     """
     out = np.empty((X.shape[0], Y.shape[0]))
-    for i in numba.prange(X.shape[0]):
-        for k in range(Y.shape[0]):
-            out[i, k] = _half(X[i], P[i], Y[k], Q[k], 1) + _half(X[i], P[i], Y[k], Q[k], -1)
+    steps = X.shape[0] * Y.shape[0] * (X.shape[1] + Y.shape[1])
+    run = _parallel if steps > _PARALLEL else _serial
+    run(X, P, Y, Q, out)
     return out
 
 

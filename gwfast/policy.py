@@ -33,6 +33,8 @@ class Policy:
         Points up to which the compiled pair solver is taken: it beats the other in time and value there.
     pair_seconds : float
         What it takes at most.
+    tiny_entries : int
+        Entries nm up to which twenty more starts take less time than the call around them.
     many_starts : int
         Entries nm up to which eight starts cost less than the linear programs of one large problem.
     random_starts : int
@@ -174,6 +176,7 @@ class Policy:
     smooth_entries: int = 20_000
     pair_points: int = 64
     pair_seconds: float = 0.03
+    tiny_entries: int = 400
     many_starts: int = 2_500
     random_starts: int = 6
     anneal_share: float = 0.4

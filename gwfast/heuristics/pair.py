@@ -48,15 +48,16 @@ def best_pair(problem: Problem) -> Found:
     packed = pack(members, bounds=False)
     plans = np.empty(n * m)
     first, second = np.zeros(1, np.int64), np.ones(1, np.int64)
-    found = solve_block(packed, fused, first, second, STARTS["alone"], Workspace.for_spaces(packed), plans)
+    starts = STARTS["tiny" if n * m <= POLICY.tiny_entries else "alone"]
+    found = solve_block(packed, fused, first, second, starts, Workspace.for_spaces(packed), plans)
     matrix = plans.reshape(n, m)
     rows, cols = np.nonzero(matrix)
     return Found(
         plan=Plan((n, m), rows, cols, matrix[rows, cols]),
         stop=Stop.STATIONARY,
-        start=NAMES[int(STARTS["alone"][found.chosen[0], 0])],
+        start=NAMES[int(starts[found.chosen[0], 0])],
         stationarity=max(float(found.gap[0]), 0.0),
-        iterations=len(STARTS["alone"]),
+        iterations=len(starts),
     )
 
 

@@ -152,6 +152,7 @@ def _costs(S: Packed, s: int, member: Member) -> None:
     part = slice(v, v + member.n)
     S.vector[WEIGHT, part] = member.weights
     S.integer[FLOW, part] = flows(member.weights)
+    S.integer[ORDER:, part] = np.arange(member.n)  # every order is one, also of features that only bounds need
     S.features[part] = member.features
     symmetric = C if member.symmetric else (C + C.T) / 2
     _view(S.matrix, COST, at, member)[:] = symmetric

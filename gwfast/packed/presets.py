@@ -44,6 +44,7 @@ ALONE = [  # of a single call, which has some overhead of its own
     _plain(SORTED_PLAN, 2),
     *[_plain(RANDOM_VERTEX)] * 3,
 ]
+TINY = [*ALONE, *[_plain(RANDOM_VERTEX)] * 20]
 NAMES = {
     PRODUCT_PLAN: "the product coupling",
     ANNEALED: "an annealed start",
@@ -53,5 +54,5 @@ NAMES = {
 }
 STARTS = {
     name: np.array([[*row, k] for k, row in enumerate(rows)], dtype=float)
-    for name, rows in {**QUALITY, "alone": ALONE}.items()
+    for name, rows in {**QUALITY, "alone": ALONE, "tiny": TINY}.items()
 }

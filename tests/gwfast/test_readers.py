@@ -53,7 +53,7 @@ def test_one_graph_in_every_format(tmp_path, suffix, packed):
         path = target
     loaded = read(path)
     np.testing.assert_array_equal(loaded.space.dense(), COSTS)
-    assert loaded.name == "g"
+    assert loaded.name == path.name
     assert loaded.said
 
 

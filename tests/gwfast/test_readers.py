@@ -286,3 +286,11 @@ def test_meshes_name_the_extra_or_are_read_by_what_is_installed(tmp_path, monkey
     monkeypatch.setitem(sys.modules, "meshio", types.SimpleNamespace(read=leaves))
     with pytest.raises(gwfast.InputError, match=r"expected a \.ply file that meshio reads"):
         read(path)
+
+
+def test_a_dense_matrix_market_file_that_is_not_square_holds_coordinates(tmp_path):
+    X = np.arange(12.0).reshape(4, 3) ** 1.5
+    scipy.io.mmwrite(tmp_path / "x.mtx", X)
+    loaded = read(tmp_path / "x.mtx")
+    assert loaded.said.startswith("4 points in 3 dimensions")
+    np.testing.assert_allclose(loaded.space.dense(), gwfast.PointCloud(X).dense())

@@ -191,7 +191,7 @@ def _check_weight(name: str, graph: Any, weight: str | None) -> None:
     found = sorted({str(key) for *_, data in graph.edges(data=True) for key in data})
     if weight not in found:
         said = f"found {', '.join(found[:8])}" if found else "they have none"
-        raise InputError(f"{name}: --weight: no edge has the attribute {weight!r}; {said}")
+        raise InputError(f"{name}: --weight: no edge has the attribute {weight!r}; {said}; A,B names one of each file")
 
 
 def _check_connected(name: str, graph: Any, weight: str | None, numbers: bool) -> None:
@@ -205,11 +205,13 @@ def _check_connected(name: str, graph: Any, weight: str | None, numbers: bool) -
         flags = "pass "
         kind = "not connected"
     kind += ", read as edges: pass --points if its numbers are coordinates" if numbers else ""
+    keep = f"--largest-component to keep {len(parts[0])} of {len(graph)} nodes, or "
+    largest = keep if len(parts[0]) > 1 else "or " * graph.is_directed()
     try:
         far = f"{Graph(graph, weight=weight, unreachable=-1.0).cost.max() + 1:g}"
     except InputError:
         far = "VALUE"
     raise InputError(
-        f"{name}: {kind}; it has {len(parts)} components: {flags}--largest-component to keep {len(parts[0])} of "
-        f"{len(graph)} nodes, or --unreachable {far} as distance of such pairs (longest path + 1)"
+        f"{name}: {kind}; it has {len(parts)} components: {flags}{largest}--unreachable {far} as "
+        "distance of such pairs (longest path + 1)"
     )

@@ -150,6 +150,24 @@ def test_what_counts_as_length_is_said_as_it_was_done(tmp_path, flags, said):
     assert ("third column" in loaded.said) == ("third column" in said)
 
 
+def test_each_file_may_have_its_own_lengths(tmp_path, capsys):
+    graph = nx.path_graph(3)
+    nx.set_edge_attributes(graph, 2.0, "km")
+    nx.write_graphml(graph, tmp_path / "a.graphml")
+    (tmp_path / "b.csv").write_text("0,1,2\n1,2,2\n")
+    files = [str(tmp_path / "a.graphml"), str(tmp_path / "b.csv"), "--method", "sorted", "--json"]
+    for names in ("km,weight", "km,"):
+        assert main([*files, "--weight", names]) == 0
+        assert json.loads(capsys.readouterr().out)["value"] == 0
+    assert main([*files, "--weight", "km"]) == 2
+    assert (
+        "b.csv: --weight: no edge has the attribute 'km'; found weight; A,B names one of each file"
+        in capsys.readouterr().err
+    )
+    assert main([*files, "--weight", "a,b,c"]) == 2
+    assert "--weight: expected one name" in capsys.readouterr().err
+
+
 def test_a_directed_export_says_that_directions_are_left_out(tmp_path):
     path = tmp_path / "gephi.csv"
     path.write_text("Source,Target,Type,Weight\na,b,Directed,1\nb,a,Directed,1\n")

@@ -16,7 +16,7 @@ import gwfast
 
 
 def ring(*substituents):
-    """A benzene ring with groups at given places: "C" a methyl, "N" a nitro group (three atoms), "O" a hydroxyl."""
+    """A benzene ring with groups: C a methyl, N a nitro group, O a hydroxyl."""
     graph = nx.cycle_graph(6)
     for place, group in substituents:
         atom = len(graph)
@@ -60,9 +60,8 @@ with ThreadPoolExecutor(1) as pool:
 
 names = list(molecules)
 print("toluene, phenol:", pairs.value[names.index("toluene"), names.index("phenol")])
-print(
-    f"smallest distance proved positive: {np.min(pairs.lower[pairs.lower > 1e-6]) ** 0.5:.3f}"
-)
+proved = pairs.lower[pairs.lower > 1e-6] ** 0.5
+print(f"smallest distance proved positive: {proved.min():.3f}")
 
 # %%
 # Classical scaling of the distances puts the molecules on a map.

@@ -31,8 +31,9 @@ results = [
 for a, result in zip(shares, results):
     plan = result.plan.toarray()
     print(
-        f"alpha {a:.2f}: value {result.value:.4f}, at least {result.lower:.4f}, mismatched {np.sum(plan * M):.3f}"
+        f"alpha {a:.2f}: value {result.value:.4f}, at least {result.lower:.4f}", end=""
     )
+    print(f", mismatched {np.sum(plan * M):.3f}")
 
 # %%
 

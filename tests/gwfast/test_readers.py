@@ -167,7 +167,9 @@ def test_damaged_files_give_one_line_or_are_read(tmp_path, seed):
 
 def test_directions_and_components(tmp_path):
     nx.write_graphml(nx.DiGraph([("a", "b"), ("b", "c"), ("d", "e")]), tmp_path / "d.graphml")
-    with pytest.raises(gwfast.InputError, match=r"directed.*5 components: pass --undirected to ignore directions, or --unreach"):
+    with pytest.raises(
+        gwfast.InputError, match=r"directed.*5 components: pass --undirected to ignore directions, or --unreach"
+    ):
         read(tmp_path / "d.graphml")
     with pytest.raises(gwfast.InputError, match=r"not connected.*pass --largest-component to keep 3 of 5 nodes"):
         read(tmp_path / "d.graphml", undirected=True)

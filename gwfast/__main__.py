@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import warnings
+from dataclasses import replace
 
 from gwfast.command.options import demo_parser, parser, readings
 from gwfast.command.picture import draw, picture_file
@@ -22,6 +23,8 @@ def compare(options: argparse.Namespace) -> None:
     check_limits(options)
     picture = picture_file(options.plot) if options.plot else None
     first, second = (load(name, how) for name, how in zip((options.first, options.second), readings(options)))
+    if first.name == second.name and options.first != options.second:  # files of one name in two folders
+        first, second = replace(first, name=options.first), replace(second, name=options.second)
     answer = solve(options, first.space, second.space)
     if options.json:
         print(json.dumps(as_record(options, answer, first, second), allow_nan=False))

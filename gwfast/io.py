@@ -104,7 +104,7 @@ def load(source: str, reading: Reading = Reading()) -> Loaded:
     if source in BUILT_IN:
         return _from_graph(Content(BUILT_IN[source](), "graph", ""), source, reading)
     content = read_file(source, reading.kind, reading.directed)
-    name = Path(source).name.split(".")[0] or source
+    name = Path(source).name or source
     if content.kind == "graph":
         return _from_graph(content, name, reading)
     _check_room(name, len(content.value), 1)
@@ -146,6 +146,7 @@ def _from_graph(content: Content, name: str, reading: Reading) -> Loaded:
             said.append(f"the largest of {len(parts)} components, {len(graph)} of {len(labels)} nodes")
     weight = None if reading.unweighted else reading.weight or content.length
     _check_weight(name, graph, weight)
+    said += _lengths(content, reading, weight)
     _check_room(name, len(graph), 3)
     if reading.cost == "shortest_path" and reading.unreachable is None:
         _check_connected(name, graph, weight, "--points" in content.said)
@@ -156,6 +157,18 @@ def _from_graph(content: Content, name: str, reading: Reading) -> Loaded:
         raise InputError(f"{name}: {told.removeprefix('graph: ')}") from None
     shown = [labels[v] for v in graph]
     return Loaded(space, name, shown, graph, "; ".join(said), named=not all(x.isdecimal() for x in shown))
+
+
+def _lengths(content: Content, reading: Reading, weight: str | None) -> list[str]:
+    """What counts as the length of an edge, where there is a choice."""
+    what = "lengths" if reading.cost == "shortest_path" else "entries"
+    if reading.weight is not None:
+        return [f"{weight} as {what}"]
+    if weight is not None:
+        return [f"the third column as {what}; --unweighted counts every edge as 1"]
+    if reading.unweighted:
+        return ["every edge counts as 1"] if content.said else []
+    return [content.offer] if content.offer else []
 
 
 def _undirected(graph: Any) -> Any:
@@ -178,7 +191,7 @@ def _check_weight(name: str, graph: Any, weight: str | None) -> None:
     found = sorted({str(key) for *_, data in graph.edges(data=True) for key in data})
     if weight not in found:
         said = f"found {', '.join(found[:8])}" if found else "they have none"
-        raise InputError(f"{name}: --weight: no edge has the attribute {weight!r}; {said}")
+        raise InputError(f"{name}: --weight: no edge has the attribute {weight!r}; {said}; A,B names one of each file")
 
 
 def _check_connected(name: str, graph: Any, weight: str | None, numbers: bool) -> None:
@@ -192,11 +205,13 @@ def _check_connected(name: str, graph: Any, weight: str | None, numbers: bool) -
         flags = "pass "
         kind = "not connected"
     kind += ", read as edges: pass --points if its numbers are coordinates" if numbers else ""
+    keep = f"--largest-component to keep {len(parts[0])} of {len(graph)} nodes, or "
+    largest = keep if len(parts[0]) > 1 else "or " * graph.is_directed()
     try:
         far = f"{Graph(graph, weight=weight, unreachable=-1.0).cost.max() + 1:g}"
     except InputError:
         far = "VALUE"
     raise InputError(
-        f"{name}: {kind}; it has {len(parts)} components: {flags}--largest-component to keep {len(parts[0])} of "
-        f"{len(graph)} nodes, or --unreachable {far} as distance of such pairs (longest path + 1)"
+        f"{name}: {kind}; it has {len(parts)} components: {flags}{largest}--unreachable {far} as "
+        "distance of such pairs (longest path + 1)"
     )

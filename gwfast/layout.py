@@ -101,8 +101,8 @@ def spread(at: np.ndarray, count: int) -> np.ndarray:
     return np.array(chosen)
 
 
-def name_boxes(at: np.ndarray, names: Sequence[str], side: int) -> list[Box]:
-    """Boxes (left, bottom, right, top) of names, each at the first place beside its point that no other name has.
+def name_boxes(at: np.ndarray, names: Sequence[str], side: int) -> dict[int, Box]:
+    """Boxes (left, bottom, right, top) of the names that have room, each at the first free place beside its point.
 
     The outer side is tried first: 1 for the right, -1 for the left.  O(n^2).
     """
@@ -111,8 +111,9 @@ def name_boxes(at: np.ndarray, names: Sequence[str], side: int) -> list[Box]:
     for i in np.argsort(at[:, 1]):
         found = [_box(at[i], LETTER * len(names[i]), beside, up) for beside, up in places]
         free = [box for box in found if not any(_overlap(box, other) for other in boxes.values())]
-        boxes[int(i)] = (free or found)[0]
-    return [boxes[i] for i in range(len(at))]
+        if free:
+            boxes[int(i)] = free[0]
+    return boxes
 
 
 def _box(point: np.ndarray, width: float, beside: int, up: float) -> Box:

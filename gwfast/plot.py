@@ -71,7 +71,8 @@ def plot_matching(
         Where the points are drawn; points of three coordinates are seen along the direction in which they spread least.
         None for a side takes its own points, or finds positions from its graph or cost.
     labels : pair of sequences of length n and m, or None
-        Labels that repeat, of at most eight kinds, colour the points; others are written beside up to 40 points.
+        Labels that repeat, of at most eight kinds, colour the points; others are written beside up to 40 points, where
+        there is room.
     path : str, optional
         File to write, PNG, PDF or SVG by its ending.
 
@@ -148,12 +149,16 @@ def plot_matching(
 
 
 def _write(axis: Any, at: np.ndarray, names: Sequence[str], side: int) -> None:
-    """Write names beside points."""
+    """Write names beside points, those that have room."""
     boxes = name_boxes(at, names, side)
-    for name, (left, bottom, *_) in zip(names, boxes):
-        axis.text(left, bottom, name, va="bottom", fontsize=9, zorder=4).set_in_layout(False)
-    low, high = axis.get_xlim()
-    axis.set_xlim(min(low, *(box[0] for box in boxes)), max(high, *(box[2] for box in boxes)))
+    for k, (left, bottom, *_) in boxes.items():
+        axis.text(left, bottom, names[k], va="bottom", fontsize=9, zorder=4).set_in_layout(False)
+    for get, put, axes in ((axis.get_xlim, axis.set_xlim, (0, 2)), (axis.get_ylim, axis.set_ylim, (1, 3))):
+        low, high = get()
+        put(
+            min([low, *(box[axes[0]] for box in boxes.values())]),
+            max([high, *(box[axes[1]] for box in boxes.values())]),
+        )
 
 
 def _short(text: str) -> str:
@@ -265,11 +270,6 @@ def _interval(axis: Any, result: Result) -> None:
     axis.ticklabel_format(axis="x", scilimits=(-3, 4), useMathText=True)
     axis.xaxis.get_offset_text().set_fontsize(9)
     axis.spines[["top", "right", "left"]].set_visible(False)
-    gap = (
-        "proved optimal"
-        if result.optimal
-        else f"gap {100 * result.gap:.3g} %"
-        if math.isfinite(result.gap)
-        else "no bound"
-    )
-    axis.set_xlabel(f"squared GW; the optimum is in the grey part ({gap})", fontsize=TEXT)
+    gap = f"gap {100 * result.gap:.3g} %" if math.isfinite(result.gap) else "no bound"
+    said = "this plan is optimal" if result.optimal else f"the optimum is in the grey part ({gap})"
+    axis.set_xlabel(f"squared GW; {said}", fontsize=TEXT)

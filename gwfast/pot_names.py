@@ -16,7 +16,27 @@ _LOSS = "the loss is the square of the difference, the only one here; leave it o
 _BALANCED = "missing here: every plan has the marginals p and q; leave it out"
 _START = "missing here: starts are found; certify(C1, C2, plan) gives the interval of a plan that you have"
 _RESULT = "leave it out: the Result holds plan, value, interval and why the solver stopped"
+_LIMITS = "leave it out; exact_gw and entropic_gw have tol and max_iter"
+_WEIGHTS = "weights belong to the spaces, PointCloud(X, weights=...)"
+_SPACES = "pass a list of spaces or matrices"
 _ENTROPIC = "call entropic_gw(..., epsilon=...)"
+
+# names of POT's arguments, and ours where the door has it
+OURS = {
+    "tol_rel": "tol",
+    "tol_abs": "tol",
+    "stopThr": "tol",
+    "numItermax": "max_iter",
+    "reg": "epsilon",
+    "a": "p",
+    "b": "q",
+    "Ca": "C1",
+    "Cb": "C2",
+    "M": "features",
+    "method": "quality",
+    "n_threads": "executor",
+    "return_matrix": "plans",
+}
 
 NAMES = {
     "loss_fun": _LOSS,
@@ -28,17 +48,22 @@ NAMES = {
     "log": _RESULT,
     "return_matrix": _RESULT,
     "verbose": "leave it out; exact_gw has it",
-    "tol_rel": "pass tol",
-    "tol_abs": "pass tol",
-    "stopThr": "pass tol",
-    "numItermax": "pass max_iter",
+    "tol_rel": _LIMITS,
+    "tol_abs": _LIMITS,
+    "stopThr": _LIMITS,
+    "numItermax": _LIMITS,
     "numInnerItermax": "missing here: inner problems are solved to the end; leave it out",
-    "tol": "leave it out; exact_gw and entropic_gw have it",
-    "max_iter": "leave it out; exact_gw and entropic_gw have it",
-    "a": "pass p",
-    "b": "pass q",
-    "Ca": "pass C1",
-    "Cb": "pass C2",
+    "tol": _LIMITS,
+    "max_iter": _LIMITS,
+    "a": _WEIGHTS,
+    "b": _WEIGHTS,
+    "Ca": _SPACES,
+    "Cb": _SPACES,
+    "p": _WEIGHTS,
+    "q": _WEIGHTS,
+    "C1": _SPACES,
+    "C2": _SPACES,
+    "M": "pass features: their distances are the feature costs",
     "epsilon": _ENTROPIC,
     "reg": _ENTROPIC,
     "reg_type": "missing here: entropic_gw regularises by entropy; leave it out",
@@ -55,8 +80,8 @@ NAMES = {
     "random_state": "leave it out: calls repeat without a seed",
     "nb_samples_grad": "missing here: gradients are whole; leave it out",
     "rtol": "call exact_gw(..., rtol=...)",
-    "time_limit": "leave it out: the plan has a closed form",
-    "effort": "leave it out: every sorting bound is taken; exact_gw and lower_bound have it",
+    "time_limit": "leave it out; exact_gw has it",
+    "effort": "leave it out; exact_gw and lower_bound have it",
 }
 
 
@@ -90,7 +115,9 @@ def names_ours(door: Callable[P, R]) -> Callable[P, R]:
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         for given in kwargs:
             if given not in parameters and given in NAMES:
-                raise InputError(f"{given}: {name} has no such argument; {NAMES[given]}")
+                ours = OURS.get(given)
+                told = f"pass {ours}" if ours in parameters else NAMES[given]
+                raise InputError(f"{given}: {name} has no such argument; {told}")
         if len(args) > len(positional):
             raise InputError(
                 f"{name}: expected {', '.join(positional)} by position, found {len(args)} arguments; "

@@ -1,7 +1,10 @@
 """The docs keep what the code promises."""
 
+import contextlib
 import doctest
+import functools
 import importlib.util
+import io
 import re
 import runpy
 import sys
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 
 import gwfast
+from gwfast.command.options import parser
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -88,9 +92,11 @@ def test_every_code_block_runs(page, helpers):
     names = {name: getattr(helpers, name) for name in helpers.__all__} | {"np": np, "gwfast": gwfast}
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     for kind, body in fences(page):
-        assert kind in SHOWS | {"console", "doctest"}, f"a block of kind {kind!r} is run by nothing"
+        assert kind in SHOWS | {"console", "doctest", "python"}, f"a block of kind {kind!r} is run by nothing"
         if kind == "console":
             check_commands(body)
+        elif kind == "python":  # shown, since it needs what a page cannot have
+            compile(body, str(page), "exec")
         elif kind == "doctest":
             example = doctest.DocTestParser().get_doctest(body, names, page.stem, str(page), 0)
             assert example.examples
@@ -114,23 +120,37 @@ def test_the_printed_result_reads_as_the_start_page_says():
 
 def check_commands(body):
     """Modules and files that shell lines name exist; their flags are known."""
-    for line in body.splitlines():
+    for line in body.replace("\\\n", " ").splitlines():
         assert line.startswith("$ "), line
         for module in re.findall(r"-m (gwfast\w*(?:\.\w+)?)", line):
             assert importlib.util.find_spec(module), module
         for file in re.findall(r"(?:--config|--config_file) (\S+)", line):
             assert (ROOT / file).is_file(), file
-        if "-m gwfast_llm.fuse" in line:
-            check_flags(line.split("-m gwfast_llm.fuse", 1)[1].split())
+        command = re.search(r"-m gwfast(?:_llm\.(\w+))?( .*|$)", line)
+        if command:
+            flags = [word for word in command[2].split() if word.startswith("--")]
+            assert [flag for flag in flags if flag not in known_flags(command[1])] == []
 
 
-def check_flags(words):
-    from gwfast_llm.command_line.parser import config_parser
+@functools.cache
+def known_flags(command):
+    """Flags of a command of gwfast_llm, or of gwfast itself."""
+    if command is None:
+        text = parser().format_help()
+    else:
+        module = importlib.import_module(f"gwfast_llm.{command}")
+        with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):
+            module.main(["--help"])
+        text = shown.getvalue()
+    return set(re.findall(r"--[\w.-]+", text))
 
-    parser = config_parser("fuse", "")
-    own = {"--size", "--seeds", "--runs", "--name", "--overwrite", "--resume", "--print_config"}
-    for flag in (word for word in words if word.startswith("--")):
-        assert flag in own or flag in parser.format_help() or flag.split(".")[0] in parser.format_help(), flag
+
+def test_a_flag_that_no_command_has_is_found():
+    check_commands("$ python -m gwfast karate florentine --rtol 0.5")
+    with pytest.raises(AssertionError):
+        check_commands("$ python -m gwfast karate florentine --tolerance 0.5")
+    with pytest.raises(AssertionError):
+        check_commands("$ python -m gwfast_llm.fuse --size smoke \\\n    --train.step 3")
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda file: file.stem)

@@ -37,7 +37,11 @@ def graph():
 
 
 def paths():
-    return np.asarray(nx.floyd_warshall_numpy(nx.barabasi_albert_graph(N, 2, seed=int(rng.integers(1000)))))
+    return np.asarray(
+        nx.floyd_warshall_numpy(
+            nx.barabasi_albert_graph(N, 2, seed=int(rng.integers(1000)))
+        )
+    )
 
 
 classes = {
@@ -51,7 +55,9 @@ classes = {
 # %%
 # One call computes all bounds, each with what it cost.  The value that they are compared with is the best plan found.
 
-gwfast.lower_bound(cloud(), cloud(), effort="dual", time_limit=1)  # the first call compiles the kernels
+gwfast.lower_bound(
+    cloud(), cloud(), effort="dual", time_limit=1
+)  # the first call compiles the kernels
 share, seconds = {}, {}
 for name, draw in classes.items():
     for _ in range(3):
@@ -66,14 +72,27 @@ labels = list(seconds)
 # Medians over three instances of 16 points; 1.00 means that the best plan is proved optimal.  A bound that was not
 # reached within the time, or that proves nothing above 0, has no colour.
 
-table = np.array([[np.median(share.get((label, name), np.nan)) for name in classes] for label in labels])
+table = np.array(
+    [
+        [np.median(share.get((label, name), np.nan)) for name in classes]
+        for label in labels
+    ]
+)
 table[table <= 0] = np.nan
 figure, axis = plt.subplots(figsize=(5.8, 6.4), layout="constrained")
 axis.imshow(table, cmap="cividis", vmin=0, vmax=1, aspect="auto")
 for i, row in enumerate(table):
     for j, x in enumerate(row):
         text = "–" if np.isnan(x) else f"{x:.2f}"
-        axis.text(j, i, text, ha="center", va="center", color="white" if x < 0.5 else "black", fontsize=10)
+        axis.text(
+            j,
+            i,
+            text,
+            ha="center",
+            va="center",
+            color="white" if x < 0.5 else "black",
+            fontsize=10,
+        )
     milliseconds = 1e3 * float(np.median(seconds[labels[i]]))
     axis.text(
         len(classes) - 0.4,
@@ -82,7 +101,14 @@ for i, row in enumerate(table):
         va="center",
         fontsize=9.5,
     )
-axis.set_xticks(range(len(classes)), [name.replace(" ", "\n").replace("-", "-\n") for name in classes], fontsize=9.5)
+axis.set_xticks(
+    range(len(classes)),
+    [name.replace(" ", "\n").replace("-", "-\n") for name in classes],
+    fontsize=9.5,
+)
 axis.set_yticks(range(len(labels)), labels, fontsize=9.5)
-axis.set_title("Share of the best value that each bound proves,\nand the time that it takes", fontsize=11)
+axis.set_title(
+    "Share of the best value that each bound proves,\nand the time that it takes",
+    fontsize=11,
+)
 plt.show()

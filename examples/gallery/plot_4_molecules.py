@@ -16,7 +16,7 @@ import gwfast
 
 
 def ring(*substituents):
-    """A benzene ring with groups at given places: "C" a methyl, "N" a nitro group (three atoms), "O" a hydroxyl."""
+    """A benzene ring with groups: C a methyl, N a nitro group, O a hydroxyl."""
     graph = nx.cycle_graph(6)
     for place, group in substituents:
         atom = len(graph)
@@ -60,7 +60,8 @@ with ThreadPoolExecutor(1) as pool:
 
 names = list(molecules)
 print("toluene, phenol:", pairs.value[names.index("toluene"), names.index("phenol")])
-print(f"smallest distance proved positive: {np.min(pairs.lower[pairs.lower > 1e-6]) ** 0.5:.3f}")
+proved = pairs.lower[pairs.lower > 1e-6] ** 0.5
+print(f"smallest distance proved positive: {proved.min():.3f}")
 
 # %%
 # Classical scaling of the distances puts the molecules on a map.
@@ -69,9 +70,18 @@ centre = np.eye(len(names)) - 1 / len(names)
 values, vectors = np.linalg.eigh(-0.5 * centre @ pairs.value @ centre)
 place = vectors[:, -2:] * np.sqrt(np.maximum(values[-2:], 0))
 
-figure, (upper, lower) = plt.subplots(2, 1, figsize=(5.8, 8.6), height_ratios=[1.2, 1], layout="constrained")
+figure, (upper, lower) = plt.subplots(
+    2, 1, figsize=(5.8, 8.6), height_ratios=[1.2, 1], layout="constrained"
+)
 image = upper.imshow(pairs.distance, cmap="cividis_r")
-upper.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=9.5)
+upper.set_xticks(
+    range(len(names)),
+    names,
+    rotation=60,
+    ha="right",
+    rotation_mode="anchor",
+    fontsize=9.5,
+)
 upper.set_yticks(range(len(names)), names, fontsize=9.5)
 figure.colorbar(image, ax=upper, shrink=0.8, label="GW distance (bonds)")
 upper.set_title("How far apart the graphs of ten molecules are", fontsize=11)
@@ -84,7 +94,9 @@ for name, (x, y) in zip(shown, place):
     right = x > np.mean(place[:, 0])
     offset = (-5 if right else 5, -13 if below else 5)
     side = "right" if right else "left"
-    lower.annotate(name, (x, y), offset, textcoords="offset points", ha=side, fontsize=9.5)
+    lower.annotate(
+        name, (x, y), offset, textcoords="offset points", ha=side, fontsize=9.5
+    )
 lower.set_title("A map of them: neighbours have similar graphs", fontsize=11)
 lower.set_xlabel("GW distance (bonds)")
 lower.set_ylabel("GW distance (bonds)")

@@ -26,7 +26,10 @@ def train(seed, steps):
     torch.manual_seed(seed)
     size = len(LETTERS)
     model = torch.nn.Sequential(
-        torch.nn.Embedding(size, 12), torch.nn.Flatten(), torch.nn.Linear(12 * SPAN, 48), torch.nn.Tanh()
+        torch.nn.Embedding(size, 12),
+        torch.nn.Flatten(),
+        torch.nn.Linear(12 * SPAN, 48),
+        torch.nn.Tanh(),
     ).append(torch.nn.Linear(48, size))
     inputs = torch.stack([IDS[k : len(IDS) - SPAN + k] for k in range(SPAN)], 1)
     optimiser = torch.optim.Adam(model.parameters(), 1e-2)
@@ -40,7 +43,9 @@ def train(seed, steps):
 
 strong, strong_loss = train(0, 150)
 weak, weak_loss = train(1, 15)
-print(f"{len(LETTERS)} letters; cross-entropy {strong_loss:.2f} and {weak_loss:.2f} nats")
+print(
+    f"{len(LETTERS)} letters; cross-entropy {strong_loss:.2f} and {weak_loss:.2f} nats"
+)
 
 # %%
 # ``Gram(H)`` is the cost H'H without forming it: the mean over places of h h'.  The first factor is scaled by the root
@@ -68,7 +73,9 @@ words = {
     "reformulation": "reformulation",
 }
 found = {b.theorem: b.value / result.value for b in result.certificate.bounds}
-chosen = [theorem for theorem in words if found.get(theorem, 0) > 0]  # the others were not run, or prove nothing
+chosen = [
+    theorem for theorem in words if found.get(theorem, 0) > 0
+]  # the others were not run, or prove nothing
 
 figure = plt.figure(figsize=(5.8, 6.4), layout="constrained")
 upper, lower = figure.subfigures(2, 1, height_ratios=[1.2, 1])
@@ -80,7 +87,14 @@ for place, probs, name in ((maps[0], strong, "150 steps"), (maps[1], weak, "15 s
     place.set_xticks(range(0, len(LETTERS), 2), ticks[::2], fontsize=9)
     place.set_yticks(range(0, len(LETTERS), 2), ticks[::2], fontsize=9)
     place.set_title(f"after {name}", fontsize=10.5)
-upper.colorbar(image, ax=list(maps), location="bottom", shrink=0.6, aspect=30, label="root of the edge")
+upper.colorbar(
+    image,
+    ax=list(maps),
+    location="bottom",
+    shrink=0.6,
+    aspect=30,
+    label="root of the edge",
+)
 upper.suptitle("Which letters a model thinks of at the same place", fontsize=11)
 axis.barh(range(len(chosen)), [found[c] for c in chosen], color="#0072B2")
 for k, c in enumerate(chosen):

@@ -13,7 +13,13 @@ import torch
 import gwfast
 
 t = np.linspace(0, 2 * np.pi, 29)[:-1]
-heart = np.c_[16 * np.sin(t) ** 3, 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)] / 16
+heart = (
+    np.c_[
+        16 * np.sin(t) ** 3,
+        13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t),
+    ]
+    / 16
+)
 target = gwfast.PointCloud(torch.tensor(heart), "sqeuclidean")
 
 rng = np.random.default_rng(0)
@@ -35,7 +41,9 @@ print(f"from {history[0]:.4f} to {history[-1]:.6f}")
 # Distances do not see turns and mirror images, so the heart comes out in a position of its own.  The grey line joins
 # the points in the order of the heart, as the last plan says it, and colours run along it.
 
-partner = result.plan.permutation.argsort().numpy()  # point of the cloud for each point of the heart
+partner = (
+    result.plan.permutation.argsort().numpy()
+)  # point of the cloud for each point of the heart
 loop = np.r_[partner, partner[0]]
 
 figure, axes = plt.subplots(2, 2, figsize=(5.8, 5.6), layout="constrained")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import gwfast
-from experiments.shared.benchmark import HELD_OUT, opened, pool, table
+from experiments.shared import benchmark
 from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.student.dense import DenseStudent
 from gwfast_llm.terms.batch import Batch
@@ -60,11 +60,11 @@ class Rungs:
 
 @functools.cache
 def _held(seed: int, sources: tuple[str, ...]) -> Batch:
-    laid = table(seed, sources)
+    laid = benchmark.table(seed, sources)
     objective = ObjectiveConfig(preset="custom", path=1.0, source_top_k=0)
-    collator = FusionCollator(laid.rows, opened("pivot")[1].pad_token_id, objective, laid.desk)
-    start = len(pool(seed))
-    return collator(range(start, start + 7 * HELD_OUT, 2))
+    collator = FusionCollator(laid.rows, benchmark.opened("pivot")[1].pad_token_id, objective, laid.desk)
+    start = len(benchmark.pool(seed))
+    return collator(range(start, start + 7 * benchmark.HELD_OUT, 2))
 
 
 def _dense(batch: Batch, like: Tensor) -> Tensor:

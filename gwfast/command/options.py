@@ -45,7 +45,8 @@ def parser() -> argparse.ArgumentParser:
     graphs.add_argument(
         "--weight",
         metavar="NAME",
-        help="edge attribute used as length; by default the third column of a table, and 1 for every other edge",
+        help="edge attribute used as length, A,B for one of each file; by default the third column of a table, and 1 "
+        "for every other edge",
     )
     graphs.add_argument("--unweighted", action="store_true", help="count every edge as 1")
     graphs.add_argument("--undirected", action="store_true", help="ignore directions")
@@ -66,17 +67,20 @@ def readings(options: argparse.Namespace) -> tuple[Reading, Reading]:
     """How A and B are read."""
     if options.unreachable is not None and not 0 <= options.unreachable < float("inf"):
         raise InputError(f"--unreachable: expected a distance >= 0, found {options.unreachable:g}")
+    weights = (options.weight or "").split(",")
+    if len(weights) > 2:
+        raise InputError(f"--weight: expected one name, or A,B for one of each file, found {options.weight}")
     first, second = (
         Reading(
             kind=own or options.kind,
             cost=options.cost,
-            weight=options.weight,
+            weight=weight or None,
             unweighted=options.unweighted,
             directed=options.directed,
             undirected=options.undirected,
             largest_component=options.largest_component,
             unreachable=options.unreachable,
         )
-        for own in (options.first_kind, options.second_kind)
+        for own, weight in ((options.first_kind, weights[0]), (options.second_kind, weights[-1]))
     )
     return first, second

@@ -80,7 +80,7 @@ def as_record(options: argparse.Namespace, answer: Answer, first: Loaded, second
         "seconds": result.seconds,
         "preparing_seconds": answer.preparing,
         "plan": plan,
-        "read": {file.name: file.said for file in (first, second)},
+        "read": {"first": first.said, "second": second.said},
         "next": next_step(options, answer),
     }
 

@@ -18,11 +18,13 @@ from gwfast.many.members import Collection, collect
 from gwfast.many.proved import SECONDS, raise_bounds
 from gwfast.many.result import Neighbours
 from gwfast.packed.presets import QUALITY
+from gwfast.pot_names import names_ours
 
 _ROUND = 1e-12  # share of a value by which a bound must exceed it before it rules a pair out
 _DEAR = ("default", "best")  # qualities that cost more than a row bound
 
 
+@names_ours
 def neighbours(
     spaces: Any,
     k: int = 5,
@@ -117,6 +119,7 @@ def _prove(
     low[i, j] = low[j, i] = found
 
 
+@names_ours
 def nearest(
     query: Any,
     spaces: Any,

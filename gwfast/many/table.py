@@ -23,10 +23,12 @@ from gwfast.many.result import Pairwise, plans_of
 from gwfast.many.store import Store, open_store
 from gwfast.packed.presets import QUALITY
 from gwfast.plan import Plan
+from gwfast.pot_names import names_ours
 
 EFFORTS = ("sort", "rows", *SECONDS)
 
 
+@names_ours
 def pairwise_gw(
     spaces: Any,
     *,

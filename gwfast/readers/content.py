@@ -71,6 +71,8 @@ class Content:
         Names of the points, where the file has them.
     length : str or None
         Edge attribute that counts as length unless the caller says otherwise.
+    offer : str
+        Which flag makes lengths of other attributes; said where the caller names none.
     """
 
     value: Any
@@ -78,6 +80,7 @@ class Content:
     said: str
     labels: list[str] | None = None
     length: str | None = None
+    offer: str = ""
 
 
 def one_line(error: BaseException) -> str:

@@ -64,15 +64,26 @@ def edges(source: Source, cells: Cells, header: Header | None, otherwise: str = 
         )
     count = graph.number_of_edges()
     said = [f"{count} {'directed ' * source.directed}edge{'s' * (count > 1)} between {len(graph)} nodes"]
-    if lengths:
-        said.append("the third column as lengths")
-    if header is not None and (wide or text):
-        said.append(f"columns {', '.join(header.names[2:])}: --weight NAME takes one as length")
     if repeated:
         said.append(f"of {repeated} repeated edges the {'shortest' if lengths else 'first'} counts")
     if otherwise:
         said.append(otherwise)
-    return Content(graph, "graph", "; ".join([*said, *cells.said]), length="weight" if lengths else None)
+    if not source.directed and _says_directed(header, rows):
+        said.append("its type is directed: --directed keeps directions")
+    offer = ""
+    if header is not None and (wide or text):
+        offer = f"columns {', '.join(header.names[2:])}: --weight NAME takes one as length"
+    length = "weight" if lengths else None
+    return Content(graph, "graph", "; ".join([*said, *cells.said]), length=length, offer=offer)
+
+
+def _says_directed(header: Header | None, rows: list[tuple[int, list[str]]]) -> bool:
+    """Whether a column named type, as Gephi writes it, has a directed edge."""
+    low = [name.lower() for name in header.names] if header else []
+    if "type" not in low[2:]:
+        return False
+    place = low.index("type", 2)
+    return any(len(row) > place and row[place].lower() == "directed" for _, row in rows)
 
 
 def _is_text(row: list[str]) -> bool:

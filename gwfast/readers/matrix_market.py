@@ -1,4 +1,4 @@
-"""Matrix Market files: coordinates are the adjacency of a graph, an array is a matrix of costs.
+"""Matrix Market files: entries with indices are an adjacency, a square array costs, another one coordinates.
 
 Parsed here, since the parser of scipy ends the process on damaged files.
 """
@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from gwfast.errors import InputError
 from gwfast.readers.content import Content, Source, one_line
-from gwfast.readers.numbers import adjacency_content, matrix_content
+from gwfast.readers.numbers import adjacency_content, matrix_content, points_content
 
 _FIELDS = ("real", "integer", "double", "unsigned-integer", "pattern")
 _SYMMETRIES = {"general": 0, "symmetric": 1, "hermitian": 1, "skew-symmetric": -1}
@@ -32,6 +32,8 @@ def read_mtx(source: Source) -> Content:
     try:
         size = [int(x) for x in body[0].split()]
         numbers = np.array(" ".join(body[1:]).split(), dtype=np.float64)
+        if layout == "array" and not sign and len(size) == 2 and size[0] != size[1] and np.prod(size) == len(numbers):
+            return points_content(source, numbers.reshape(size[1], size[0]).T)
         if layout == "array":
             return matrix_content(source, _array(size, numbers, sign))
         matrix = _coordinates(size, numbers, 2 if field == "pattern" else 3, sign)

@@ -37,7 +37,7 @@ def read_network(source: Source) -> Content:
         raise InputError(f"{source.path}: expected {name} with at least one node, found none")
     labels = [str(data.get("label", v)) for v, data in graph.nodes(data=True)]
     kind = f"{'directed ' if graph.is_directed() else ''}{name}"
-    return Content(graph, "graph", "; ".join([_counts(graph, kind), *_attributes(graph)]), labels)
+    return Content(graph, "graph", _counts(graph, kind), labels, offer=_attributes(graph))
 
 
 def _parsed(suffix: str, reader: Callable[[Any], Any], data: bytes) -> Any:
@@ -65,10 +65,10 @@ def _counts(graph: Any, kind: str) -> str:
     return f"{kind}, {len(graph)} nodes and {graph.number_of_edges()} edges"
 
 
-def _attributes(graph: Any) -> list[str]:
-    """What is said of the attributes of edges."""
+def _attributes(graph: Any) -> str:
+    """Which flag makes a length of the attributes of edges."""
     found = sorted({str(name) for *_, data in graph.edges(data=True) for name in data if name not in ("id", "key")})
-    return [f"edges with {', '.join(found[:8])}: --weight NAME takes one as length"] if found else []
+    return f"edges with {', '.join(found[:8])}: --weight NAME takes one as length" if found else ""
 
 
 def read_edgelist(source: Source) -> Content:
@@ -83,4 +83,4 @@ def read_edgelist(source: Source) -> Content:
         raise InputError(f"{source.path}: expected a list of edges ({one_line(error)})") from None
     if graph.number_of_edges() == 0:
         raise InputError(f"{source.path}: found no edges")
-    return Content(graph, "graph", "; ".join([_counts(graph, "a list of edges"), *_attributes(graph), *said]))
+    return Content(graph, "graph", "; ".join([_counts(graph, "a list of edges"), *said]), offer=_attributes(graph))

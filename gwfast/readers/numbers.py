@@ -16,6 +16,11 @@ def alike(table: np.ndarray) -> bool:
     return bool((diagonal == 0).all() or ((diagonal == diagonal[0]).all() and (table == table.T).all()))
 
 
+def _sparse(table: np.ndarray) -> bool:
+    """Whether a square table may be an adjacency: zeros and ones, or a zero between different points."""
+    return bool(np.isin(table, (0, 1)).all() or (table == 0).sum() > len(table))
+
+
 def matrix_content(
     source: Source, table: np.ndarray, said: tuple[str, ...] = (), labels: list[str] | None = None
 ) -> Content:
@@ -27,8 +32,8 @@ def matrix_content(
         )
     if source.kind == "adjacency":
         return adjacency_content(source, sp.csr_array(table), said, labels)
-    flags = "" if source.kind else "; --points reads coordinates"
-    if not source.kind and np.isin(table, (0, 1)).all():
+    flags = "" if source.kind or labels else "; --points reads coordinates"
+    if not source.kind and _sparse(table):
         flags = "; --adjacency reads edges"
     return Content(table, "matrix", "; ".join([f"a {n} x {n} matrix of costs{flags}", *said]), labels)
 
@@ -49,10 +54,9 @@ def adjacency_content(
     table.eliminate_zeros()
     directed = (table != table.T).nnz > 0
     graph = nx.from_scipy_sparse_array(table, create_using=nx.DiGraph() if directed else nx.Graph())  # pyright: ignore
-    text = [f"adjacency of {len(graph)} nodes and {graph.number_of_edges()} edges"]
-    if table.nnz and not (table.data == 1).all():
-        text.append("--weight weight takes the entries as lengths")
-    return Content(graph, "graph", "; ".join([*text, *said]), labels)
+    text = f"{'directed ' * directed}adjacency of {len(graph)} nodes and {graph.number_of_edges()} edges"
+    offer = "--weight weight takes the entries as lengths" if table.nnz and not (table.data == 1).all() else ""
+    return Content(graph, "graph", "; ".join([text, *said]), labels, offer=offer)
 
 
 def points_content(

@@ -59,10 +59,14 @@ def training_time(config: FuseConfig, shape: Shape, batches: Batches, tflops: fl
     examples = train.steps * train.accumulate * train.batch_size * gpus
     return (
         f"time: {train.steps} steps, {spell_count(tokens)} tokens on each GPU x {each} x {spell_count(shape.weights)} "
-        f"weights, at {tflops:g} TFLOP/s a GPU (an assumption: --tflops): about {spell_time(seconds)}, in which "
+        f"weights, at {tflops:g} TFLOP/s a GPU (an assumption: --tflops): {_about(seconds)}, in which "
         f"{gpus} GPU{'s' * (gpus > 1)} see{'s' * (gpus == 1)} {examples} examples; checkpoints, evaluation and what "
         "GPUs send to each other come on top"
     )
+
+
+def _about(seconds: float) -> str:
+    return f"about {spell_time(seconds)}" if seconds >= 1 else "less than a second"
 
 
 def teacher_time(label: str, shape: Shape, lengths: Sequence[int], tflops: float) -> str:
@@ -71,5 +75,5 @@ def teacher_time(label: str, shape: Shape, lengths: Sequence[int], tflops: float
     seconds = 2 * shape.weights * tokens / (tflops * 1e12)
     return (
         f"source {label}: one pass over the data is {spell_count(tokens)} tokens x 2 x {spell_count(shape.weights)} "
-        f"weights: about {spell_time(seconds)} on one GPU"
+        f"weights: {_about(seconds)} on one GPU"
     )

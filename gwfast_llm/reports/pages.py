@@ -21,7 +21,7 @@ def embedded_page(
     what = "\n".join(f"* {legend(c.name)}: {c.what}" for c in contenders)
     verdict = "\n\n".join(judged.text)
     diagnosis = diagnosis_table(metrics)
-    return f"""# Fusion of small models: size {config["size"]}, {config["seeds"]} seed(s)
+    return f"""# Fusion of small models: size {config["size"]}, {config["seeds"]} seed{"s" * (config["seeds"] != 1)}
 
 {verdict}
 

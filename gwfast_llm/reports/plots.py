@@ -46,7 +46,7 @@ def plot_losses(
     axes[1].set(title="Distillation terms, each divided by its first value", xlabel="step", ylabel="share of the first")
     for axis in axes:
         if axis.lines:  # plain fine-tuning has no distillation, and pure distillation no cross-entropy
-            axis.set_ylim(0, None)
+            axis.set_ylim(0, 1.05 * axis.dataLim.y1 or None)  # room above a line that stays level
             _legend(axis)
     _save(figure, path)
 
@@ -82,18 +82,21 @@ def plot_scores(path: Path, contenders: Sequence[Contender], words: Mapping[str,
     """
     kinds = [kind for kind in KINDS if any(s.kind == kind for s in contenders[0].runs[0])]
     tasks = [[s.task for s in contenders[0].runs[0] if s.kind == kind] for kind in kinds]
+    trained = [c.name for c in contenders if c.trained]
+    looks = [*trained, *(c.name for c in contenders if not c.trained)]  # an objective looks as in the other pictures
     figure, axes = _canvas(len(kinds), 0.8, [len(own) + 0.6 for own in tasks])
     for axis, kind, own in zip(axes, kinds, tasks):
         for k, c in enumerate(contenders):
+            look = looks.index(c.name) % 8
             values = [[s.value for run in c.runs for s in run if s.task == t and s.kind == kind] for t in own]
             at = [y + (k - (len(contenders) - 1) / 2) * 0.8 / len(contenders) for y in range(len(own))]
             axis.errorbar(
                 [fmean(v) for v in values],
                 at,
                 xerr=[pstdev(v) for v in values],
-                fmt=MARKS[k % 8],
-                color=COLOURS[k % 8],
-                mfc=COLOURS[k % 8] if c.trained else "white",
+                fmt=MARKS[look],
+                color=COLOURS[look],
+                mfc=COLOURS[look] if c.trained else "white",
                 ms=6,
                 elinewidth=1.2,
                 label=objective_in_words(c.name),

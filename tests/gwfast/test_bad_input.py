@@ -199,6 +199,26 @@ def test_arguments_of_pot_get_one_line(door):
         door(C, C, *plan, nonsense=1)
 
 
+@pytest.mark.parametrize(
+    ("door", "name", "told"),
+    [
+        (gwfast.pairwise_gw, "method", "pass quality"),
+        (gwfast.pairwise_gw, "loss_fun", "the only one here"),
+        (gwfast.pairwise_gw, "M", "pass features"),
+        (gwfast.nearest, "p", "weights belong to the spaces"),
+        (gwfast.neighbours, "G0", "missing here"),
+        (gwfast.entropic_gw, "reg", "pass epsilon"),
+        (gwfast.exact_gw, "tol_rel", "pass tol"),
+        (gwfast.sorted_gw, "tol_rel", "leave it out"),
+    ],
+)
+def test_the_advice_names_only_what_the_door_has(door, name, told):
+    with pytest.raises(gwfast.InputError, match=f"^{name}: {door.__name__} has no such argument; [^\n]*{told}"):
+        door([C, C], **{name: 1})
+    if told.startswith("pass "):
+        assert told.removeprefix("pass ") in inspect.signature(door).parameters
+
+
 @pytest.mark.parametrize("name", ["G0", "loss_fun", "unbalanced", "symmetric", "armijo", "log", "tol_rel", "reg", "a"])
 def test_what_users_of_pot_pass_most_is_in_the_table(name):
     with pytest.raises(gwfast.InputError, match=f"^{name}: exact_gw has no such argument"):

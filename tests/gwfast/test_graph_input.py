@@ -123,12 +123,73 @@ def test_how_a_file_was_read_is_said(capsys, tmp_path):
     nx.write_graphml(graph, tmp_path / "c.graphml")
     assert main([str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]) == 0
     said = capsys.readouterr().out
-    assert "a: 2 edges between 3 nodes; the third column as lengths; of 1 repeated edges the shortest counts" in said
-    assert "b: a 3 x 3 matrix" in said
+    assert (
+        "a.csv: 2 edges between 3 nodes; of 1 repeated edges the shortest counts; the third column as lengths" in said
+    )
+    assert "b.csv: a 3 x 3 matrix" in said
     assert main([str(tmp_path / "c.graphml"), str(tmp_path / "b.csv"), "--json"]) == 0
-    assert "--weight" in json.loads(capsys.readouterr().out)["read"]["c"]
+    assert "--weight" in json.loads(capsys.readouterr().out)["read"]["first"]
     assert main([str(tmp_path / "a.csv"), str(tmp_path / "b.csv"), "--unweighted", "--weight", "weight"]) == 2
     assert "--unweighted: found --weight weight as well" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({}, "the third column as lengths; --unweighted counts every edge as 1"),
+        ({"unweighted": True}, "every edge counts as 1"),
+        ({"weight": "weight"}, "weight as lengths"),
+        ({"cost": "adjacency"}, "the third column as entries"),
+    ],
+)
+def test_what_counts_as_length_is_said_as_it_was_done(tmp_path, flags, said):
+    path = tmp_path / "e.csv"
+    path.write_text("a,b,2\nb,c,3\n")
+    loaded = load(str(path), Reading(**flags))
+    assert said in loaded.said
+    assert ("third column" in loaded.said) == ("third column" in said)
+
+
+def test_each_file_may_have_its_own_lengths(tmp_path, capsys):
+    graph = nx.path_graph(3)
+    nx.set_edge_attributes(graph, 2.0, "km")
+    nx.write_graphml(graph, tmp_path / "a.graphml")
+    (tmp_path / "b.csv").write_text("0,1,2\n1,2,2\n")
+    files = [str(tmp_path / "a.graphml"), str(tmp_path / "b.csv"), "--method", "sorted", "--json"]
+    for names in ("km,weight", "km,"):
+        assert main([*files, "--weight", names]) == 0
+        assert json.loads(capsys.readouterr().out)["value"] == 0
+    assert main([*files, "--weight", "km"]) == 2
+    assert (
+        "b.csv: --weight: no edge has the attribute 'km'; found weight; A,B names one of each file"
+        in capsys.readouterr().err
+    )
+    assert main([*files, "--weight", "a,b,c"]) == 2
+    assert "--weight: expected one name" in capsys.readouterr().err
+
+
+def test_a_directed_export_says_that_directions_are_left_out(tmp_path):
+    path = tmp_path / "gephi.csv"
+    path.write_text("Source,Target,Type,Weight\na,b,Directed,1\nb,a,Directed,1\n")
+    assert "--directed keeps directions" in load(str(path)).said
+    assert "--directed keeps" not in load(str(path), Reading(directed=True)).said
+
+
+def test_a_square_table_with_zeros_beside_its_diagonal_may_be_an_adjacency(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text(",a,b,c\na,0,2.5,0\nb,2.5,0,1\nc,0,1,0\n")
+    assert "--adjacency reads edges" in load(str(path)).said
+    path.write_text(",a,b,c\na,0,2.5,3\nb,2.5,0,1\nc,3,1,0\n")
+    assert load(str(path)).said == "a 3 x 3 matrix of costs"
+
+
+def test_files_of_one_name_are_shown_with_their_folders(tmp_path, capsys):
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "g.csv").write_text("a,b\nb,c\n")
+    assert main([str(tmp_path / "x" / "g.csv"), str(tmp_path / "y" / "g.csv"), "--method", "sorted"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"{tmp_path / folder / 'g.csv'}: 2 edges" in said for folder in ("x", "y"))
 
 
 def test_an_npy_header_that_claims_terabytes(tmp_path, capsys):

@@ -103,7 +103,9 @@ def test_labels_that_repeat_colour_and_others_are_written():
     assert f"{same:.0f} % of the mass keeps its label" in axis.get_title()
     names = [f"point {i}" for i in range(20)]
     axis = plot_matching(result, first, second, labels=(names, None)).axes[0]
-    assert {text.get_text() for text in axis.texts} >= set(names)
+    written = {text.get_text() for text in axis.texts}
+    assert written <= set(names)
+    assert len(written) > len(names) / 2
     assert axis.get_legend() is None
 
 

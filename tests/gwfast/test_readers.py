@@ -53,7 +53,7 @@ def test_one_graph_in_every_format(tmp_path, suffix, packed):
         path = target
     loaded = read(path)
     np.testing.assert_array_equal(loaded.space.dense(), COSTS)
-    assert loaded.name == "g"
+    assert loaded.name == path.name
     assert loaded.said
 
 
@@ -167,7 +167,9 @@ def test_damaged_files_give_one_line_or_are_read(tmp_path, seed):
 
 def test_directions_and_components(tmp_path):
     nx.write_graphml(nx.DiGraph([("a", "b"), ("b", "c"), ("d", "e")]), tmp_path / "d.graphml")
-    with pytest.raises(gwfast.InputError, match=r"directed.*5 components: pass --undirected.*--largest-component"):
+    with pytest.raises(
+        gwfast.InputError, match=r"directed.*5 components: pass --undirected to ignore directions, or --unreach"
+    ):
         read(tmp_path / "d.graphml")
     with pytest.raises(gwfast.InputError, match=r"not connected.*pass --largest-component to keep 3 of 5 nodes"):
         read(tmp_path / "d.graphml", undirected=True)
@@ -286,3 +288,11 @@ def test_meshes_name_the_extra_or_are_read_by_what_is_installed(tmp_path, monkey
     monkeypatch.setitem(sys.modules, "meshio", types.SimpleNamespace(read=leaves))
     with pytest.raises(gwfast.InputError, match=r"expected a \.ply file that meshio reads"):
         read(path)
+
+
+def test_a_dense_matrix_market_file_that_is_not_square_holds_coordinates(tmp_path):
+    X = np.arange(12.0).reshape(4, 3) ** 1.5
+    scipy.io.mmwrite(tmp_path / "x.mtx", X)
+    loaded = read(tmp_path / "x.mtx")
+    assert loaded.said.startswith("4 points in 3 dimensions")
+    np.testing.assert_allclose(loaded.space.dense(), gwfast.PointCloud(X).dense())

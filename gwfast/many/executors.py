@@ -96,7 +96,8 @@ def _named(name: str, stack: ExitStack) -> Any:
         try:
             client = get_client()
         except ValueError:
-            cluster = stack.enter_context(LocalCluster(threads_per_worker=1, dashboard_address=None))
+            no_page: Any = None  # of the dashboard: its port may be taken
+            cluster = stack.enter_context(LocalCluster(threads_per_worker=1, dashboard_address=no_page))
             client = stack.enter_context(Client(cluster))
         return client.get_executor(pure=False)
     if name == "mpi":

@@ -98,7 +98,8 @@ def batched(
     -----
     The annealed plan comes from 16 steps at temperatures from .4 to .03 of the product loss, 8 Sinkhorn scalings each,
     begun at the row costs; the entropic plan from as many steps to epsilon and `steps` at it.  Both are rounded to
-    their marginals.  The annealed plan is blurred: its value is some tenth above that of `exact_gw`.
+    their marginals.  The annealed plan is blurred: on random clouds of 12 to 30 points in the plane its
+    value was 7 to 17 % above that of `pairwise_gw` with quality "best".
 
     The bound by rows holds for all potentials: those of Sinkhorn scalings are made feasible by a c-transform.  Where
     weights are given its inner problems are bounded on 64 bins of the quantiles.

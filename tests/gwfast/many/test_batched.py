@@ -1,5 +1,7 @@
 """Batches in torch: laws of values, bounds, plans and gradients, of padding and of devices."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 import torch
@@ -69,6 +71,26 @@ def test_bounds_are_below_every_value_and_plans_are_couplings(kind):
             gwfast.certify(x, y, found.plan[b].numpy(), **fused, effort="sort").upper, rel=1e-9, abs=1e-9
         )
         assert found.annealed[b] <= exact.value + 0.6 * abs(exact.value)
+
+
+@given(st.integers(0, 10**6), st.booleans(), st.booleans(), st.booleans())
+def test_bounds_are_below_the_optimum_over_permutations(seed, symmetric, given_weights, whole):
+    """Equal weights, so that a permutation is best among concave problems and an upper bound among all."""
+    rng = np.random.default_rng(seed)
+    n, size = int(rng.integers(2, 5)), 10.0 ** rng.integers(-3, 4)
+    C, D = rng.normal(size=(2, 3, n, n)) * size
+    if whole:
+        C, D = np.round(C / size), np.round(D / size)
+    if symmetric:
+        C, D = C + C.transpose(0, 2, 1), D + D.transpose(0, 2, 1)
+    order = rng.permutation(n)
+    D[0] = C[0][np.ix_(order, order)]  # the optimum is 0
+    weights = (torch.full((3, n), 1 / n, dtype=torch.float64),) * 2 if given_weights else ()
+    for effort in ("sort", "rows"):
+        found = batched(torch.tensor(C), torch.tensor(D), *weights, symmetric=symmetric, effort=effort, epsilon=None)
+        for b in range(3):
+            best = min(((C[b] - D[b][np.ix_(s, s)]) ** 2).mean() for s in map(list, permutations(range(n))))
+            assert found.lower[b] <= best
 
 
 @pytest.mark.parametrize("kind", KINDS)

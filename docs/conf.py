@@ -74,7 +74,7 @@ sphinx_gallery_conf = {
     "min_reported_time": 0,
     "remove_config_comments": True,
     "copyfile_regex": "",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery_order.ByNumber",
     "show_signature": False,
     "default_thumb_file": None,
 }

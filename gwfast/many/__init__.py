@@ -1,1 +1,5 @@
 """Many small spaces: all pairs, neighbours, batches."""
+
+from gwfast.many.batched import Batched, batched
+
+__all__ = ["Batched", "batched"]

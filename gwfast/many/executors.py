@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gwfast.errors import InputError, MissingPackageError
+from gwfast.errors import InputError, MissingPackageError, WorkerError
 from gwfast.many.blocks import Answer, Asked, answer
 from gwfast.many.dataset import DataSet
 from gwfast.workers import in_order, process_pool
@@ -32,19 +34,36 @@ def run(
 ) -> Generator[tuple[Block, Answer], None, None]:
     """Yield every block with its answer, in order; some are under way at a time.
 
-    Threads and our own processes get the data set once; to other executors every task takes its few spaces along.
+    Threads and our own processes get the data set once; to other executors every task takes its few spaces along.  A
+    cluster or pool that is started here ends with the last block.
 
     Raises
     ------
     WorkerError
         A process of the executor died.
     """
-    start, submit, own = _how(data, asked, executor)
-    return in_order(blocks, start, submit, own=own, name=lambda block: f"block {block.number}")
+    with ExitStack() as stack:
+        start, submit, own = _how(data, asked, executor, stack)
+        try:
+            yield from in_order(blocks, start, submit, own=own, name=lambda block: f"block {block.number}")
+        except _gave_up() as error:  # dask tries a task on several workers
+            raise WorkerError(
+                f"dask: a worker process died at every try of a block ({str(error).splitlines()[0]}); it may be out of "
+                "memory: give workers more of it, or use fewer of them"
+            ) from None
+
+
+def _gave_up() -> tuple[type[Exception], ...]:
+    """What dask raises where workers die on a task again and again."""
+    if "distributed" not in sys.modules:
+        return ()
+    from distributed import KilledWorker
+
+    return (KilledWorker,)
 
 
 def _how(
-    data: DataSet, asked: Asked, executor: Executor | str | None
+    data: DataSet, asked: Asked, executor: Executor | str | None, stack: ExitStack
 ) -> tuple[Callable[[], Executor], Callable[[Executor, Block], Future[Any]], bool]:
     """How an executor is made, how a block is handed to it, and whether it is ours."""
     if executor is None or executor == "threads":
@@ -53,7 +72,7 @@ def _how(
         return lambda: process_pool(_keep, data, asked), lambda pool, block: pool.submit(_kept, block.i, block.j), True
     if isinstance(executor, ThreadPoolExecutor):
         return lambda: executor, lambda pool, block: pool.submit(answer, data, block.i, block.j, asked), False
-    made = _named(executor) if isinstance(executor, str) else executor
+    made = _named(executor, stack) if isinstance(executor, str) else executor
     if not hasattr(made, "submit"):
         raise InputError(
             f"executor: expected one of {', '.join(NAMES)} or a concurrent.futures.Executor, found "
@@ -67,8 +86,8 @@ def _threads() -> Executor:
     return ThreadPoolExecutor(count, thread_name_prefix="gwfast")
 
 
-def _named(name: str) -> Any:
-    """The executor of a name that needs another package."""
+def _named(name: str, stack: ExitStack) -> Any:
+    """The executor of a name that needs another package; what is started for it ends with `stack`."""
     if name == "dask":
         try:
             from distributed import Client, LocalCluster, get_client
@@ -77,14 +96,16 @@ def _named(name: str) -> Any:
         try:
             client = get_client()
         except ValueError:
-            client = Client(LocalCluster(threads_per_worker=1))
+            no_page: Any = None  # of the dashboard: its port may be taken
+            cluster = stack.enter_context(LocalCluster(threads_per_worker=1, dashboard_address=no_page))
+            client = stack.enter_context(Client(cluster))
         return client.get_executor(pure=False)
     if name == "mpi":
         try:
             from mpi4py.futures import MPIPoolExecutor
         except ImportError:
             raise MissingPackageError('executor="mpi" needs mpi4py: pip install mpi4py') from None
-        return MPIPoolExecutor()
+        return stack.enter_context(MPIPoolExecutor())
     raise InputError(f"executor: expected one of {', '.join(NAMES)} or an Executor, found {name!r}")
 
 

@@ -1,0 +1,1 @@
+"""gwfast in the terms of other libraries."""

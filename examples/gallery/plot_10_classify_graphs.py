@@ -31,7 +31,9 @@ def molecule(nitro):
         place = rng.choice([v for v in graph if graph.degree[v] == 2])
         a, b, c = range(len(graph), len(graph) + 3)
         branched = nitro != (rng.random() < 0.1)
-        graph.add_edges_from([(place, a), (a, b), (a, c)] if branched else [(place, a), (a, b), (b, c)])
+        graph.add_edges_from(
+            [(place, a), (a, b), (a, c)] if branched else [(place, a), (a, b), (b, c)]
+        )
     return graph
 
 
@@ -43,10 +45,17 @@ graphs = [gwfast.Graph(molecule(bool(nitro))) for nitro in labels]
 
 folds = StratifiedKFold(5, shuffle=True, random_state=0)
 models = {
-    "SVM on the GW kernel": make_pipeline(GWKernel(quality="fast"), SVC(kernel="precomputed")),
-    "5 nearest by GW": make_pipeline(GWDistance(quality="fast"), KNeighborsClassifier(5, metric="precomputed")),
+    "SVM on the GW kernel": make_pipeline(
+        GWKernel(quality="fast"), SVC(kernel="precomputed")
+    ),
+    "5 nearest by GW": make_pipeline(
+        GWDistance(quality="fast"), KNeighborsClassifier(5, metric="precomputed")
+    ),
 }
-accuracy = {name: cross_val_score(model, graphs, labels, cv=folds) for name, model in models.items()}
+accuracy = {
+    name: cross_val_score(model, graphs, labels, cv=folds)
+    for name, model in models.items()
+}
 sizes = np.array([[graph.n] for graph in graphs])
 accuracy["SVM on the number of atoms"] = cross_val_score(SVC(), sizes, labels, cv=folds)
 for name, found in accuracy.items():
@@ -60,9 +69,21 @@ centre = np.eye(len(graphs)) - 1 / len(graphs)
 values, vectors = np.linalg.eigh(-0.5 * centre @ table.value @ centre)
 place = vectors[:, -2:] * np.sqrt(values[-2:])
 
-figure, (upper, lower) = plt.subplots(2, 1, figsize=(5.6, 8.4), height_ratios=[1.5, 1], layout="constrained")
-for label, colour, marker, name in ((0, "#0072B2", "o", "chains"), (1, "#E69F00", "s", "nitro groups")):
-    upper.scatter(*place[labels == label, ::-1].T, color=colour, marker=marker, edgecolor="white", s=48, label=name)
+figure, (upper, lower) = plt.subplots(
+    2, 1, figsize=(5.6, 8.4), height_ratios=[1.5, 1], layout="constrained"
+)
+for label, colour, marker, name in (
+    (0, "#0072B2", "o", "chains"),
+    (1, "#E69F00", "s", "nitro groups"),
+):
+    upper.scatter(
+        *place[labels == label, ::-1].T,
+        color=colour,
+        marker=marker,
+        edgecolor="white",
+        s=48,
+        label=name,
+    )
 upper.set_title("Sixty molecules by their GW distances", fontsize=13)
 upper.set_xlabel("GW distance (bonds)", fontsize=12)
 upper.set_ylabel("GW distance (bonds)", fontsize=12)

@@ -46,7 +46,10 @@ class Templates(torch.nn.Module):
 
     def __init__(self, count, size):
         super().__init__()
-        self.cost = torch.nn.Parameter(1 + torch.rand(count, size, size, generator=torch.Generator().manual_seed(4)))
+        self.cost = torch.nn.Parameter(
+            1
+            + torch.rand(count, size, size, generator=torch.Generator().manual_seed(4))
+        )
 
     def forward(self, costs, mask):
         B, K = len(costs), len(self.cost)
@@ -68,7 +71,10 @@ class Templates(torch.nn.Module):
 layer, classifier = Templates(2, 6), torch.nn.Linear(2, 3)
 torch.nn.init.zeros_(classifier.weight)
 optimiser = torch.optim.Adam(
-    [{"params": layer.parameters(), "lr": 0.1}, {"params": classifier.parameters(), "lr": 0.3}]
+    [
+        {"params": layer.parameters(), "lr": 0.1},
+        {"params": classifier.parameters(), "lr": 0.3},
+    ]
 )
 shown, history = {}, []
 for step in range(41):
@@ -82,17 +88,33 @@ for step in range(41):
     loss.backward()
     optimiser.step()
 
-print(f"sorted into their kinds: {history[1]:.0%} after one step, {history[-1]:.0%} after {len(history) - 1}")
+print(
+    f"sorted into their kinds: {history[1]:.0%} after one step, {history[-1]:.0%} after {len(history) - 1}"
+)
 
 # %%
 # Before, the templates are noise and the kinds overlap.  After, each kind has distances of its own.
 
-figure, axes = plt.subplots(3, 1, figsize=(5.6, 10.2), height_ratios=[1, 1, 0.6], layout="constrained")
+figure, axes = plt.subplots(
+    3, 1, figsize=(5.6, 10.2), height_ratios=[1, 1, 0.6], layout="constrained"
+)
 styles = (("#0072B2", "o"), ("#E69F00", "s"), ("#009E73", "^"))
 for axis, (step, points) in zip(axes, shown.items()):
     for k, (colour, marker) in enumerate(styles):
-        axis.scatter(*points[labels == k].T, color=colour, marker=marker, s=42, edgecolor="white", label=KINDS[k])
-    axis.set_title("Random templates: kinds overlap" if step == 0 else "Learnt templates: kinds are apart", fontsize=13)
+        axis.scatter(
+            *points[labels == k].T,
+            color=colour,
+            marker=marker,
+            s=42,
+            edgecolor="white",
+            label=KINDS[k],
+        )
+    axis.set_title(
+        "Random templates: kinds overlap"
+        if step == 0
+        else "Learnt templates: kinds are apart",
+        fontsize=13,
+    )
     axis.set_xlabel("GW distance from template 1", fontsize=12)
     axis.set_ylabel("from template 2", fontsize=12)
     axis.tick_params(labelsize=11)

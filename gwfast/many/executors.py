@@ -73,12 +73,15 @@ def _how(
     if isinstance(executor, ThreadPoolExecutor):
         return lambda: executor, lambda pool, block: pool.submit(answer, data, block.i, block.j, asked), False
     made = _named(executor, stack) if isinstance(executor, str) else executor
-    if not hasattr(made, "submit"):
-        raise InputError(
-            f"executor: expected one of {', '.join(NAMES)} or a concurrent.futures.Executor, found "
-            f"{type(executor).__name__}"
-        )
     return lambda: made, lambda pool, block: pool.submit(answer, *_travelling(data, block), asked), False
+
+
+def check_executor(executor: Any) -> None:
+    """Refuse what is no executor, before anything is written for it."""
+    if executor is None or hasattr(executor, "submit") or (isinstance(executor, str) and executor in NAMES):
+        return
+    found = repr(executor) if isinstance(executor, str) else type(executor).__name__
+    raise InputError(f"executor: expected one of {', '.join(NAMES)} or a concurrent.futures.Executor, found {found}")
 
 
 def _threads() -> Executor:

@@ -16,7 +16,7 @@ from gwfast.budget import UNLIMITED, Budget
 from gwfast.errors import InputError
 from gwfast.many.blocks import Answer, Asked, all_blocks, blocks_of
 from gwfast.many.dataset import DataSet, dataset
-from gwfast.many.executors import Block, run
+from gwfast.many.executors import Block, check_executor, run
 from gwfast.many.members import Collection, collect
 from gwfast.many.proved import SECONDS, raise_bounds
 from gwfast.many.result import Pairwise, plans_of
@@ -111,6 +111,7 @@ def pairwise_gw(
     """
     checks.choice(quality, tuple(QUALITY), "quality")
     checks.choice(effort, EFFORTS, "effort")
+    check_executor(executor)
     gap = checks.fraction(rtol, "rtol")
     budget = Budget() if time_limit is None else Budget().within(checks.positive(time_limit, "time_limit"))
     collection = collect(spaces, features=features, metric=metric, label_cost=label_cost, alpha=alpha, least=2)

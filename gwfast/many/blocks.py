@@ -13,7 +13,8 @@ from gwfast.many.dataset import DataSet
 from gwfast.packed.pairs import Workspace, cheap_bounds, row_bounds, solve_block
 from gwfast.packed.presets import STARTS
 
-TILE = 64  # spaces on a side of a block
+TILE, SMALL_TILE = 64, 16  # spaces on a side of a block; of few spaces there are enough blocks for all cores
+_FEW = 512
 _local = threading.local()
 
 
@@ -47,9 +48,10 @@ class Answer:
 
 def all_blocks(count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """All pairs i < j of `count` spaces, by tiles: few spaces take part in a block."""
-    for a in range(0, count, TILE):
-        for b in range(a, count, TILE):
-            i, j = np.meshgrid(np.arange(a, min(a + TILE, count)), np.arange(b, min(b + TILE, count)), indexing="ij")
+    tile = SMALL_TILE if count <= _FEW else TILE
+    for a in range(0, count, tile):
+        for b in range(a, count, tile):
+            i, j = np.meshgrid(np.arange(a, min(a + tile, count)), np.arange(b, min(b + tile, count)), indexing="ij")
             keep = i < j
             if keep.any():
                 yield i[keep], j[keep]
@@ -58,9 +60,10 @@ def all_blocks(count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def blocks_of(pairs: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Given pairs (r, 2) in blocks by tiles, each with the places of its pairs."""
     i, j = pairs.T
-    order = np.lexsort((j, i, j // TILE, i // TILE))
-    for begin in range(0, len(order), TILE * TILE):
-        places = order[begin : begin + TILE * TILE]
+    tile = SMALL_TILE if len(pairs) <= _FEW * _FEW // 2 else TILE
+    order = np.lexsort((j, i, j // tile, i // tile))
+    for begin in range(0, len(order), tile * tile):
+        places = order[begin : begin + tile * tile]
         yield i[places], j[places], places
 
 

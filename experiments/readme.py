@@ -2,7 +2,7 @@
 
 A page takes part by holding a pair of comments, ``<!-- results: NAME -->`` and ``<!-- end of results -->``, where NAME
 is an experiment (its answer), an excerpt of one (``fusion_sweeps/gradients``, ``NAME/brief``), ``all`` (a sentence
-for each) or ``benchmarks/sizes``.
+for each) ``benchmarks/sizes`` or ``benchmarks/many``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import sizes
+from benchmarks import many, sizes
 from experiments.catalogue import EXPERIMENTS, Experiment
 from experiments.shared.records import REPOSITORY
 
@@ -39,6 +39,8 @@ def results(name: str) -> str:
         return "\n\n".join(f"**{e.claim}** (`experiments/{e.name}`). {text_of(e, e.brief)}" for e in EXPERIMENTS)
     if name == "benchmarks/sizes":
         return sizes.table()
+    if name == "benchmarks/many":
+        return many.table()
     known = {e.name: (e, e.answer) for e in EXPERIMENTS}
     known |= {f"{e.name}/brief": (e, e.brief) for e in EXPERIMENTS}
     known |= {f"{e.name}/{part}": (e, say) for e in EXPERIMENTS for part, say in e.excerpts.items()}

@@ -12,7 +12,7 @@ from gwfast.marginals import BALANCED
 from gwfast.method import Found
 from gwfast.packed.pack import LIGHTEST, Member, pack
 from gwfast.packed.pairs import Workspace, solve_block
-from gwfast.packed.presets import NAMES, STARTS
+from gwfast.packed.presets import NAMES, STARTS, STATIONARY
 from gwfast.plan import Plan
 from gwfast.policy import POLICY
 from gwfast.problem import Problem
@@ -35,10 +35,7 @@ def fits_pair(problem: Problem, budget: Budget) -> bool:
 
 
 def best_pair(problem: Problem) -> Found:
-    """The best plan of many starts.
-
-    Some 3 ms for 50 points; see `gwfast.packed.presets` for the starts.
-    """
+    """The best plan of the starts in `gwfast.packed.presets`, and the Frank-Wolfe gap of its last linear program."""
     n, m = problem.shape
     members = [_member(problem.x.dense(), problem.p), _member(problem.y.dense(), problem.q)]
     fused = Fused(1.0, NONE, _TABLE)
@@ -52,12 +49,15 @@ def best_pair(problem: Problem) -> Found:
     found = solve_block(packed, fused, first, second, starts, Workspace.for_spaces(packed), plans)
     matrix = plans.reshape(n, m)
     rows, cols = np.nonzero(matrix)
+    gap, scale = float(found.gap[0]), item(problem.alpha) * problem.size
+    if problem.M is not None:
+        scale += (1 - item(problem.alpha)) * float(np.abs(fused.labels).max())
     return Found(
         plan=Plan((n, m), rows, cols, matrix[rows, cols]),
-        stop=Stop.STATIONARY,
+        stop=Stop.STATIONARY if gap <= STATIONARY * scale else Stop.STALLED,
         start=NAMES[int(starts[found.chosen[0], 0])],
-        stationarity=max(float(found.gap[0]), 0.0),
-        iterations=len(starts),
+        stationarity=max(gap, 0.0),
+        iterations=len(starts),  # descents, of which each has some steps
     )
 
 

@@ -18,6 +18,7 @@ from gwfast.spaces.dense import Dense
 from gwfast.spaces.graph import Graph
 from gwfast.spaces.space import Space
 
+_APART = 1e-100
 METRICS = {"sqeuclidean": SQUARED, "euclidean": EUCLIDEAN, "labels": LABELS}
 
 
@@ -90,6 +91,7 @@ def collect(
     costs, weights = zip(*(_cost(space, f"spaces[{i}]") for i, space in enumerate(spaces))) if spaces else ((), ())
     arrays, fused = _features(features, metric, label_cost, alpha, [len(c) for c in costs])
     digests = [digest(*own) for own in zip(costs, weights, arrays)]
+    _same_range(costs)
     costs, unit, scale = _near_one(list(costs))
     if fused.metric != NONE and scale != 1.0:
         arrays = [x * scale if fused.metric == SQUARED else x for x in arrays]
@@ -133,6 +135,18 @@ def _cost(space: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
         said = str(error)
         raise InputError(said if said.startswith(name) else f"{name}: {said}") from None
     return np.asarray(cost, dtype=float), np.asarray(p, dtype=float)
+
+
+def _same_range(costs: Sequence[np.ndarray]) -> None:
+    """Refuse spaces whose squares float64 does not hold in one unit."""
+    extents = [float(np.abs(c).max()) for c in costs]
+    large = max(range(len(extents)), key=lambda i: extents[i], default=0)
+    for i, extent in enumerate(extents):
+        if 0 < extent < _APART * extents[large]:
+            raise InputError(
+                f"spaces[{i}]: found costs up to {extent:.3g}, beside {extents[large]:.3g} of spaces[{large}]; a table "
+                f"holds costs {1 / _APART:g} times apart: put them into tables of their own"
+            )
 
 
 def _near_one(costs: list[np.ndarray]) -> tuple[list[np.ndarray], float, float]:

@@ -102,7 +102,7 @@ def _places(low: np.ndarray, value: np.ndarray, index: np.ndarray, near: np.ndar
     known = np.zeros(index.shape, bool)
     for place in range(index.shape[1]):
         rest[np.arange(count), index[:, place]] = np.inf
-        known[:, place] = rest.min(axis=1) >= near[:, place]
+        known[:, place] = rest.min(axis=1) >= near[:, place] * (1 + _ROUND)
     return known
 
 

@@ -118,7 +118,7 @@ class Neighbours:
     pairs : int
         Pairs in question.
     proved : boolean array, as `index`, or None
-        Whether a place is proved: no space but those at it and before it can be as near, by any plan.
+        Whether a place is proved: no space but those at it and before it can be nearer, by any plan.
     """
 
     index: np.ndarray

@@ -98,8 +98,8 @@ def pairwise_gw(
 
     Notes
     -----
-    Some 60 ("fast") to 600 ("best") microseconds a pair of molecules with 18 atoms, and 3 ms of 50 points; about
-    8 n^2 numbers a space.  Kernels compile once on a machine.
+    O(n m (n + m)) a step of each start, and some 8 n^2 numbers a space; the page of many spaces has measured times.
+    Kernels compile once on a machine.
 
     Examples
     --------

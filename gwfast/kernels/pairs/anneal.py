@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gwfast.kernels.pairs.flags import inlined
+from gwfast.kernels.pairs.flags import fast
 from gwfast.kernels.pairs.layout import (
     COLUMN_SCALE,
     COLUMN_SUM,
@@ -24,7 +24,7 @@ _FLOOR, _NOTHING = np.float32(-84.0), np.float32(1e-30)  # as in kernels.sinkhor
 _CLOSED = np.float32(-1e30)  # potential of the padded columns
 
 
-@inlined
+@fast
 def _exponentials(x, power):
     """Replace numbers <= 0 by mantissas of their exponentials; `power` holds 2^k as the bits of a float."""
     for j in range(len(x)):
@@ -39,7 +39,7 @@ def _exponentials(x, power):
         power[j] = (k + np.int32(127)) << np.int32(23)
 
 
-@inlined
+@fast
 def _scalings(single, narrow, m, epsilon, count):
     """Sinkhorn scalings from the column potential; the kernel becomes the plan, with exact rows."""
     K, cost, power = single[KERNEL], single[COST32], single[POWER]
@@ -92,7 +92,7 @@ def _scalings(single, narrow, m, epsilon, count):
             row[j] = y if y > _NOTHING else np.float32(0.0)
 
 
-@inlined
+@fast
 def anneal(C1, C2, K1, K2, alpha, L, single, narrow, m, hot, cold, steps, scalings):
     """Mirror descent with a falling temperature; COST32 holds the first gradient, on return the last.
 

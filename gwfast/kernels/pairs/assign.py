@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from gwfast.kernels.pairs.flags import inlined, outlined
+from gwfast.kernels.pairs.flags import fast
 from gwfast.kernels.pairs.layout import COL_OF, DIST, PRED, PRICES, ROW_OF, STACK, V1, V2
 
 _FAR = 1e300
 
 
-@outlined
+@fast
 def _reduced(c, v, d, n):
     low = 2 * _FAR
     for j in range(n):
@@ -18,7 +18,7 @@ def _reduced(c, v, d, n):
     return low
 
 
-@inlined
+@fast
 def _least(d, n):
     low = 2 * _FAR
     for j in range(n):
@@ -26,7 +26,7 @@ def _least(d, n):
     return low
 
 
-@inlined
+@fast
 def _relax(c, v, shift, dist, closed, pred, i, n):
     """Shorten the paths by row i (closed columns have the distance -FAR); returns the least open distance."""
     low = 2 * _FAR
@@ -41,7 +41,7 @@ def _relax(c, v, shift, dist, closed, pred, i, n):
     return low
 
 
-@inlined
+@fast
 def assign(c, n, vector, whole):
     """Solve the assignment problem of c (n, >= n), warm from the prices; two row reductions, then shortest paths.
 

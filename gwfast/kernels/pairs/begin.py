@@ -10,7 +10,7 @@ import numpy as np
 
 from gwfast.kernels.pairs.anneal import anneal
 from gwfast.kernels.pairs.features import feature_cost
-from gwfast.kernels.pairs.flags import inlined, outlined, strict
+from gwfast.kernels.pairs.flags import fast, strict
 from gwfast.kernels.pairs.layout import (
     COLUMN_WEIGHT,
     COLUMNS,
@@ -46,7 +46,7 @@ _SEED, _STRIDE = 88172645463325252, 2654435761
 _LONGER = 40.0  # points of a pair above which anneals take more steps, at most three times as many
 
 
-@outlined
+@fast
 def _random(state):
     """Uniform in [0, 1), by xorshift."""
     x = state[0]
@@ -69,7 +69,7 @@ def _sound(cost, prices, m):
     return good
 
 
-@inlined
+@fast
 def _monotone(T, n, m, f, g, p, q, wp, wq):
     """Write the monotone plan of the orders f, g: merged by integer weights, masses from the others."""
     for i in range(n):
@@ -103,7 +103,7 @@ def _monotone(T, n, m, f, g, p, q, wp, wq):
                 b, right = wq[g[j]], q[g[j]]
 
 
-@outlined
+@fast
 def begin_block(S, fused, first, second, starts, doubles, singles, integers, state, begun, places, prices):
     """Write, for every pair and its start, the cost or plan it begins from into `begun` at `places`.
 

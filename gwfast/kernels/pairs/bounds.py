@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from gwfast.kernels.pairs.features import cheapest_partner, feature_cost
-from gwfast.kernels.pairs.flags import outlined
+from gwfast.kernels.pairs.flags import fast
 from gwfast.kernels.pairs.layout import (
     CENTRED_STD,
     COLUMNS,
@@ -51,7 +51,7 @@ CHEAP = (
 _FIRST, _MEAN_STD, _ANOVA_FIRST, _ANOVA_STD, _ENTRIES, _EIGENVALUES, _PROJECTED = range(7)
 
 
-@outlined
+@fast
 def _merged_w2(f, g, p, q, n, m, shift):
     """W_2^2 between values f - shift with masses p and values g with masses q, both sorted."""
     i, j, a, b, total = 0, 0, p[0], q[0], 0.0
@@ -73,13 +73,13 @@ def _merged_w2(f, g, p, q, n, m, shift):
             b = q[j]
 
 
-@outlined
+@fast
 def _lowered(square, unit, error):
     """Square of a distance known up to `error` and a relative `unit`, rounded down."""
     return max(np.sqrt(max(square, 0.0)) * (1.0 - unit) - error, 0.0) ** 2
 
 
-@outlined
+@fast
 def _spectral(x, y, n, m):
     """Least sum of squares over pairings of like signs, padded with zeros; x and y ascend."""
     total = 0.0
@@ -100,7 +100,7 @@ def _spectral(x, y, n, m):
     return total
 
 
-@outlined
+@fast
 def _feature_w2(S, x, y, number, shift):
     n, m = S.size[x, POINTS], S.size[y, POINTS]
     vx, vy = S.size[x, VECTOR], S.size[y, VECTOR]
@@ -109,7 +109,7 @@ def _feature_w2(S, x, y, number, shift):
     return _merged_w2(f, g, p, q, n, m, shift)
 
 
-@outlined
+@fast
 def _strays(S, x, y):
     """What masses lost to rounding are worth at most; 0 where merges are exact."""
     n, m = S.size[x, POINTS], S.size[y, POINTS]
@@ -119,7 +119,7 @@ def _strays(S, x, y):
     return 4.0 * (n + m + 8) * _EPS * reach * reach
 
 
-@outlined
+@fast
 def cheap_block(S, fused, first, second, doubles, out):
     """Write the seven bounds that need no linear program into `out` (r, 7), in the order of `CHEAP`."""
     for r in range(len(first)):
@@ -176,7 +176,7 @@ def cheap_block(S, fused, first, second, doubles, out):
             low[k] = alpha * max(low[k] - allowance, 0.0) + linear - lost
 
 
-@outlined
+@fast
 def dual_block(S, fused, first, second, centred, begun, places, prices, out):
     """Write what the column duals in `prices` prove of the linear programs in `begun` into `out` (r,).
 

@@ -11,7 +11,7 @@ import numpy as np
 from gwfast.kernels.pairs.begin import PRODUCT_PLAN, RANDOM_VERTEX, SORTED_PLAN
 from gwfast.kernels.pairs.exchange import four_cycles, swaps
 from gwfast.kernels.pairs.features import feature_cost
-from gwfast.kernels.pairs.flags import outlined
+from gwfast.kernels.pairs.flags import fast
 from gwfast.kernels.pairs.layout import (
     ATOM_I,
     ATOM_J,
@@ -44,7 +44,7 @@ _STATIONARY, _STEP, _EXCHANGE = 1e-9, 1e-10, 1e-11  # shares of the scale that g
 _ZERO = 1e-13  # share of the scale below which a value is 0, and no other start is tried
 
 
-@outlined
+@fast
 def descend_block(
     S,
     fused,

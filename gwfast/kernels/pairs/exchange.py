@@ -6,7 +6,7 @@ parts of the costs, L the linear term.
 
 from __future__ import annotations
 
-from gwfast.kernels.pairs.flags import inlined, outlined
+from gwfast.kernels.pairs.flags import fast
 from gwfast.kernels.pairs.layout import (
     ATOM_I,
     ATOM_J,
@@ -27,7 +27,7 @@ from gwfast.kernels.pairs.layout import (
 _FAR = 1e300
 
 
-@inlined
+@fast
 def _scan(p, t, c1, c2, d1, d2, diagonal, pa, d1a, d2a, w, alpha, n, gain):
     """Change of the objective by swapping the targets of a and b, for every b; returns the least."""
     low = _FAR
@@ -40,7 +40,7 @@ def _scan(p, t, c1, c2, d1, d2, diagonal, pa, d1a, d2a, w, alpha, n, gain):
     return low
 
 
-@outlined
+@fast
 def _rank_one(P, left, right, n):
     for i in range(n):
         x, row = left[i], P[i]
@@ -48,7 +48,7 @@ def _rank_one(P, left, right, n):
             row[j] += x * right[j]
 
 
-@inlined
+@fast
 def swaps(C1, C2, K1, K2, alpha, n, matrix, vector, whole, tol, most):
     """Swap targets of the permutation in PLAN, the best partner for each point in turn; returns how many.
 
@@ -121,7 +121,7 @@ def swaps(C1, C2, K1, K2, alpha, n, matrix, vector, whole, tol, most):
     return count
 
 
-@outlined
+@fast
 def _atoms(T, n, m, i_of, j_of):
     """List the atoms of a plan; returns how many, -1 where they are too many."""
     count = 0
@@ -135,7 +135,7 @@ def _atoms(T, n, m, i_of, j_of):
     return count
 
 
-@inlined
+@fast
 def four_cycles(C1, C2, K1, K2, alpha, n, m, matrix, whole, tol, most):
     """Move mass around the best four-cycle of each atom of PLAN in turn; returns how many moves were made."""
     T, image = matrix[PLAN], matrix[IMAGE]

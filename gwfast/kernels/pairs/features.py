@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from gwfast.kernels.pairs.flags import inlined
+from gwfast.kernels.pairs.flags import fast
 from gwfast.kernels.pairs.layout import EUCLIDEAN, LABELS, POINTS, VECTOR
 
 
-@inlined
+@fast
 def feature_cost(S, fused, x, y, L):
     """Write (1 - alpha) M into L (n, width), padded with zeros; returns the largest entry."""
     n, m = S.size[x, POINTS], S.size[y, POINTS]
@@ -32,7 +32,7 @@ def feature_cost(S, fused, x, y, L):
     return top
 
 
-@inlined
+@fast
 def cheapest_partner(S, x, y, L):
     """Lower bound of <L, T> over couplings: every point sends its mass to its cheapest partner, from either side."""
     n, m = S.size[x, POINTS], S.size[y, POINTS]

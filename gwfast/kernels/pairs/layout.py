@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gwfast.kernels.pairs.flags import inlined
-
 PAD = 8
 
 # columns of Packed.size
@@ -112,23 +110,6 @@ ATOM_I, ATOM_J = 15, 16
 WHOLE = 17
 
 
-class Scratch(NamedTuple):
-    """Work space of one pair, cut from the buffers of a thread.
-
-    Attributes
-    ----------
-    matrix, vector : arrays (8, n, width), (10, z)
-    single, narrow : float32 arrays (4, n, width), (6, z)
-    whole : integer array (17, z)
-    """
-
-    matrix: np.ndarray
-    vector: np.ndarray
-    single: np.ndarray
-    narrow: np.ndarray
-    whole: np.ndarray
-
-
 def padded(n: int) -> int:
     """The width of a row of n numbers."""
     return -(-n // PAD) * PAD
@@ -141,18 +122,4 @@ def buffers(most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         np.zeros(MATRICES * area + DOUBLES * length),
         np.zeros(SINGLE_MATRICES * area + SINGLES * length, np.float32),
         np.zeros(WHOLE * length, np.int64),
-    )
-
-
-@inlined
-def carve(doubles, singles, integers, n, width, length):
-    """Scratch memory for a pair: matrices of (n, width), vectors of `length`."""
-    area = n * width
-    a, b = MATRICES * area, SINGLE_MATRICES * area
-    return Scratch(
-        doubles[:a].reshape(MATRICES, n, width),
-        doubles[a : a + DOUBLES * length].reshape(DOUBLES, length),
-        singles[:b].reshape(SINGLE_MATRICES, n, width),
-        singles[b : b + SINGLES * length].reshape(SINGLES, length),
-        integers[: WHOLE * length].reshape(WHOLE, length),
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from gwfast.kernels.pairs.assign import assign
-from gwfast.kernels.pairs.flags import inlined
+from gwfast.kernels.pairs.flags import fast
 from gwfast.kernels.pairs.layout import COL_OF, FLOW, ROW_WEIGHTS, SUPPLY, VECTOR, VERTEX
 from gwfast.kernels.pairs.simplex import first_basis, simplex, tree_plan
 
 _TOL = 1e-12  # reduced costs beside the scale of the problem that count as 0
 
 
-@inlined
+@fast
 def supplies(S, x, y, n, m, whole):
     """Write integer supplies, perturbed against degeneracy; returns the mass of a unit of uniform plans, else 0."""
     same = S.size[x, ROW_WEIGHTS] < 0 and S.size[y, ROW_WEIGHTS] < 0
@@ -28,7 +28,7 @@ def supplies(S, x, y, n, m, whole):
     return 1.0 / (np.float64(n) * np.float64(m // g)) if same else 0.0
 
 
-@inlined
+@fast
 def vertex(c, n, m, p, q, permutations, unit, warm, scale, matrix, vector, whole):
     """Minimise <c, .> over couplings into VERTEX, warm from the last prices or the last basis."""
     if permutations:

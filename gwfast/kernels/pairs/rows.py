@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gwfast.kernels.pairs.flags import inlined, outlined
+from gwfast.kernels.pairs.flags import fast
 from gwfast.kernels.pairs.layout import (
     CENTRED,
     CENTRED_STD,
@@ -26,7 +26,7 @@ from gwfast.kernels.pairs.layout import (
 from gwfast.kernels.pairs.tile import product
 
 
-@outlined
+@fast
 def _merged_product(x, y, p, q, n, m):
     """Integral of the product of two quantile functions, values x, y with masses p, q, all sorted."""
     i, j, a, b, total = 0, 0, p[0], q[0], 0.0
@@ -47,7 +47,7 @@ def _merged_product(x, y, p, q, n, m):
             b = q[j]
 
 
-@outlined
+@fast
 def _refined(row, out, n, m):
     """Write the row (n,) averaged on m equal bins of its quantiles, over m: exact counts, no rounding of masses."""
     for j in range(len(out)):
@@ -69,7 +69,7 @@ def _refined(row, out, n, m):
             right = n
 
 
-@inlined
+@fast
 def row_costs(S, x, y, centred, columns, matrix, G):
     """Write W_2^2 between every row of x and every row of y into G (n, width).
 
@@ -120,7 +120,7 @@ def row_costs(S, x, y, centred, columns, matrix, G):
             G[i, k] = 0.0
 
 
-@inlined
+@fast
 def add_effects(S, x, y, G):
     """Add the linear terms of the ANOVA identity to G: squared differences of the main effects."""
     n, m = S.size[x, POINTS], S.size[y, POINTS]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gwfast.kernels.pairs.flags import inlined, outlined
+from gwfast.kernels.pairs.flags import fast
 from gwfast.kernels.pairs.layout import (
     DEPTH,
     DIST,
@@ -32,7 +32,7 @@ _FAR = 1e300
 _LOOK = 4  # violated rows that are looked at before a pivot
 
 
-@outlined
+@fast
 def _hang(x, parent, whole):
     """Make node x a child of `parent`."""
     first = whole[FIRST, parent]
@@ -44,7 +44,7 @@ def _hang(x, parent, whole):
     whole[FIRST, parent] = x
 
 
-@outlined
+@fast
 def _settle(c, n, root, shift, fresh, potential, whole):
     """Visit the subtree of `root` from above: depths, and potentials (`fresh`: from the costs, else moved)."""
     parent, first, following = whole[PARENT], whole[FIRST], whole[NEXT]
@@ -69,7 +69,7 @@ def _settle(c, n, root, shift, fresh, potential, whole):
             y = following[y]
 
 
-@inlined
+@fast
 def first_basis(c, n, m, vector, whole):
     """Build a spanning tree by the row minimum rule on the cost less the PRICES."""
     hint, rest, depth = vector[PRICES], whole[LEFT], whole[DEPTH]
@@ -122,7 +122,7 @@ def first_basis(c, n, m, vector, whole):
             return
 
 
-@inlined
+@fast
 def row_least(c, v, m):
     """Return the least reduced cost of a row."""
     low = c[0] - v[0]
@@ -131,7 +131,7 @@ def row_least(c, v, m):
     return low
 
 
-@inlined
+@fast
 def simplex(c, n, m, vector, whole, tol):
     """Pivot from the spanning tree at hand until no reduced cost is below -tol; POTENTIAL receives the dual."""
     potential, v = vector[POTENTIAL], vector[POTENTIAL, n:]
@@ -196,7 +196,7 @@ def simplex(c, n, m, vector, whole, tol):
         _settle(c, n, start, reduced, False, potential, whole)
 
 
-@inlined
+@fast
 def tree_plan(n, m, p, q, unit, matrix, vector, whole):
     """Write the plan of the basis: multiples of `unit` for uniform weights, else masses from the leaves up."""
     V, parent = matrix[VERTEX], whole[PARENT]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 
-from gwfast.kernels.pairs.flags import outlined
+from gwfast.kernels.pairs.flags import fast
 
 LANES = 8
 TALL, WIDE = 4, 3  # rows and vectors of a tile: twelve sums in registers
 
 
-@outlined
+@fast
 def plain_product(A, B, out, inner):
     """Write A[:, :inner] B into `out` by rows."""
     for i in range(out.shape[0]):
@@ -103,7 +103,7 @@ def _tiled():
 
         return signature, emit
 
-    @outlined
+    @fast
     def product(A, B, out, inner):
         """Write A[:, :inner] B into `out`; rows of B and of `out` have one length, a multiple of `LANES`."""
         tiles(A, B, out, inner)  # pyright: ignore[reportCallIssue]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from gwfast.kernels.pairs.flags import inlined, outlined
+from gwfast.kernels.pairs.flags import fast
 from gwfast.kernels.pairs.layout import GRADIENT, HALF, LINEAR
 from gwfast.kernels.pairs.tile import product
 
 
-@outlined
+@fast
 def inner(X, Y):
     """Sum of the products of the entries."""
     total = 0.0
@@ -18,7 +18,7 @@ def inner(X, Y):
     return total
 
 
-@inlined
+@fast
 def image(C1, C2, K1, K2, alpha, n, m, X, out, matrix):
     """Write alpha (S1 X S2 - K1 X K2) - L / 4 into `out`, for a plan with few entries."""
     U = matrix[HALF]
@@ -49,7 +49,7 @@ def image(C1, C2, K1, K2, alpha, n, m, X, out, matrix):
                     out[i, j] -= alpha * other[i, j]
 
 
-@inlined
+@fast
 def plan_value(C1, C2, K1, K2, alpha, size, n, m, T, image, L, i_of, j_of, mass):
     """Objective of a plan as a sum of squares over its pairs of atoms, which cannot cancel.
 

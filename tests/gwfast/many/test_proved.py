@@ -60,7 +60,8 @@ def test_proved_neighbours_are_those_by_the_optimum():
 def test_no_time_leaves_the_cheap_bounds():
     spaces = clouds(4, 4)
     cheap = gwfast.pairwise_gw(spaces, effort="rows")
-    table = gwfast.pairwise_gw(spaces, effort="dual", rtol=0.0, time_limit=5)
-    assert (table.lowers >= cheap.lowers).all()
-    found = gwfast.neighbours(spaces, 1, proved=True, time_limit=1e-6)
-    assert found.proved.shape == (4, 1)
+    table = gwfast.pairwise_gw(spaces, effort="dual", rtol=0.0, time_limit=1e9)
+    assert (table.lowers > cheap.lowers).any()
+    alone, none = gwfast.neighbours(spaces, 1), gwfast.neighbours(spaces, 1, proved=True, time_limit=1e-9)
+    np.testing.assert_array_equal(none.proved, alone.proved)
+    np.testing.assert_array_equal(none.index, alone.index)

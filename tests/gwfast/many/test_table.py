@@ -254,6 +254,7 @@ BAD = [
         dict(spaces=[np.eye(2), gwfast.Dense(np.eye(2), np.array([1 - 1e-14, 1e-14]))]),
         r"spaces\[1\]: found a weight of",
     ),
+    (dict(spaces=[np.eye(2), np.eye(2) * 1e-130]), r"spaces\[1\]: found costs up to 1e-130"),
     (dict(features=[np.zeros((2, 1))]), "features: expected one array for each of the 2 spaces"),
     (dict(features=[np.zeros((2, 1)), np.zeros((2, 2))]), r"features\[1\]: expected 1 columns"),
     (dict(features=[np.zeros((2, 1)), np.zeros((3, 1))]), r"features\[1\]: expected one row for each of the 2 points"),

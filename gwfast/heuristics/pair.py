@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 
 from gwfast.arrays import item, on_host, to_numpy
@@ -19,6 +22,7 @@ from gwfast.problem import Problem
 from gwfast.result import Stop
 
 _TABLE = np.zeros((1, 1))
+_NEAR = 5  # quarters of the exponent of E C1^2 + E C2^2 that single precision takes as they are
 
 
 def fits_pair(problem: Problem, budget: Budget) -> bool:
@@ -37,6 +41,7 @@ def fits_pair(problem: Problem, budget: Budget) -> bool:
 def best_pair(problem: Problem) -> Found:
     """The best plan of the starts in `gwfast.packed.presets`, and the Frank-Wolfe gap of its last linear program."""
     n, m = problem.shape
+    problem, total = _costs_near_one(problem)
     members = [_member(problem.x.dense(), problem.p), _member(problem.y.dense(), problem.q)]
     fused = Fused(1.0, NONE, _TABLE)
     if problem.M is not None:  # the points are their own labels
@@ -56,9 +61,25 @@ def best_pair(problem: Problem) -> Found:
         plan=Plan((n, m), rows, cols, matrix[rows, cols]),
         stop=Stop.STATIONARY if gap <= STATIONARY * scale else Stop.STALLED,
         start=NAMES[int(starts[found.chosen[0], 0])],
-        stationarity=max(gap, 0.0),
+        stationarity=max(gap, 0.0) * total,
         iterations=len(starts),  # descents, of which each has some steps
     )
+
+
+def _costs_near_one(problem: Problem) -> tuple[Problem, float]:
+    """The same problem with costs that single precision can square, whatever their weight, and a factor.
+
+    With C = t C', the objective (1 - a) M + a C^2 is Z times that of C' and a' = a t^2 / Z, Z = 1 - a + a t^2.
+    """
+    if problem.M is None or not problem.size > 0:
+        return problem, 1.0
+    apart = round(math.log2(problem.size) / 4)
+    if abs(apart) < _NEAR:
+        return problem, 1.0
+    alpha, square = item(problem.alpha), 2.0 ** (4 * apart)
+    total = 1 - alpha + alpha * square
+    root = 2.0**-apart
+    return replace(problem, x=problem.x.scaled(root), y=problem.y.scaled(root), alpha=alpha * square / total), total
 
 
 def _member(cost: np.ndarray, weights: np.ndarray) -> Member:

@@ -19,6 +19,9 @@ from gwfast.spaces.graph import Graph
 from gwfast.spaces.space import Space
 
 _APART = 1e-100
+_LARGEST = 1e150  # entries of features
+_WIDEST, _DEEPEST = 60, -200  # exponents of feature costs beside structure costs near 1
+_FAINT = 2.0**-100  # weights of structure beside which small features may matter
 METRICS = {"sqeuclidean": SQUARED, "euclidean": EUCLIDEAN, "labels": LABELS}
 
 
@@ -91,8 +94,10 @@ def collect(
     costs, weights = zip(*(_cost(space, f"spaces[{i}]") for i, space in enumerate(spaces))) if spaces else ((), ())
     arrays, fused = _features(features, metric, label_cost, alpha, [len(c) for c in costs])
     digests = [digest(*own) for own in zip(costs, weights, arrays)]
+    if fused.alpha == 0:  # they have no weight
+        costs = [np.zeros_like(c) for c in costs]
     _same_range(costs)
-    costs, unit, scale = _near_one(list(costs))
+    costs, unit, scale = _near_one(list(costs), _feature_exponent(arrays, fused), fused.alpha)
     if fused.metric != NONE and scale != 1.0:
         arrays = [x * scale if fused.metric == SQUARED else x for x in arrays]
         if fused.metric == EUCLIDEAN:
@@ -149,8 +154,24 @@ def _same_range(costs: Sequence[np.ndarray]) -> None:
             )
 
 
-def _near_one(costs: list[np.ndarray]) -> tuple[list[np.ndarray], float, float]:
-    """Costs less an offset that all share, where that is exact, and of a size whose squares float64 holds."""
+def _feature_exponent(arrays: Sequence[np.ndarray], fused: Fused) -> float:
+    """log2 of a bound on the feature cost; minus infinity where there is none."""
+    if fused.metric == NONE:
+        return -np.inf
+    if fused.metric == LABELS:
+        top = float(np.abs(fused.labels).max())
+        return float(np.log2(top)) if top > 0 else -np.inf
+    top = max((float(np.abs(x).max(initial=0.0)) for x in arrays), default=0.0)
+    exponent = np.log2(2 * top) + np.log2(max(1, arrays[0].shape[1])) / 2 if top > 0 else -np.inf
+    return float(2 * exponent if fused.metric == SQUARED else exponent)
+
+
+def _near_one(costs: list[np.ndarray], features: float, alpha: float) -> tuple[list[np.ndarray], float, float]:
+    """Costs less an offset that all share, where that is exact, and of a size whose squares float64 holds.
+
+    Feature costs up to 2^features, in the units of squared costs, may not leave the range of single precision, nor
+    vanish where `alpha` leaves them weight.
+    """
     if not costs:
         return costs, 1.0, 1.0
     low, high = min(float(c.min()) for c in costs), max(float(c.max()) for c in costs)
@@ -159,9 +180,20 @@ def _near_one(costs: list[np.ndarray]) -> tuple[list[np.ndarray], float, float]:
         costs = [c - offset for c in costs]
         low, high = low - offset, high - offset
     extent = max(abs(low), abs(high))
-    if extent == 0 or 0.5 <= extent <= 2:
+    # single precision holds products of costs near 1
+    exponent = 0 if extent == 0 or 0.5 <= extent <= 2 else -round(np.log2(extent))
+    if extent == 0 and features > -np.inf:
+        exponent = -round(features / 2)
+    elif features + 2 * exponent > _WIDEST:
+        exponent = int(np.floor((_WIDEST - features) / 2))
+    elif alpha < _FAINT and -np.inf < features + 2 * exponent < _DEEPEST:
+        raise InputError(
+            f"alpha: found {alpha:.3g} beside costs up to {extent:.3g} and features whose costs are up to "
+            f"{2.0**features:.3g}; float64 does not hold both in one unit: bring them nearer to each other"
+        )
+    if exponent == 0:
         return costs, 1.0, 1.0
-    scale = 2.0 ** -round(np.log2(extent))  # single precision holds products of costs near 1
+    scale = 2.0**exponent
     return [c * scale for c in costs], scale**-2, scale
 
 
@@ -187,6 +219,11 @@ def _features(
             raise InputError(f"features[{i}]: expected one row for each of the {n} points, found shape {x.shape}")
         if not np.isfinite(x).all():
             raise InputError(f"features[{i}]: found entries that are NaN or infinite; remove them")
+        if x.size and float(np.abs(x).max()) > _LARGEST:
+            raise InputError(
+                f"features[{i}]: found entries up to {np.abs(x).max():.3g}, whose squares float64 does not hold; "
+                "choose another unit"
+            )
         if x.shape[1] != arrays[0].shape[1] if arrays else False:
             raise InputError(
                 f"features[{i}]: expected {arrays[0].shape[1]} columns, as features[0] has, found {x.shape[1]}"
@@ -198,6 +235,8 @@ def _features(
     elif label_cost is not None:
         raise InputError(f'label_cost: found one beside metric={metric!r}; it belongs to metric="labels"')
     share = checks.fraction(0.5 if alpha is None else alpha, "alpha")
+    if share == 1:  # they have no weight
+        return [np.zeros((n, 0)) for n in sizes], Fused(1.0, NONE, empty)
     return arrays, Fused(share, METRICS[metric], table)
 
 

@@ -109,7 +109,7 @@ def assign(c, n, vector, whole):
         for j in range(n):
             if done[j] > -_FAR:
                 v[j] += done[j] - reach
-        while True:
+        for _ in range(n):  # back along the path, which ends at the row it began from
             i = pred[last]
             row_of[last] = i
             last, col_of[i] = col_of[i], last

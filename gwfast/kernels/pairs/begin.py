@@ -43,6 +43,7 @@ from gwfast.kernels.pairs.rows import add_effects, row_costs
 ANNEALED, ROW_COSTS, CENTRED_ROWS, SORTED_PLAN, PRODUCT_PLAN, RANDOM_VERTEX = range(6)
 FIELDS = 8
 _SEED, _STRIDE = 88172645463325252, 2654435761
+_EXPONENT, _LARGE = 0x7FF << 52, (1023 + 100) << 52  # of float64: its bits, and those of 2^100
 _LONGER = 40.0  # points of a pair above which anneals take more steps, at most three times as many
 
 
@@ -58,14 +59,17 @@ def _random(state):
 
 
 @strict
-def _sound(cost, prices, m):
-    """Whether all numbers are finite and of a size that linear programs take."""
+def _sound(cost, prices):
+    """Whether all numbers are finite and of a size that linear programs take; seen in their bits, as NaN has no order.
+
+    The compiler may take a comparison of what fast kernels computed for one without NaN.
+    """
     good = True
-    for i in range(cost.shape[0]):
-        for j in range(cost.shape[1]):
-            good &= abs(cost[i, j]) < 1e30
-    for j in range(m):
-        good &= abs(prices[j]) < 1e30
+    for row in cost.view(np.int64):
+        for bits in row:
+            good &= (bits & _EXPONENT) < _LARGE
+    for bits in prices.view(np.int64):
+        good &= (bits & _EXPONENT) < _LARGE
     return good
 
 
@@ -193,7 +197,7 @@ def begin_block(S, fused, first, second, starts, doubles, singles, integers, sta
                     out[i, j] = cost[i, j]
             for j in range(m):
                 prices[r, j] = narrow[PRICES32, j]
-            if not _sound(out, prices[r], m):  # single precision does not hold these costs together
+            if not _sound(out, prices[r, :m]):  # single precision does not hold these costs together
                 for i in range(n):
                     for j in range(width):
                         out[i, j] = L[i, j] if alpha != 1.0 else 0.0

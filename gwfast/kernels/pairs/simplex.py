@@ -168,6 +168,8 @@ def simplex(c, n, m, vector, whole, tol):
                 if y >= n and flow[y] < theta:
                     theta, leaving, side = flow[y], y, 1
                 y = parent[y]
+        if leaving < 0:
+            return
         x, y = i, n + j
         while x != y:
             if depth[x] >= depth[y]:

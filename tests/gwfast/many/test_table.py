@@ -283,3 +283,41 @@ def test_bad_input_is_one_line_and_leaves_nothing(options, said, tmp_path):
         gwfast.pairwise_gw(**{"spaces": [np.eye(2), np.eye(2)], "out": tmp_path / "out", **options})
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+SIZES, FEATURE_SIZES, SHARES = (
+    (-120, -20, 0, 15, 30, 120),
+    (-150, -24, 0, 18, 30, 100, 140),
+    (0.0, 1.0, 0.5, 1e-12, 1 - 1e-12, 1e-300),
+)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_costs_and_features_of_any_two_sizes(seed):
+    """No unit of one term makes a number of the other that single precision, or a kernel, cannot hold."""
+    rng = np.random.default_rng(seed)
+    size, width = 10.0 ** rng.choice(SIZES), 10.0 ** rng.choice(FEATURE_SIZES)
+    alpha, metric = float(rng.choice(SHARES)), str(rng.choice(["euclidean", "sqeuclidean"]))
+    points = rng.integers(1, 7, size=3)
+    spaces = [rng.normal(size=(n, n)) * size for n in points]
+    features = [rng.normal(size=(n, 2)) * width for n in points]
+    quality, effort = str(rng.choice(["fast", "default", "best"])), str(rng.choice(["sort", "rows"]))
+    asked = dict(features=features, metric=metric, alpha=alpha, quality=quality, effort=effort)
+    try:
+        table = gwfast.pairwise_gw(spaces, **asked)
+    except gwfast.InputError as error:
+        assert alpha == 1e-300 and size**2 > 1e59 * width ** (2 if metric == "sqeuclidean" else 1), error
+        return
+    assert np.isfinite(table.values).all()
+    assert (table.lowers <= table.values).all()
+    i, j = 0, 1
+    power = 2 if metric == "sqeuclidean" else 1
+    M = np.linalg.norm(features[i][:, None] - features[j], axis=-1) ** power
+    one = gwfast.exact_gw(spaces[i], spaces[j], M=M, alpha=alpha)
+    assert table.lowers[0] <= one.upper
+    assert one.lower <= table.values[0] * (1 + 1e-9)
+
+
+def test_features_whose_squares_overflow_are_refused():
+    with pytest.raises(gwfast.InputError, match=r"features\[1\]: found entries up to 1e\+200"):
+        gwfast.pairwise_gw([np.eye(2)] * 2, features=[np.ones((2, 1)), np.full((2, 1), 1e200)])

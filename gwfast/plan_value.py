@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from gwfast.arrays import Array, item, namespace
 from gwfast.arrays.precision import EPS, TINY
 from gwfast.plan import Plan
-from gwfast.problem import Problem, differences, features, second_moments, structure
+from gwfast.problem import Problem, Structure, differences, features, second_moments, structure
 from gwfast.result import Bound
 from gwfast.spaces.space import Space
 
@@ -41,9 +41,10 @@ def plan_value(problem: Problem, plan: Plan) -> PlanValue:
     where u counts the roundings of the sum.  A sum of squares loses nothing else; an expanded form is off by a
     multiple of E C1^2 + E C2^2, and by the missing masses once more.  O(N) beyond the objective, for N atoms.
     """
-    total, direct = structure(problem, plan)
+    found = structure(problem, plan)
+    total = found.value
     missing = problem.marginals.missing(plan, problem.p, problem.q)
-    value, margin = total, _structure_margin(problem, plan, item(total), direct, missing)
+    value, margin = total, _structure_margin(problem, plan, found, missing)
     if problem.M is not None:
         alpha = item(problem.alpha)
         linear, lost = features(problem, plan), _feature_margin(problem, plan, missing)
@@ -53,9 +54,12 @@ def plan_value(problem: Problem, plan: Plan) -> PlanValue:
     return PlanValue(value, Bound("upper", value + margin, PLAN, margin))
 
 
-def _structure_margin(problem: Problem, plan: Plan, total: float, direct: bool, missing: tuple[Array, Array]) -> float:
-    n, m = problem.shape
-    if direct:
+def _structure_margin(problem: Problem, plan: Plan, found: Structure, missing: tuple[Array, Array]) -> float:
+    (n, m), total = problem.shape, item(found.value)
+    if found.points is not None:
+        doubt = found.points.doubt
+        rounding = found.points.rounding + doubt * (2 * total**0.5 + doubt)
+    elif found.direct:
         rows, cols, mass = plan.atoms()
         same = problem.x.doubt + problem.y.doubt == 0 or (
             problem.x.matches(problem.y, rows, cols) and bool(namespace(mass).all(mass > 0))
@@ -70,7 +74,8 @@ def _structure_margin(problem: Problem, plan: Plan, total: float, direct: bool, 
         rounding = 8 * (n + m + 32) * EPS * size + doubt * (2 * (2 * size) ** 0.5 + doubt) + TINY
     first, second = missing
     moved = item(first @ _squares(problem.x)) + item(second @ _squares(problem.y))
-    return rounding * (1 + 1e-9) + (2.01 if direct else 3.01) * moved
+    own = found.direct or found.points is not None  # the value is that of the plan with the marginals it has
+    return rounding * (1 + 1e-9) + (2.01 if own else 3.01) * moved
 
 
 def _differs(problem: Problem, plan: Plan) -> bool:

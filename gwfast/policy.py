@@ -153,6 +153,8 @@ class Policy:
         Calls a worker that wait or run at a time: memory does not grow with the number of calls.
     deaths : int
         Deaths of worker processes without one answer between them after which a table stops.
+    point_atoms : int
+        Atoms from which a plan between points is valued through moments: below, pairs of atoms take no longer.
     direct_atoms : int
         Atoms up to which the sum over pairs of atoms is taken even where a factored form exists.
     recount_atoms : int
@@ -236,6 +238,7 @@ class Policy:
     program: float = 5e-7
     window: int = 8
     deaths: int = 3
+    point_atoms: int = 1_000
     direct_atoms: int = 30_000
     recount_atoms: int = 10_000
     cancelled: float = 1e-6

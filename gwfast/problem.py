@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from gwfast import checks
-from gwfast.arrays import Array, asks_for_gradient, detach, item, namespace, row_block, to_numpy
+from gwfast.arrays import Array, asks_for_gradient, detach, from_numpy, item, namespace, row_block, to_numpy
 from gwfast.arrays.precision import EPS
 from gwfast.errors import InputError
 from gwfast.losses import SQUARE, Loss
@@ -19,6 +21,7 @@ from gwfast.plan import Plan
 from gwfast.policy import POLICY
 from gwfast.spaces.dense import Dense
 from gwfast.spaces.gram import Gram
+from gwfast.spaces.points_value import PointsValue, points_value, takes_points
 from gwfast.spaces.space import Space
 from gwfast.transport import is_uniform
 
@@ -181,8 +184,10 @@ class Problem:
         """Objective of `plan` in float64.
 
         Sums squared differences over pairs of atoms, which cannot cancel: O(N^2) time for N atoms, O(N) memory
-        beyond blocks.  Dense plans use c - 2 <T, C1 T C2'>, O(n m (n + m)); two Gram spaces with very many atoms
-        use ``|H1 T H2'|^2``.  Where these cancel to below a millionth, and the atoms are few enough, the sum is taken.
+        beyond blocks; of over a thousand atoms between points (squared distances, inner products) moments, O(N d^2),
+        which cannot cancel either.  Dense plans use c - 2 <T, C1 T C2'>, O(n m (n + m)); two sparse Gram spaces with
+        very many atoms use ``|H1 T H2'|^2``.  Where these cancel to below a millionth, and the atoms are few enough,
+        the sum is taken.
 
         Parameters
         ----------
@@ -192,7 +197,7 @@ class Problem:
         -------
         0-d array of the library of the problem.
         """
-        value = structure(self, plan)[0]
+        value = structure(self, plan).value
         if self.M is None:
             return value
         return (1 - self.alpha) * features(self, plan) + self.alpha * value
@@ -272,21 +277,45 @@ def features(problem: Problem, plan: Plan) -> Array:
     return problem.M[plan.rows, plan.cols] @ plan.mass
 
 
-def structure(problem: Problem, plan: Plan) -> tuple[Array, bool]:
-    """Gromov-Wasserstein part of the objective, and whether it is a sum of squares, which cannot cancel."""
+@dataclass(frozen=True)
+class Structure:
+    """Gromov-Wasserstein part of the objective, how it was summed, and what is known of its rounding.
+
+    Attributes
+    ----------
+    value : 0-d array
+    direct : bool
+        Whether it is a sum of squares over pairs of atoms, which cannot cancel.
+    points : PointsValue or None
+        The moments of points that it was computed from.
+    """
+
+    value: Array
+    direct: bool = False
+    points: PointsValue | None = None
+
+
+def structure(problem: Problem, plan: Plan) -> Structure:
+    """Gromov-Wasserstein part of the objective."""
+    x, y = problem.x, problem.y
+    if not plan.is_dense and plan.mass.shape[0] > POLICY.point_atoms and takes_points(x, y):
+        if not x.matches(y, plan.rows, plan.cols):
+            points = points_value(x, y, plan)
+            return Structure(from_numpy(np.asarray(points.value), plan.mass), points=points)
+        return Structure(namespace(plan.mass).zeros_like(plan.mass[0]), points=PointsValue(0.0, 0.0, 0.0))
     if plan.is_dense:
         value = second_moments(problem, plan) - 2 * namespace(plan.matrix).sum(
             plan.matrix * product(problem, plan.matrix)
         )
-    elif plan.mass.shape[0] > POLICY.direct_atoms and isinstance(problem.x, Gram) and isinstance(problem.y, Gram):
-        value = second_moments(problem, plan) - 2 * _factored(problem.x, problem.y, plan)
+    elif plan.mass.shape[0] > POLICY.direct_atoms and isinstance(x, Gram) and isinstance(y, Gram):
+        value = second_moments(problem, plan) - 2 * _factored(x, y, plan)
     else:
-        return _pairs(problem.x, problem.y, plan), True
+        return Structure(_pairs(x, y, plan), direct=True)
     if item(value) <= POLICY.cancelled * problem.size:
         rows, cols, mass = plan.atoms()
         if mass.shape[0] <= POLICY.recount_atoms:
-            return _pairs(problem.x, problem.y, Plan(plan.shape, rows, cols, mass)), True
-    return namespace(problem.p).clip(value, 0.0), False  # a sum of squares, that cancellation may leave below 0
+            return Structure(_pairs(x, y, Plan(plan.shape, rows, cols, mass)), direct=True)
+    return Structure(namespace(problem.p).clip(value, 0.0))  # a sum of squares, that cancellation may leave below 0
 
 
 def second_moments(problem: Problem, plan: Plan) -> Array:

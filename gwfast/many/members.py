@@ -42,6 +42,8 @@ class Collection:
         The caller's objective over that of the members.
     digests : list of bytes
         What identifies each space.
+    largest : array (N,) or None
+        Largest square of a cost of each space, in the caller's unit; None with features.
     """
 
     members: list[Member]
@@ -50,6 +52,7 @@ class Collection:
     fused: Fused
     unit: float
     digests: list[bytes]
+    largest: np.ndarray | None = None
 
 
 def digest(*arrays: np.ndarray) -> bytes:
@@ -97,6 +100,8 @@ def collect(
     if fused.alpha == 0:  # they have no weight
         costs = [np.zeros_like(c) for c in costs]
     _same_range(costs)
+    plain = fused.metric == NONE  # with features the distance is no metric
+    largest = np.array([float(np.abs(c).max()) ** 2 for c in costs]) if plain else None
     costs, unit, scale = _near_one(list(costs), _feature_exponent(arrays, fused), fused.alpha)
     if fused.metric != NONE and scale != 1.0:
         arrays = [x * scale if fused.metric == SQUARED else x for x in arrays]
@@ -117,7 +122,7 @@ def collect(
         cost = np.ascontiguousarray(cost)
         members.append(Member(cost, p, np.ascontiguousarray(own), bool((cost == cost.T).all())))
         support.append(kept)
-    return Collection(members, support, tuple(len(c) for c in costs), fused, unit, digests)
+    return Collection(members, support, tuple(len(c) for c in costs), fused, unit, digests, largest)
 
 
 def listed(x: Any, name: str) -> list[Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from gwfast.errors import InputError
 from gwfast.many.blocks import Atoms
+from gwfast.many.triangle import proved_ends
 from gwfast.plan import Plan
 
 
@@ -28,6 +29,8 @@ class Pairwise:
         and 0 where a time limit came first.
     plans : list of Plan or None
         Plans, where they were asked for.
+    largest : array (N,) or None
+        Largest square of a cost of each space; None with features, where the distance is no metric.
     """
 
     count: int
@@ -36,6 +39,7 @@ class Pairwise:
     values: np.ndarray
     lowers: np.ndarray
     plans: list[Plan] | None = field(default=None, repr=False)
+    largest: np.ndarray | None = field(default=None, repr=False)
 
     @cached_property
     def value(self) -> np.ndarray:
@@ -51,6 +55,14 @@ class Pairwise:
     def distance(self) -> np.ndarray:
         """Square roots of `value` (N, N): what scikit-learn takes as ``metric="precomputed"``."""
         return np.sqrt(self.value)
+
+    @cached_property
+    def interval(self) -> tuple[np.ndarray, np.ndarray]:
+        """Proved lower and upper ends (N, N) of all distances, pairs that were not asked for included.
+
+        Ends of other pairs tighten them by the triangle inequality, where there are no features.  O(N^3) time.
+        """
+        return proved_ends(self.lower, self.value, self.largest)
 
     @property
     def condensed(self) -> np.ndarray:

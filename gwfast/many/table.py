@@ -186,7 +186,7 @@ def solve(
             put(block, answer)
     meter.end()
     found = None if kept is None else [p for p in kept if p is not None]
-    return Pairwise(count, np.asarray(i), np.asarray(j), values, lowers, found)
+    return Pairwise(count, np.asarray(i), np.asarray(j), values, lowers, found, collection.largest)
 
 
 def _numbered(count: int, wanted: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

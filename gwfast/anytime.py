@@ -28,6 +28,11 @@ class Progress:
     begin: float
     unit: float = 1.0  # of the caller's objective in that of the problem
 
+    def say(self, what: str) -> None:
+        """Print time and what was just done."""
+        if self.show:
+            print(f"{UNLIMITED.now() - self.begin:8.2f} s   {what}", file=sys.stderr, flush=True)
+
     def line(self, incumbent: Incumbent, budget: Budget, what: str) -> None:
         """Print time, incumbent, bound, gap and what was just done."""
         if not self.show:

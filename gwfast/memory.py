@@ -42,12 +42,15 @@ def available() -> int | None:
     return min(found, default=None)
 
 
-def check_room(call: str, problem: Problem, effort: str) -> None:
-    """Refuse a call that would not fit into memory; say what takes much of it."""
+def check_room(call: str, problem: Problem, effort: str, sparse: bool = False) -> None:
+    """Refuse a call that would not fit into memory; say what takes much of it.
+
+    With `sparse` the search holds no (n, m) array.
+    """
     n, m = problem.shape
     needed = bounds_bytes(problem, effort)
     if call.endswith("_gw"):
-        needed = max(needed, solver_bytes(problem))
+        needed = max(needed, POLICY.point_bytes * (n + m) if sparse else solver_bytes(problem))
     if needed < POLICY.checked_bytes:
         return
     what = f"{call} on {n} x {m} points takes about {needed / 1e9:.1f} GB of memory"

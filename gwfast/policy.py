@@ -155,6 +155,12 @@ class Policy:
         Deaths of worker processes without one answer between them after which a table stops.
     point_atoms : int
         Atoms from which a plan between points is valued through moments: below, pairs of atoms take no longer.
+    large_entries : int
+        Entries nm from which plans between points are searched for from coarse to fine: a dense search takes longer.
+    point_bytes : int
+        Bytes a point that this search takes.
+    tree_width : int
+        Coordinates up to which a kd tree finds near points faster than a look at all.
     direct_atoms : int
         Atoms up to which the sum over pairs of atoms is taken even where a factored form exists.
     recount_atoms : int
@@ -239,6 +245,9 @@ class Policy:
     window: int = 8
     deaths: int = 3
     point_atoms: int = 1_000
+    large_entries: int = 1_000_000
+    point_bytes: int = 800
+    tree_width: int = 8
     direct_atoms: int = 30_000
     recount_atoms: int = 10_000
     cancelled: float = 1e-6

@@ -21,6 +21,7 @@ from gwfast.heuristics.annealing import schedule_for
 from gwfast.heuristics.descent import Descent, best_descent
 from gwfast.heuristics.entropic import Entropic, entropic_descent
 from gwfast.heuristics.sorting import best_sorted
+from gwfast.large.multiscale import METHODS, suits_multiscale, takes_multiscale
 from gwfast.marginals import BALANCED
 from gwfast.memory import check_room
 from gwfast.method import EFFORTS, Incumbent
@@ -108,6 +109,7 @@ def exact_gw(
     verbose: bool = False,
     tol: float = 1e-9,
     max_iter: int = 1000,
+    method: str = "auto",
 ) -> Result:
     r"""Un-regularised Gromov-Wasserstein by conditional gradient from an annealed start, with a certified interval.
 
@@ -134,6 +136,9 @@ def exact_gw(
         Relative Frank-Wolfe gap at which a plan counts as stationary.
     max_iter : int
         Linear programs at most, for each start.
+    method : {"auto", "dense", "multiscale"}
+        "multiscale" searches from block means to single points, without an (n, m) array: for `PointCloud` with squared
+        distances and dense `Gram` spaces of at most eight coordinates.  "auto" takes it for them from 1000 x 1000 on.
 
     Returns
     -------
@@ -170,12 +175,18 @@ def exact_gw(
     budget = _budget(effort, time_limit, memory_limit)
     request = presolve(*problem_of(C1, C2, p, q, M, alpha))
     schedule = schedule_for(*request.problem.shape)
-    check_room("exact_gw", request.problem, effort)
+    if checks.choice(method, METHODS, "method") == "multiscale" and not suits_multiscale(request.problem):
+        raise InputError(
+            'method: "multiscale" takes two PointClouds with metric="sqeuclidean", or two dense Gram spaces, without M '
+            f"and of at most {POLICY.tree_width} coordinates; pass such spaces, or leave it out"
+        )
+    check_room("exact_gw", request.problem, effort, takes_multiscale(request.problem, method))
     for_plan = budget.less(POLICY.last_pass * sum(n * n for n in request.problem.shape))
-    options = Descent(schedule, checks.positive(tol, "tol"), checks.count(max_iter, "max_iter"), budget=for_plan)
+    progress = Progress(verbose, begin, request.unit)
+    tol, max_iter = checks.positive(tol, "tol"), checks.count(max_iter, "max_iter")
+    options = Descent(schedule, tol, max_iter, budget=for_plan, method=method, say=progress.say)
     if rtol is None and effort in ("sort", "rows"):
         return finished(request, best_descent(request.problem, options), effort, budget, "exact_gw", begin)
-    progress = Progress(verbose, begin, request.unit)
     found, bounds = prove(request.problem, effort, gap, budget, options, progress)
     return assembled(request, found, bounds, "exact_gw", begin)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from gwfast.heuristics.exchanges import two_exchange
 from gwfast.heuristics.pair import best_pair, fits_pair
 from gwfast.heuristics.products import Products
 from gwfast.heuristics.sorting import best_sorted
+from gwfast.large.multiscale import multiscale, takes_multiscale
 from gwfast.marginals import BALANCED
 from gwfast.method import Found
 from gwfast.packed.presets import PROGRAMS, STATIONARY
@@ -41,6 +42,10 @@ class Descent:
         Exchanges at most in the finish of permutations.
     budget : Budget
         After its deadline nothing new is begun.
+    method : {"auto", "dense", "multiscale"}
+        Whether plans are matrices or lists of atoms on the way; "auto" looks at the size and kind of the spaces.
+    say : callable
+        Takes a line about what was done.
     """
 
     schedule: Schedule
@@ -48,6 +53,8 @@ class Descent:
     max_iter: int = 1000
     swaps: int = 100_000
     budget: Budget = UNLIMITED
+    method: str = "auto"
+    say: Callable[[str], None] = lambda line: None
 
 
 def descend(problem: Problem, start: Plan, name: str, options: Descent, hint: Potentials | None = None) -> Found:
@@ -137,6 +144,8 @@ def best_descent(problem: Problem, options: Descent) -> Found:
     The sorted plan is only followed where it begins below what the annealed start reached; small problems try all.
     """
     problem, factor = problem.normalised()
+    if takes_multiscale(problem, options.method):
+        return multiscale(problem, options.budget, options.say)
     if fits_pair(problem, options.budget) and options.max_iter >= PROGRAMS and options.tol >= STATIONARY:
         found = best_pair(problem)
         return replace(found, stationarity=found.stationarity / factor)

@@ -1,0 +1,1 @@
+"""Large spaces: plans, values and proofs without an n x m array."""

@@ -1,6 +1,7 @@
 """Gromov-Wasserstein distances and plans, each with a proved interval that holds the optimum."""
 
 from gwfast.errors import ConvergenceWarning, GWFastError, InputError, MissingPackageError, WorkerError
+from gwfast.features import FeatureCost
 from gwfast.many.neighbours import nearest, neighbours
 from gwfast.many.result import Neighbours, Pairwise
 from gwfast.many.table import pairwise_gw
@@ -25,6 +26,7 @@ __all__ = [
     "Certificate",
     "ConvergenceWarning",
     "Dense",
+    "FeatureCost",
     "GWFastError",
     "Gram",
     "Graph",

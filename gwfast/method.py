@@ -15,6 +15,7 @@ import numpy as np
 from gwfast.arrays import item
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.errors import GWFastError
+from gwfast.features import FeatureCost
 from gwfast.plan import Plan
 from gwfast.problem import Problem
 from gwfast.result import Bound, Rounding, Stop, judge
@@ -114,12 +115,15 @@ class Domain:
         Only where both costs are symmetric.
     permutations : bool
         Only where n = m and all weights are equal.
+    features : bool
+        Also where the feature cost is no matrix but a `FeatureCost`.
     """
 
     marginals: tuple[str, ...] = ("balanced",)
     losses: tuple[str, ...] = ("square",)
     symmetric: bool = False
     permutations: bool = False
+    features: bool = False
 
     def holds(self, problem: Problem) -> bool:
         """Whether `problem` is one of them."""
@@ -128,6 +132,7 @@ class Domain:
             and problem.loss.name in self.losses
             and (problem.symmetric or not self.symmetric)
             and (problem.uniform or not self.permutations)
+            and (self.features or not isinstance(problem.M, FeatureCost))
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from gwfast.arrays import Array, item, namespace
 from gwfast.arrays.precision import EPS, TINY
+from gwfast.features import FeatureCost
 from gwfast.plan import Plan
 from gwfast.problem import Problem, Structure, differences, features, second_moments, structure
 from gwfast.result import Bound
@@ -91,6 +92,11 @@ def _squares(space: Space) -> Array:
 
 
 def _feature_margin(problem: Problem, plan: Plan, missing: tuple[Array, Array]) -> float:
+    if isinstance(problem.M, FeatureCost):
+        linear, largest = item(features(problem, plan)), problem.M.largest
+        count = plan.mass.shape[0]
+        missed = item(namespace(missing[0]).sum(missing[0])) * largest
+        return (2 * (count + 32) * EPS + problem.M.share_lost) * linear + missed * (1 + 1e-9) + TINY
     xp, M = namespace(problem.M), problem.M
     size = features(replace(problem, M=xp.abs(M)), plan)
     atoms = sum(problem.shape) if plan.is_dense else plan.mass.shape[0]

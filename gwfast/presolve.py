@@ -23,10 +23,11 @@ from gwfast.arrays import (
 )
 from gwfast.arrays.precision import TINY
 from gwfast.errors import InputError
+from gwfast.features import FeatureCost
 from gwfast.losses import Loss
 from gwfast.plan import Plan
 from gwfast.plan_value import PlanValue
-from gwfast.problem import Problem
+from gwfast.problem import Problem, largest
 from gwfast.result import Bound, Certificate
 from gwfast.spaces.dense import Dense
 from gwfast.spaces.space import Space
@@ -155,14 +156,14 @@ def presolve(problem: Problem, dtype: Any = None) -> Presolved:
     rows, cols = _support(problem.p), _support(problem.q)
     if rows is not None:
         x = x.restricted(rows)
-        M = None if M is None else M[rows]
+        M = M.restricted(rows, None) if isinstance(M, FeatureCost) else None if M is None else M[rows]
     if cols is not None:
         y = y.restricted(cols)
-        M = None if M is None else M[:, cols]
+        M = M.restricted(None, cols) if isinstance(M, FeatureCost) else None if M is None else M[:, cols]
     x, y = _without_offset(x, y)
     problem, unit = _near_one(replace(problem, x=x, y=y, M=M))
     taped = None
-    if needs_grad(problem.alpha, M, *x.arrays(), *y.arrays()):
+    if needs_grad(problem.alpha, None if isinstance(M, FeatureCost) else M, *x.arrays(), *y.arrays()):
         taped, problem = problem, problem.detached()
     return Presolved(problem, taped, rows, cols, shape, dtype or returned_dtype(whole.x.like), unit)
 
@@ -212,27 +213,29 @@ def _near_one(problem: Problem) -> tuple[Problem, float]:
     a unit of its own.
     """
     alpha, extent = item(problem.alpha), max(problem.x.extent, problem.y.extent)
-    largest = 0.0 if problem.M is None else item(namespace(problem.M).max(namespace(problem.M).abs(problem.M)))
-    costs, features = _halves(extent, _COST, 2), _halves(largest, _FEATURE, 4)
+    top = 0.0 if problem.M is None else largest(problem.M)
+    costs, features = _halves(extent, _COST, 2), _halves(top, _FEATURE, 4)
     if alpha in (0.0, 1.0) and problem.M is not None and costs != features:
         if needs_grad(problem.alpha):
             raise InputError(
                 f"alpha: found {alpha:g}, which asks for a gradient, beside costs of {extent:.3g} and M of "
-                f"{largest:.3g}; rescale the costs"
+                f"{top:.3g}; rescale the costs"
             )
         k, other = (features, costs) if alpha == 0 else (costs, features)
         k_costs, k_features = (other, k) if alpha == 0 else (k, other)
     else:
-        k = k_costs = k_features = _common(extent, largest)
+        k = k_costs = k_features = _common(extent, top)
     if k_costs == 0 and k_features == 0:
         return problem, 1.0
     x, y = problem.x.scaled(2.0**k_costs), problem.y.scaled(2.0**k_costs)
     M, doubt = problem.M, 0.0
-    if M is not None:
+    if isinstance(M, FeatureCost):
+        M = M.scaled(2.0 ** (2 * k_features))
+    elif M is not None:
         xp, M = namespace(M), M * 2.0 ** (4 * k_features)
         lost = k_features < 0 and bool(xp.any((xp.abs(M) < TINY) & (problem.M != 0)))
         doubt = TINY if lost else 0.0
-    return replace(problem, x=x, y=y, M=M, doubt=doubt), 2.0 ** (-4 * k)
+    return replace(problem, x=x, y=y, M=M, doubt=doubt + problem.doubt * 2.0 ** (4 * k_features)), 2.0 ** (-4 * k)
 
 
 def _halves(size: float, limit: int, power: int) -> int:

@@ -15,6 +15,7 @@ from gwfast import checks
 from gwfast.arrays import Array, asks_for_gradient, detach, from_numpy, item, namespace, row_block, to_numpy
 from gwfast.arrays.precision import EPS
 from gwfast.errors import InputError
+from gwfast.features import FeatureCost, feature_cost
 from gwfast.losses import SQUARE, Loss
 from gwfast.marginals import BALANCED, Marginals
 from gwfast.plan import Plan
@@ -42,8 +43,8 @@ class Problem:
     ----------
     x, y : Space
         The two spaces, with weights (n,) and (m,).
-    M : array (n, m) or None
-        Feature cost.
+    M : array (n, m), FeatureCost or None
+        Feature cost; a `FeatureCost` where a matrix would be too large.
     alpha : float or 0-d tensor
         Weight of the Gromov-Wasserstein term; 1 without `M`.
     loss : Loss
@@ -79,7 +80,7 @@ class Problem:
         C1, C2 : arrays (n, n) and (m, m), or Space
         p, q : arrays (n,) and (m,), optional
             Weights, summing to 1; uniform by default.
-        M : array (n, m), optional
+        M : array (n, m) or FeatureCost, optional
         alpha : float, optional
             In [0, 1]; 0.5 where `M` is given.
 
@@ -103,10 +104,15 @@ class Problem:
                     f"pass {name}.detach()"
                 )
         p, q = checks.weights(p, x.n, p_name, x.like), checks.weights(q, y.n, q_name, y.like)
-        M, share = checks.feature_cost(M, (x.n, y.n), alpha, like)
+        doubt = 0.0
+        if isinstance(M, FeatureCost):
+            factored, share = feature_cost(M, (x.n, y.n), alpha, like)
+            M, doubt = _matrix_or_features(factored, x, y)
+        else:
+            M, share = checks.feature_cost(M, (x.n, y.n), alpha, like)
         if asks_for_gradient(alpha) and M is not None:
             share = alpha.double().to(x.like.device)
-        return cls(x.weighted(p), y.weighted(q), M, share)
+        return cls(x.weighted(p), y.weighted(q), M, share, doubt=doubt)
 
     @property
     def p(self) -> Array:
@@ -151,7 +157,7 @@ class Problem:
             return together.normalised()
         scale = self.alpha * self.size
         if self.M is not None:
-            scale += (1 - self.alpha) * item(namespace(self.M).max(namespace(self.M).abs(self.M)))
+            scale += (1 - self.alpha) * largest(self.M)
         if scale == 0 or 1e-6 < scale < 1e6:
             return self, 1.0
         exponent = max(-_LONGEST, min(_LONGEST, -round(math.log2(scale) / 4)))
@@ -159,8 +165,9 @@ class Problem:
         if extent > 0:  # a term of little weight must not leave float64
             exponent = min(exponent, math.floor((_WIDEST - math.log2(extent)) / 2))
         root = 2.0**exponent
-        M = None if self.M is None else self.M * root**4
-        return replace(self, x=self.x.scaled(root), y=self.y.scaled(root), M=M), root**4
+        M = None if self.M is None else multiplied(self.M, root**2)
+        scaled = replace(self, x=self.x.scaled(root), y=self.y.scaled(root), M=M, doubt=self.doubt * root**4)
+        return scaled, root**4
 
     @property
     def imbalance(self) -> float:
@@ -172,12 +179,12 @@ class Problem:
 
     def detached(self) -> Problem:
         """The same problem cut from torch's gradient tape."""
-        M = None if self.M is None else detach(self.M)
+        M = self.M.detached() if isinstance(self.M, FeatureCost) else None if self.M is None else detach(self.M)
         return replace(self, x=self.x.detached(), y=self.y.detached(), M=M, alpha=item(self.alpha))
 
     def hosted(self) -> Problem:
         """The same problem in host memory, as numpy arrays: for linear programs and compiled kernels."""
-        M = None if self.M is None else to_numpy(self.M)
+        M = self.M.hosted() if isinstance(self.M, FeatureCost) else None if self.M is None else to_numpy(self.M)
         return replace(self, x=self.x.hosted(), y=self.y.hosted(), M=M)
 
     def objective(self, plan: Plan) -> Array:
@@ -225,6 +232,8 @@ class Problem:
         scale = alpha * (_spread(self.x) + _spread(self.y) + floor)
         if self.M is None:
             return scale
+        if isinstance(self.M, FeatureCost):
+            return scale + (1 - alpha) * self.M.largest
         xp = namespace(self.M)
         return scale + (1 - alpha) * (item(xp.max(self.M)) - item(xp.min(self.M)))
 
@@ -269,8 +278,32 @@ def _spread(space: Space) -> float:
     return max(spread - 64 * EPS * item(moments.second), 0.0)
 
 
+def _matrix_or_features(M: FeatureCost, x: Space, y: Space) -> tuple[Any, float]:
+    """A feature cost as a matrix, with the error of its entries; as it is between many points."""
+    if x.n * y.n < POLICY.large_entries or not takes_points(x, y):
+        return M.dense(), M.share_lost * M.largest
+    if M.taped:
+        raise InputError(
+            f"M: found features that ask for a gradient, of {x.n} x {y.n} points; pass M.detached(), or M.dense()"
+        )
+    return M, 0.0
+
+
+def largest(M: Any) -> float:
+    """Largest absolute value of a feature cost, or an upper bound of it."""
+    return M.largest if isinstance(M, FeatureCost) else item(namespace(M).max(namespace(M).abs(M)))
+
+
+def multiplied(M: Any, root: float) -> Any:
+    """A feature cost times the square of a power of two."""
+    return M.scaled(root) if isinstance(M, FeatureCost) else M * root**2
+
+
 def features(problem: Problem, plan: Plan) -> Array:
     """Return <M, T> of a plan, O(N) for N atoms."""
+    if isinstance(problem.M, FeatureCost):
+        rows, cols, mass = plan.atoms()
+        return problem.M.at(rows, cols) @ mass
     xp = namespace(problem.M)
     if plan.is_dense:
         return xp.sum(problem.M * plan.matrix)

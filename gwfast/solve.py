@@ -138,7 +138,7 @@ def exact_gw(
         Linear programs at most, for each start.
     method : {"auto", "dense", "multiscale"}
         "multiscale" searches from block means to single points, without an (n, m) array: for `PointCloud` with squared
-        distances and dense `Gram` spaces of at most eight coordinates.  "auto" takes it for them from 1000 x 1000 on.
+        distances and dense `Gram` spaces, with a `FeatureCost` or none.  "auto" takes it from 1000 x 1000 points on.
 
     Returns
     -------
@@ -177,8 +177,8 @@ def exact_gw(
     schedule = schedule_for(*request.problem.shape)
     if checks.choice(method, METHODS, "method") == "multiscale" and not suits_multiscale(request.problem):
         raise InputError(
-            'method: "multiscale" takes two PointClouds with metric="sqeuclidean", or two dense Gram spaces, without M '
-            f"and of at most {POLICY.tree_width} coordinates; pass such spaces, or leave it out"
+            'method: "multiscale" takes two PointClouds with metric="sqeuclidean", or two dense Gram spaces, of at '
+            "most 128 coordinates, and no M but a FeatureCost; pass such ones, or leave method out"
         )
     check_room("exact_gw", request.problem, effort, takes_multiscale(request.problem, method))
     for_plan = budget.less(POLICY.last_pass * sum(n * n for n in request.problem.shape))

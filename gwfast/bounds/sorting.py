@@ -9,7 +9,7 @@ from __future__ import annotations
 from gwfast.arrays import Array, namespace, safe_sqrt
 from gwfast.bounds.feature_term import cheapest_partner
 from gwfast.bounds.rounding import proved, unit
-from gwfast.method import Found, Method, one_pass
+from gwfast.method import Domain, Found, Method, one_pass
 from gwfast.problem import Problem
 from gwfast.result import Bound
 from gwfast.transport import wasserstein_1d
@@ -90,6 +90,7 @@ METHOD = Method(
     "sort",
     (FIRST, ECCENTRICITY, MEAN_STD, ANOVA_FIRST, ANOVA_STD),
     one_pass(lambda problem: Found(sorting_bounds(problem))),
+    domain=Domain(features=True),
     once=True,
     differentiable=True,
 )

@@ -138,6 +138,13 @@ def _rivals(problem: Problem) -> Iterator[tuple[str, Plan]]:
         yield "a random vertex", marginals.minimum(rng.random((n, m)), p, q).plan(problem.p)
 
 
+def _better_sorted(problem: Problem, found: Found) -> Found:
+    """A plan, or the best sorted one where that is better: of points on a line it is optimal."""
+    rival = best_sorted(problem)
+    better = item(problem.objective(_plan(rival))) < item(problem.objective(_plan(found)))
+    return replace(rival, stop=found.stop) if better else found
+
+
 def best_descent(problem: Problem, options: Descent) -> Found:
     """Descend from the annealed start and its rivals, and keep the best.
 
@@ -145,7 +152,7 @@ def best_descent(problem: Problem, options: Descent) -> Found:
     """
     problem, factor = problem.normalised()
     if takes_multiscale(problem, options.method):
-        return multiscale(problem, options.budget, options.say)
+        return _better_sorted(problem, multiscale(problem, options.budget, options.say))
     if fits_pair(problem, options.budget) and options.max_iter >= PROGRAMS and options.tol >= STATIONARY:
         found = best_pair(problem)
         return replace(found, stationarity=found.stationarity / factor)

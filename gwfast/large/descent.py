@@ -31,14 +31,12 @@ def descend(sides: Sides, start: Candidate, accuracies: tuple[float, ...], steps
     or of an extrapolation that went too far: it is taken back.
     """
     own = isinstance(start, Level) and start.plan is not None and len(start.plan.prices.w) == sides.y.n
-    warm = start if own else None
+    warm: Level | None = start if own else None  # pyright: ignore[reportAssignmentType]
     best = Level(np.inf, start.moment)
     moment, push, k = start.moment, 0.0, 0
     for _ in range(steps):
         U, V = sides.lifted(moment)
-        found = transport(
-            U, V, *sides.weights, accuracy=accuracies[k], warm=_prices(sides, warm, U, V), budget=budget
-        )
+        found = transport(U, V, *sides.weights, accuracy=accuracies[k], warm=_prices(sides, warm, U, V), budget=budget)
         value, reached = sides.measured(found.rows, found.cols, found.mass)
         warm = Level(value, reached, found, found.prices.w + 0.5 * (V * V).sum(axis=1))
         moved = float(np.linalg.norm(reached - moment)) / max(float(np.linalg.norm(reached)), 1e-300)

@@ -8,6 +8,7 @@ import numpy as np
 
 from gwfast.arrays import from_numpy, item
 from gwfast.budget import Budget
+from gwfast.features import FeatureCost
 from gwfast.large.descent import Level, descend
 from gwfast.large.sides import Side, Sides
 from gwfast.large.starts import Candidate, descended, distinct, first_moments
@@ -18,12 +19,12 @@ from gwfast.plan import Plan
 from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Stop
-from gwfast.spaces.form import form_of, width
+from gwfast.spaces.form import form_of
 from gwfast.spaces.points_value import takes_points
 
 _FEW, _BLOCKS = 64, 256  # blocks of the two levels whose programs are dense
 _GROWTH = 8  # more blocks a level
-_LOOSE, _TIGHT = 0.1, 2e-3  # accuracies of the transport, in local scales
+_LOOSE, _TIGHT = 0.1, 2e-4  # accuracies of the transport, in local scales
 _FINISH = 12  # steps with the points themselves
 
 METHODS = ("auto", "dense", "multiscale")
@@ -32,8 +33,9 @@ Say = Callable[[str], None]
 
 def suits_multiscale(problem: Problem) -> bool:
     """Whether a problem is one between points of one kind and of few coordinates, without a dense feature cost."""
-    plain = problem.marginals is BALANCED and problem.loss is SQUARE and problem.M is None
-    return plain and takes_points(problem.x, problem.y) and max(map(width, (problem.x, problem.y))) <= POLICY.tree_width
+    plain = problem.marginals is BALANCED and problem.loss is SQUARE
+    factored = problem.M is None or isinstance(problem.M, FeatureCost)
+    return plain and factored and takes_points(problem.x, problem.y)
 
 
 def takes_multiscale(problem: Problem, method: str) -> bool:
@@ -45,9 +47,12 @@ def takes_multiscale(problem: Problem, method: str) -> bool:
 def sides_of(problem: Problem) -> Sides | None:
     """Both sides of a problem between points of one kind; None for others, and where there is a dense feature cost."""
     first, second = form_of(problem.x), form_of(problem.y)
-    if first is None or second is None or first.kappa != second.kappa or problem.M is not None:
+    if first is None or second is None or first.kappa != second.kappa:
         return None
-    x, y = (Side(f.X, f.effect, np.zeros((f.n, 0)), f.p) for f in (first, second))
+    features = [np.zeros((f.n, 0)) for f in (first, second)]
+    if isinstance(problem.M, FeatureCost):
+        features = problem.M.centred()
+    x, y = (Side(f.X, f.effect, g, f.p) for f, g in zip((first, second), features))
     return Sides(x, y, (first.kappa, second.kappa), item(problem.alpha), first.mean - second.mean)
 
 

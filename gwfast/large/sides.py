@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from gwfast.kernels.auction.kd_tree import blocks_of
+from gwfast.policy import POLICY
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +111,17 @@ class Sides:
         if not good.any():
             return np.zeros((x.n, 1)), np.zeros((y.n, 1))
         t = np.sqrt(spread_v[good] / spread_u[good])
-        return np.ascontiguousarray(U[:, good] * t), np.ascontiguousarray(V[:, good] / t)
+        return _narrowed(U[:, good] * t, V[:, good] / t, x.p, y.p)
 
     @property
     def _curvature(self) -> float:
         return self.kappas[0] * self.kappas[1]
+
+
+def _narrowed(U: np.ndarray, V: np.ndarray, p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The points along the few axes that hold most of both: a kd tree needs few, and any plan is valued exactly."""
+    if U.shape[1] > POLICY.tree_width:
+        _, axes = np.linalg.eigh((U.T * p) @ U + (V.T * q) @ V)
+        kept = axes[:, -POLICY.tree_width :]
+        U, V = U @ kept, V @ kept
+    return np.ascontiguousarray(U), np.ascontiguousarray(V)

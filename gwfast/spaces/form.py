@@ -68,11 +68,6 @@ def points_of(space: Space) -> np.ndarray | None:
     return None
 
 
-def width(space: Space) -> int:
-    """Number of coordinates of a space of points."""
-    return space.points.shape[1] if isinstance(space, PointCloud) else space.factor.shape[0]  # pyright: ignore
-
-
 def form_of(space: Space) -> Form | None:
     """Return the form of a weighted space; None where its costs are no squared distances or inner products.
 

@@ -118,7 +118,9 @@ class _Sums:
 
     @classmethod
     def zeros(cls, d: int) -> _Sums:
-        return cls(*(np.zeros((d, d)) for _ in range(3)), *(np.zeros(d) for _ in range(4)))
+        dd, ss, ds = (np.zeros((d, d)) for _ in range(3))
+        first, second, ad, as_ = (np.zeros(d) for _ in range(4))
+        return cls(dd, ss, ds, first, second, ad, as_)
 
     def add(self, u: np.ndarray, v: np.ndarray, w: np.ndarray) -> None:
         """Add atoms: ends (N, d) and mass (N,)."""

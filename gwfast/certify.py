@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from gwfast.arrays import Array, namespace
 from gwfast.errors import InputError
+from gwfast.large.atoms import is_large, repaired_atoms
+from gwfast.marginals import BALANCED
 from gwfast.plan import Plan
 from gwfast.problem import Problem
 
@@ -20,6 +22,8 @@ def repaired(problem: Problem, plan: Plan) -> tuple[Plan, float]:
         raise InputError(f"plan: its marginals differ from p and q by up to {error:.3g}; pass the p and q it is for")
     missing = problem.marginals.missing(plan, problem.p, problem.q)
     if error > 1e-13 or any(_misses(m, w) for m, w in zip(missing, (problem.p, problem.q))):
+        if is_large(plan) and problem.marginals is BALANCED:
+            return repaired_atoms(plan, problem.p, problem.q), error
         plan = Plan(plan.shape, matrix=problem.marginals.repair(plan.toarray(), problem.p, problem.q))
     return plan, error
 

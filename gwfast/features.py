@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from gwfast import checks
-from gwfast.arrays import Array, asks_for_gradient, detach, namespace, to_numpy
+from gwfast.arrays import Array, asks_for_gradient, detach, from_numpy, namespace, to_numpy
 from gwfast.arrays.precision import EPS
 from gwfast.errors import InputError
+from gwfast.plan import Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +86,17 @@ class FeatureCost:
         xp = namespace(self.first)
         gap = xp.take(self.first, rows, axis=0) - xp.take(self.second, cols, axis=0)
         return xp.sum(gap * gap, axis=1)
+
+    def mean_under(self, plan: Plan) -> Array:
+        """The inner product <M, T> of a plan: O(N r) for N atoms, one product for a plan that is not stored."""
+        if plan.is_stored:
+            rows, cols, mass = plan.atoms()
+            return self.at(rows, cols) @ mass
+        first, second = self.centred()
+        p, q = (to_numpy(w) for w in plan.marginals())
+        image = to_numpy(plan.apply(from_numpy(second, self.first)))
+        squares = float(p @ (first * first).sum(axis=1) + q @ (second * second).sum(axis=1))
+        return from_numpy(np.asarray(max(squares - 2 * float((first * image).sum()), 0.0)), self.first)
 
     def restricted(self, rows: Array | None, cols: Array | None) -> FeatureCost:
         """The same for some of the points."""

@@ -72,6 +72,11 @@ class Plan:
         """Whether the plan is stored as a matrix."""
         return self.matrix is not None
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether the entries are in memory."""
+        return True
+
     def atoms(self) -> tuple[Array, Array, Array]:
         """Return rows, columns and mass (N,) of the places that carry mass."""
         if self.matrix is not None:

@@ -94,8 +94,10 @@ def _squares(space: Space) -> Array:
 def _feature_margin(problem: Problem, plan: Plan, missing: tuple[Array, Array]) -> float:
     if isinstance(problem.M, FeatureCost):
         linear, largest = item(features(problem, plan)), problem.M.largest
-        count = plan.mass.shape[0]
         missed = item(namespace(missing[0]).sum(missing[0])) * largest
+        if not plan.is_stored:  # an expanded form
+            return 16 * (sum(problem.shape) + 64) * EPS * largest + missed * (1 + 1e-9) + TINY
+        count = plan.mass.shape[0]
         return (2 * (count + 32) * EPS + problem.M.share_lost) * linear + missed * (1 + 1e-9) + TINY
     xp, M = namespace(problem.M), problem.M
     size = features(replace(problem, M=xp.abs(M)), plan)

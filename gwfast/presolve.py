@@ -24,6 +24,7 @@ from gwfast.arrays import (
 from gwfast.arrays.precision import TINY
 from gwfast.errors import InputError
 from gwfast.features import FeatureCost
+from gwfast.large.atoms import given_atoms, is_large
 from gwfast.losses import Loss
 from gwfast.plan import Plan
 from gwfast.plan_value import PlanValue
@@ -71,12 +72,16 @@ class Presolved:
         plan = plan.lifted(self.rows, self.cols, self.shape)
         if self.dtype is None:
             return plan
+        if not plan.is_stored:
+            return plan
         if plan.is_dense:
             return replace(plan, matrix=cast_like(plan.matrix, self.dtype))
         return replace(plan, mass=cast_like(plan.mass, self.dtype))
 
     def given(self, plan: Any) -> Plan:
         """Return a plan that the caller passed, checked, on the points of the problem."""
+        if isinstance(plan, Plan) and is_large(plan):
+            return given_atoms(plan, self.shape, self.rows, self.cols, self.problem.p)
         array = plan.toarray() if isinstance(plan, Plan) else plan
         like = checks.same_library(C1=self.problem.p, plan=array)
         T = checks.matrix(array, "plan", "a matrix (n, m)", like=like)

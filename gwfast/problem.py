@@ -21,6 +21,7 @@ from gwfast.marginals import BALANCED, Marginals
 from gwfast.plan import Plan
 from gwfast.policy import POLICY
 from gwfast.spaces.dense import Dense
+from gwfast.spaces.form import form_of
 from gwfast.spaces.gram import Gram
 from gwfast.spaces.points_value import PointsValue, points_value, takes_points
 from gwfast.spaces.space import Space
@@ -302,8 +303,7 @@ def multiplied(M: Any, root: float) -> Any:
 def features(problem: Problem, plan: Plan) -> Array:
     """Return <M, T> of a plan, O(N) for N atoms."""
     if isinstance(problem.M, FeatureCost):
-        rows, cols, mass = plan.atoms()
-        return problem.M.at(rows, cols) @ mass
+        return problem.M.mean_under(plan)
     xp = namespace(problem.M)
     if plan.is_dense:
         return xp.sum(problem.M * plan.matrix)
@@ -336,6 +336,8 @@ def structure(problem: Problem, plan: Plan) -> Structure:
             points = points_value(x, y, plan)
             return Structure(from_numpy(np.asarray(points.value), plan.mass), points=points)
         return Structure(namespace(plan.mass).zeros_like(plan.mass[0]), points=PointsValue(0.0, 0.0, 0.0))
+    if not plan.is_stored and takes_points(x, y):
+        return Structure(_form_value(problem, plan))
     if plan.is_dense:
         value = second_moments(problem, plan) - 2 * namespace(plan.matrix).sum(
             plan.matrix * product(problem, plan.matrix)
@@ -349,6 +351,19 @@ def structure(problem: Problem, plan: Plan) -> Structure:
         if mass.shape[0] <= POLICY.recount_atoms:
             return Structure(_pairs(x, y, Plan(plan.shape, rows, cols, mass)), direct=True)
     return Structure(namespace(problem.p).clip(value, 0.0))  # a sum of squares, that cancellation may leave below 0
+
+
+def _form_value(problem: Problem, plan: Plan) -> Array:
+    """Structure term of a plan through its cross moments: one product of the plan with few columns."""
+    first, second = form_of(problem.x), form_of(problem.y)
+    assert first is not None  # takes_points
+    assert second is not None
+    like = problem.p
+    image = to_numpy(plan.apply(from_numpy(np.column_stack([second.effect, second.X]), like)))
+    linear, cross = float(first.effect @ image[:, 0]), first.X.T @ image[:, 1:]
+    total = first.second + second.second - 8 * first.mean * second.mean
+    value = total - 4 * linear - 2 * first.kappa * second.kappa * float((cross * cross).sum())
+    return from_numpy(np.asarray(max(value, 0.0)), like)
 
 
 def second_moments(problem: Problem, plan: Plan) -> Array:

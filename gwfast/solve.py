@@ -272,7 +272,7 @@ def entropic_gw(
     )
     request = presolve(*problem_of(C1, C2, p, q, M, alpha))
     options = replace(options, epsilon=options.epsilon / request.unit)
-    check_room("entropic_gw", request.problem, effort)
+    check_room("entropic_gw", request.problem, effort, solver == "PGD" and takes_multiscale(request.problem, "auto"))
     found = entropic_descent(request.problem, options)
     if found.stop is Stop.ITERATIONS:
         told = f"entropic_gw stopped at max_iter={options.max_iter} before its tolerance was met, so its value depends"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -15,7 +14,7 @@ from gwfast.bounds.scaled import Scaled, scaled
 from gwfast.bounds.stored_dual import usable
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.kernels.inner_transport import evaluate_rows, improve_rows
-from gwfast.kernels.row_blocks import GRAIN, OutOfTime, RowBlocks
+from gwfast.kernels.row_blocks import GRAIN, OutOfTime, RowBlocks, processors
 from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Bound
@@ -59,11 +58,6 @@ class ReformulationDual:
             return s.lower(-math.inf, REFORMULATION)
         with np.errstate(all="ignore"):
             return bound_of(s, ReformulationDual(**arrays, scale=s.scale))
-
-
-def processors() -> int:
-    """Number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _blocks(s: Scaled, budget: Budget, grain: int = GRAIN) -> RowBlocks:

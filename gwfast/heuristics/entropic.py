@@ -9,8 +9,12 @@ import numpy as np
 
 from gwfast.arrays import Array, item, namespace, on_host
 from gwfast.budget import UNLIMITED, Budget
+from gwfast.errors import InputError
+from gwfast.features import FeatureCost
 from gwfast.heuristics.annealing import single_arguments
 from gwfast.heuristics.products import Products
+from gwfast.large.entropic import entropic_points
+from gwfast.large.multiscale import takes_multiscale
 from gwfast.marginals import BALANCED
 from gwfast.method import Found
 from gwfast.plan import Plan
@@ -73,6 +77,11 @@ def entropic_descent(problem: Problem, options: Entropic) -> Found:
     """
     problem, factor = problem.normalised()
     options = replace(options, epsilon=min(options.epsilon * factor, 1e30))  # float32 holds it
+    if takes_multiscale(problem, "auto") and not options.proximal:
+        falling = falling_temperatures(options.epsilon)
+        return entropic_points(problem, options.epsilon, falling, options.tol, options.max_iter, options.budget)
+    if isinstance(problem.M, FeatureCost):
+        raise InputError('solver: found "PPA" with a FeatureCost of many points, which it needs as a matrix; pass PGD')
     products = Products(problem, single=False)
     xp = namespace(problem.p)
     balanced = problem.marginals is BALANCED

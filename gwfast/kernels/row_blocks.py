@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +12,11 @@ from gwfast.budget import UNLIMITED
 
 _THREADED = 1 << 19  # numbers in the state above which threads pay for their start
 GRAIN = 1 << 20  # numbers in a block of a large state: some milliseconds, so that a deadline is seen in time
+
+
+def processors() -> int:
+    """Number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class OutOfTime(Exception):

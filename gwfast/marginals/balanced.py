@@ -73,6 +73,11 @@ class Balanced:
             return off_rows, off_columns
         total = (p.shape[0] + q.shape[0]) * EPS  # the weights of both sides sum to 1 to rounding only
         off_rows, off_columns = off_rows + total * p, off_columns + total * q
+        if not plan.is_stored:  # a product with the plan would compute all its entries
+            share_rows, share_columns = item(xp.max(off_rows / p)), item(xp.max(off_columns / q))
+            return (off_rows + share_columns * (p + off_rows)) * (1 + 1e-6), (
+                off_columns + share_rows * (q + off_columns)
+            ) * (1 + 1e-6)
         first = off_rows + plan.apply(off_columns / q)
         second = off_columns + plan.T.apply(off_rows / p)
         return first * (1 + 1e-6), second * (1 + 1e-6)

@@ -162,7 +162,7 @@ def solve_linear(
     size = p @ np.abs(u) + q @ np.abs(v) + 1
     margin = (8 * (len(p) + len(q)) + 32) * EPS * (span * size + max(abs(low), abs(high)))
     duals = (low + span * u, span * v)
-    return LinearSolution(*_clean(rows, cols, mass, p, q), low + span * value - margin, duals)
+    return LinearSolution(*clean_atoms(rows, cols, mass, p, q), low + span * value - margin, duals)
 
 
 Basis = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -217,7 +217,7 @@ def _keys(columns: np.ndarray, m: int, turned: bool = False) -> np.ndarray:
     return cols * m + rows if turned else rows * m + cols
 
 
-def _clean(rows: np.ndarray, cols: np.ndarray, mass: np.ndarray, p: np.ndarray, q: np.ndarray) -> Atoms:
+def clean_atoms(rows: np.ndarray, cols: np.ndarray, mass: np.ndarray, p: np.ndarray, q: np.ndarray) -> Atoms:
     """Drop atoms without mass, and give the others the masses that a vertex must have."""
     from gwfast.kernels.forest import forest_masses
 

@@ -13,14 +13,26 @@ from gwfast.large.prices import SLICE, in_places
 
 KEPT = 16  # candidates of a bidder
 FALL = 5.0  # factor between the eps of two phases
-PHASE = 200  # bids a bidder after which a phase counts as a price war: a larger eps ends it
-LIMIT = 4000  # bids a bidder in all
+PHASE = 100  # bids a point after which a phase counts as a price war: a larger eps ends it
+LIMIT = 2000  # bids a point in all
+DUST = 0.1  # share of eps that the mass left without an object may cost
+FEW = 100_000  # bids that take no time
 
 
 @dataclass(frozen=True, eq=False)
 class Sold:
-    """What an auction ends with: lots (bidder, object, mass), prices, mass of bidders without an object, and whether
-    all was sold at the last eps.
+    """What an auction ends with.
+
+    Attributes
+    ----------
+    rows, cols, mass : arrays (N,)
+        Bidder, object and mass of the lots.
+    w : array (m,)
+        Prices.
+    rest : array (n,)
+        Mass of the bidders without an object.
+    finished : bool
+        Whether all but dust was sold at the last eps.
     """
 
     rows: np.ndarray
@@ -40,29 +52,29 @@ def auction(
     target: np.ndarray | None,
     first: float,
     last: float,
+    extent: float,
     budget: Budget,
 ) -> Sold:
     """Sell the masses `demand` (m,) at V to the bidders at U with masses `supply` (n,), integers of one sum.
 
-    `first` and `last` are the eps of the first and of the last phase.  The plan costs at most `last` times its mass
-    more than the cheapest.
+    `first` and `last` are the eps of the first and of the last phase; no cost exceeds `extent`.  The plan costs at most
+    `last` times its mass more than the cheapest, however the dust that may be left without an object is placed.
+    Objects without mass end with the price `FAR`.
     """
     tree = plant(V)
     order, *_ = blocks_of(U, -(-len(U) // LEAF))  # neighbours one after another
     bidders = np.ascontiguousarray(U[order])
     state = _opened(tree, bidders, supply[order], demand, w, np.zeros_like(V) if target is None else target - V)
-    eps, finished = max(first, last), False
+    last = last / (1 + DUST)
+    eps, finished, dust = max(first, last), False, DUST * float(supply.sum()) / extent if extent > 0 else 0.0
     while True:
-        state, done = _phase(bidders, tree, state, eps, budget)
-        if budget.expired or state.counts[BIDS] >= LIMIT * len(U):
-            finished = done and eps <= last
-            break
-        if done and eps <= last:
-            finished = True
+        state, done = _phase(bidders, tree, state, eps, dust * eps, budget)
+        finished = done and eps <= last
+        if finished or budget.expired or state.counts[BIDS] >= LIMIT * (len(U) + len(V)) + 10 * FEW:
             break
         eps = max(last, eps / FALL) if done else eps * FALL**2
     objects, lots = _lots(state)
-    taken = state.owner[lots] >= 0
+    taken = (state.owner[lots] >= 0) & (state.mass[lots] > 0)
     objects, lots = objects[taken], lots[taken]
     rest = np.empty_like(supply)
     rest[order] = state.rest
@@ -71,9 +83,10 @@ def auction(
 
 def _opened(tree: Tree, U: np.ndarray, supply: np.ndarray, demand: np.ndarray, w: np.ndarray, slope: np.ndarray):
     """The state before the first bid: every object is one lot that nobody owns."""
-    n, places, k = len(U), len(tree.point), min(KEPT, len(tree.place))
-    size = places + n + 16
-    w = in_places(tree, w, FAR)
+    n, places, offered = len(U), len(tree.point), int((demand > 0).sum())
+    k, size = min(KEPT, offered), places + n + 16
+    sold = in_places(tree, demand, 0) > 0
+    w = np.where(sold, in_places(tree, w, FAR), FAR)
     lots = np.arange(size)
     left = np.where(lots < places, -1, lots + 1)
     left[-1] = -1
@@ -85,26 +98,30 @@ def _opened(tree: Tree, U: np.ndarray, supply: np.ndarray, demand: np.ndarray, w
         rest=supply.copy(),
         kept=np.zeros((n, k), np.int32),
         cost=np.zeros((n, k)),
+        own=np.full((n, k), -1, np.int32),
         threshold=np.full(n, -np.inf),
         queue=np.zeros(n, np.int64),
-        root=np.where(tree.point >= 0, np.arange(places), -1),
+        root=np.where(sold, np.arange(places), -1),
+        thing=np.full(size, -1, np.int64),
         owner=np.full(size, -1, np.int64),
         mass=mass,
         level=level,
         left=left,
         right=np.full(size, -1, np.int64),
-        counts=np.array([0, 0, places, 0, 0, 0]),
+        counts=np.array([0, 0, places, 0, 0, 0, offered]),
     )
 
 
-def _phase(U: np.ndarray, tree: Tree, state: State, eps: float, budget: Budget) -> tuple[State, bool]:
-    """Bid until all is sold, and whether it is."""
+def _phase(U: np.ndarray, tree: Tree, state: State, eps: float, dust: float, budget: Budget) -> tuple[State, bool]:
+    """Bid until all is sold but dust, and whether it is."""
     release(U, tree, state, eps, np.empty(len(state.owner), np.int64))
-    stop = int(state.counts[BIDS]) + PHASE * len(U)
+    stop = int(state.counts[BIDS]) + PHASE * (len(U) + len(tree.place)) + FEW
     while state.counts[WAITING] and state.counts[BIDS] < stop and not budget.expired:
         bid(U, tree, state, eps, SLICE)
         if state.counts[FREE] < 0:
             state = _more_lots(state)
+        if state.rest.sum() <= dust:
+            return state, True
     return state, not state.counts[WAITING]
 
 
@@ -114,7 +131,7 @@ def _more_lots(state: State) -> State:
     left = np.concatenate([state.left, np.arange(size + 1, 2 * size + 1)])
     left[-1] = -1
     state.counts[FREE] = size
-    longer = {name: np.concatenate([getattr(state, name)] * 2) for name in ("owner", "mass", "level", "right")}
+    longer = {name: np.concatenate([getattr(state, name)] * 2) for name in ("owner", "mass", "level", "right", "thing")}
     return state._replace(left=left, **longer)
 
 

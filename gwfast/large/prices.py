@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,7 @@ class Prices:
 
 def in_places(tree: Tree, numbers: np.ndarray, fill: float) -> np.ndarray:
     """Numbers (m,) or (m, d) of the points of a tree, in its places."""
-    out = np.full((len(tree.point), *numbers.shape[1:]), fill)
+    out = np.full((len(tree.point), *numbers.shape[1:]), fill, numbers.dtype)
     out[tree.place] = numbers
     return out
 
@@ -71,7 +72,11 @@ def c_transform(
     values, argmin : arrays (n,)
         Exact up to rounding.  O(n log m) where prices are smooth.
     """
-    return transform_tree(U, V, w, target)[:2]
+    exponent = math.frexp(max(np.abs(U).max(), np.abs(V).max(), 2.0**-500))[1]
+    U, V = np.ldexp(U, -exponent), np.ldexp(V, -exponent)
+    target = None if target is None else np.ldexp(target, -exponent)
+    values, argmin, _ = transform_tree(U, V, np.ldexp(w, -2 * exponent), target)
+    return np.ldexp(values, 2 * exponent), argmin
 
 
 def dual_value(

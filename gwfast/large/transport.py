@@ -10,18 +10,22 @@ import numpy as np
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.errors import InputError
 from gwfast.kernels.assignment import assign
-from gwfast.large.auction import auction
+from gwfast.kernels.auction.cycles import cancel_cycles
+from gwfast.large.auction import Sold, auction
 from gwfast.large.prices import Prices, block_means, c_transform, dual_value, local_scale
-from gwfast.transport import solve_linear
+from gwfast.transport import clean_atoms, solve_linear
 
 __all__ = ["Prices", "Transported", "c_transform", "coarse_prices", "local_scale", "transport"]
 
 DENSE = 300 * 300  # pairs up to which the matrix of costs is formed
+RESCUED = 1000 * 1000  # pairs up to which an auction that meets a price war is given up for the matrix
 COARSE = 1024  # points from which prices start from those of block means
 BLOCK = 8  # points of a block
 COLD, WARM = 1.0, 0.2  # first eps in local scales, from prices of block means and of an earlier call
+SPREAD = 0.05  # first eps in squared spreads of all points, from no prices
 COARSE_ACCURACY = 1e-2
-ROUNDING = 2.0**-42  # least eps over the size of costs and prices, so that every bid moves a price
+UNITS = 2**50  # integer masses in all
+ROUNDING = 2.0**-34  # least eps over the size of costs and prices, so that every bid moves a price
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +75,9 @@ class _Pair:
 
     @property
     def weights(self) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(np.full(len(z), 1 / len(z)) if w is None else w for z, w in ((self.U, self.p), (self.V, self.q)))
+        n, m = len(self.U), len(self.V)
+        p = np.full(n, 1 / n) if self.p is None else self.p
+        return p, np.full(m, 1 / m) if self.q is None else self.q
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +113,8 @@ def transport(
     p, q : arrays (n,), (m,), optional
         Weights; uniform by default.
     accuracy : float
-        The value exceeds the least one by at most this times `local_scale` of V, where finished.
+        The value exceeds the least one by at most this times `local_scale` of V, where finished; 2^-34 of the largest
+        cost is the least that is reached.
     warm : Prices, optional
         Of an earlier call with points not far from these.
     budget : Budget
@@ -127,19 +134,22 @@ def transport(
     if not accuracy > 0:
         raise InputError(f"accuracy: found {accuracy}, expected a positive number; 1e-2 is a good start")
     n, m = len(pair.U), len(pair.V)
+    warm = _scaled(warm, pair)
     if n * m <= DENSE or min(n, m) == 1:
         found = _dense(pair)
     else:
-        found = _auctioned(pair, accuracy, _scaled(warm, pair), budget)
-    gaps = pair.U[found.rows] - pair.V[found.cols]
+        found = _auctioned(pair, accuracy, warm, budget)
+    # of the points as they are: what is close must not lose digits to the centre
+    gaps = np.ldexp(U, -pair.exponent)[found.rows] - np.ldexp(V, -pair.exponent)[found.cols]
     value = 0.5 * float(found.mass @ np.einsum("ij,ij->i", gaps, gaps))
-    dual = -math.inf
-    if certify:
+    dual, finished = -math.inf, found.finished
+    if certify or not (finished or budget.expired):
         dual = dual_value(pair.U, pair.V, *pair.weights, found.w, found.target)
+        finished = finished or value - dual <= accuracy * local_scale(pair.V)
         dual = math.nextafter(math.ldexp(dual, 2 * pair.exponent), -math.inf)
     prices = Prices(np.ldexp(found.w, 2 * pair.exponent), np.ldexp(found.target + pair.centre, pair.exponent))
     value = math.ldexp(value, 2 * pair.exponent)
-    return Transported(found.rows, found.cols, found.mass, prices, value, dual, found.finished)
+    return Transported(found.rows, found.cols, found.mass, prices, value, dual, finished)
 
 
 def coarse_prices(
@@ -203,7 +213,7 @@ def _scaled(warm: Prices | None, pair: _Pair) -> Prices | None:
 def _dense(pair: _Pair) -> _Found:
     """Solve a small problem on its matrix of costs."""
     U, V = pair.U, pair.V
-    n, m = len(U), len(V)
+    n = len(U)
     gaps = U[:, None, :] - V[None, :, :]
     M = 0.5 * np.einsum("ijk,ijk->ij", gaps, gaps)
     if pair.permutes:
@@ -218,24 +228,98 @@ def _dense(pair: _Pair) -> _Found:
 
 
 def _auctioned(pair: _Pair, accuracy: float, warm: Prices | None, budget: Budget) -> _Found:
-    """Solve by auction."""
+    """Solve by auction; the fewer points bid for the more."""
+    last = accuracy * local_scale(pair.V)
+    if len(pair.U) <= len(pair.V):
+        return _sold(pair, last, warm, budget)
+    if warm is not None:
+        warm = Prices(*_other_side(pair, warm))
+    found = _sold(pair.T, last, warm, budget)
+    w, target = _other_side(pair.T, Prices(found.w, found.target))
+    return _Found(found.cols, found.rows, found.mass, w, target, found.finished)
+
+
+def _other_side(pair: _Pair, prices: Prices) -> tuple[np.ndarray, np.ndarray]:
+    """Prices of the first points that go with those of the second, and their targets."""
+    f, nearest = c_transform(pair.U, pair.V, prices.w, prices.target)
+    return -f, pair.V[nearest]
+
+
+def _sold(pair: _Pair, last: float, warm: Prices | None, budget: Budget) -> _Found:
     U, V = pair.U, pair.V
     n, m = len(U), len(V)
     local = local_scale(V)
     if warm is not None:
-        first = WARM
-    elif min(n, m) > COARSE:
-        warm, first = coarse_prices(U, V, pair.p, pair.q, budget=budget), COLD
+        first = WARM * local
+    elif n > COARSE:
+        warm, first = coarse_prices(U, V, pair.p, pair.q, budget=budget), COLD * local
     else:
-        warm, first = Prices(np.zeros(m)), max(1.0, 0.1 * math.sqrt(max(n, m)))
-    size = 2 * float(np.abs(U).max() + np.abs(V).max()) ** 2 * V.shape[1] + float(np.ptp(warm.w))
-    last = max(accuracy * local, ROUNDING * size)
-    supply, demand = np.ones(n, np.int64), np.ones(m, np.int64)
-    sold = auction(U, V, supply, demand, warm.w, warm.target, first * local, last, budget)
-    col_of = np.full(n, -1)
-    col_of[sold.rows] = sold.cols
-    left = np.setdiff1d(np.arange(m), sold.cols)
-    col_of[np.flatnonzero(col_of < 0)] = left
-    row_of = np.empty(n, np.int64)
-    row_of[col_of] = np.arange(n)
-    return _Found(np.arange(n), col_of, np.full(n, 1 / n), sold.w, U[row_of], sold.finished)
+        warm, first = Prices(np.zeros(m)), SPREAD * float(V.var(axis=0).sum() + U.var(axis=0).sum())
+    extent = 0.5 * float((np.maximum(U.max(axis=0) - V.min(axis=0), V.max(axis=0) - U.min(axis=0)) ** 2).sum())
+    last = max(last, ROUNDING * (extent + float(np.ptp(warm.w)))) or 1.0
+    supply, demand = _integers(pair)
+    sold = auction(U, V, supply, demand, warm.w, warm.target, first, last, extent, budget)
+    if not (sold.finished or budget.expired) and n * m <= RESCUED:
+        return _dense(pair)
+    rows, cols, mass = _completed(U, V, supply, demand, sold)
+    if pair.permutes:
+        order = np.argsort(rows)
+        rows, cols, mass = rows[order], cols[order], np.full(n, 1 / n)
+    else:
+        rows, cols, mass = _vertex(pair, rows, cols, mass)
+    target = np.zeros_like(V)
+    target[cols] = U[rows]
+    return _Found(rows, cols, mass, _all_prices(U, V, sold.w, demand > 0, target), target, sold.finished)
+
+
+def _all_prices(U: np.ndarray, V: np.ndarray, w: np.ndarray, known: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Prices of all points, where those too light for the auction have none yet: the least that nobody would pay."""
+    if known.all():
+        return w
+    f, _ = c_transform(U, V[known], w[known], target[known])
+    w = w.copy()
+    w[~known] = -c_transform(V[~known], U, -f)[0]
+    return w
+
+
+def _integers(pair: _Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Integer masses of one sum in the ratio of the weights: exactly for equal weights, else to UNITS of the whole."""
+    n, m = len(pair.U), len(pair.V)
+    if pair.p is None and pair.q is None:
+        common = math.gcd(n, m)
+        return np.full(n, m // common), np.full(m, n // common)
+    supply, demand = (np.rint(w * UNITS).astype(np.int64) for w in pair.weights)
+    lighter, heavier = (supply, demand) if supply.sum() <= demand.sum() else (demand, supply)
+    lighter[lighter.argmax()] += heavier.sum() - lighter.sum()
+    return supply, demand
+
+
+def _completed(
+    U: np.ndarray, V: np.ndarray, supply: np.ndarray, demand: np.ndarray, sold: Sold
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The atoms that were sold, and those of the rest, matched in order along their widest axis."""
+    bought = np.zeros_like(demand)
+    np.add.at(bought, sold.cols, sold.mass)
+    i, k = np.flatnonzero(sold.rest), np.flatnonzero(demand - bought)
+    if len(i) == 0:
+        return sold.rows, sold.cols, sold.mass
+    axis = np.ptp(U[i], axis=0).argmax()
+    i, k = i[np.argsort(U[i, axis])], k[np.argsort(V[k, axis])]
+    ends_i, ends_k = np.cumsum(sold.rest[i]), np.cumsum((demand - bought)[k])
+    ends = np.union1d(ends_i, ends_k)
+    i, k = i[np.searchsorted(ends_i, ends)], k[np.searchsorted(ends_k, ends)]
+    mass = np.concatenate([sold.mass, np.diff(ends, prepend=0)])
+    return np.concatenate([sold.rows, i]), np.concatenate([sold.cols, k]), mass
+
+
+def _vertex(
+    pair: _Pair, rows: np.ndarray, cols: np.ndarray, mass: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Atoms of a vertex that costs no more, with masses exact to the rounding of each weight."""
+    n, m = len(pair.U), len(pair.V)
+    gaps = pair.U[rows] - pair.V[cols]
+    parent, flow = cancel_cycles(rows, cols, mass, 0.5 * np.einsum("ij,ij->i", gaps, gaps), n, m)
+    child = np.flatnonzero((parent >= 0) & (flow > 0))
+    other, total = parent[child], int(mass.sum())
+    rows, cols = np.where(child < n, child, other), np.where(child < n, other, child) - n
+    return clean_atoms(rows, cols, flow[child] / total, *pair.weights)

@@ -6,6 +6,7 @@ The schedule, `verify`, saved certificates, the validity suite, the docs and the
 from __future__ import annotations
 
 from gwfast.bounds import (
+    closed,
     doubly_nonnegative,
     one_feature,
     quadratic,
@@ -17,10 +18,11 @@ from gwfast.bounds import (
     third_lower_bound,
 )
 from gwfast.method import Method
-from gwfast.searches import branch_and_bound, coupling_search, low_dimension
+from gwfast.searches import branch_and_bound, coupling_search, low_dimension, orthogonal
 
 METHODS: tuple[Method, ...] = (
     sorting.METHOD,
+    closed.METHOD,
     one_feature.METHOD,
     second_lower_bound.METHOD,
     third_lower_bound.METHOD,
@@ -29,6 +31,7 @@ METHODS: tuple[Method, ...] = (
     split.METHOD,
     rlt1.METHOD,
     low_dimension.METHOD,
+    orthogonal.METHOD,
     branch_and_bound.METHOD,
     doubly_nonnegative.METHOD,
     coupling_search.METHOD,

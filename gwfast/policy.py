@@ -133,6 +133,8 @@ class Policy:
         Gap of the root that counts as weak.
     moment_entries : int
         Entries of the cross moment beyond which boxes are hopeless.
+    settled_entries : int
+        Entries up to which boxes reach the optimum of hundreds of points.
     cuts : int
         Cuts remembered.
     boxes : int
@@ -141,6 +143,10 @@ class Policy:
         Boxes of the longest slice.
     prices : int
         Numbers kept for warm starts.
+    rotation_entries : int
+        Entries nm up to which dense linear programs are solved for cells of rotations.
+    rotation_cells : int
+        Cells of rotations that are bounded before the nuclear norm, which takes as many: half of a bound is there then.
     pivots : int
         Pivots of a linear program at most.
     restrict_entries : int
@@ -234,10 +240,13 @@ class Policy:
     cheap_points: int = 17
     cheap_gap: float = 0.15
     moment_entries: int = 9
+    settled_entries: int = 4
     cuts: int = 20_000
     boxes: int = 200_000
     slice_boxes: int = 1024
     prices: int = 1 << 24
+    rotation_entries: int = 4_000_000
+    rotation_cells: int = 3000
     pivots: int = 100_000_000
     restrict_entries: int = 20_000
     pricing_rounds: int = 40

@@ -62,7 +62,7 @@ def _centred(points: np.ndarray, weights: np.ndarray, root: float) -> tuple[np.n
     return root * (x @ axes.T), root * (axes @ mean)
 
 
-def _both_points(problem: Problem) -> tuple[np.ndarray, np.ndarray] | None:
+def both_points(problem: Problem) -> tuple[np.ndarray, np.ndarray] | None:
     """Points of both spaces where they are of one kind and of low dimension."""
     x, y = problem.x, problem.y
     if type(x) is not type(y):
@@ -75,13 +75,19 @@ def _both_points(problem: Problem) -> tuple[np.ndarray, np.ndarray] | None:
 
 def suits(problem: Problem) -> bool:
     """Whether `low_dimension_search` may have an answer; O(1) for points and dense factors."""
-    return _both_points(problem) is not None
+    return both_points(problem) is not None
+
+
+def settles(problem: Problem) -> bool:
+    """Whether the cross moment has so few numbers that the boxes go to the optimum."""
+    points = both_points(problem)
+    return points is not None and min(points[0].shape) * min(points[1].shape) <= POLICY.settled_entries
 
 
 def moment_form(problem: Problem, s: Scaled) -> MomentForm | None:
     """Write a problem between two squared Euclidean clouds or two Gram spaces in moment form; None for others."""
     host = problem.hosted()
-    points = _both_points(host)
+    points = both_points(host)
     if points is None:
         return None
     roots = [(problem.alpha**0.5 / s.scale**0.5 * b) ** 0.5 for b in (s.balance, 1 / s.balance)]
@@ -300,4 +306,4 @@ def _steps(problem: Problem, turn: Turn) -> Steps:
         yield Found((_bound(search),), _plan(problem, search), stop)
 
 
-METHOD = Method("low dimension", "prove", (LOW_DIMENSION,), _steps, suits=suits, settles=suits)
+METHOD = Method("low dimension", "prove", (LOW_DIMENSION,), _steps, suits=suits, settles=settles)

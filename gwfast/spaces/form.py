@@ -78,8 +78,9 @@ def form_of(space: Space) -> Form | None:
         return None
     p = to_numpy(space.weights)
     mean = p @ points
-    mean = mean + p @ (points - mean)  # the rounding of the first mean is of the size of the points
     X = points - mean
+    left = p @ X  # the rounding of the mean is of the size of the points
+    X, mean = X - left, mean + left
     _, axes = np.linalg.eigh((X.T * p) @ X)
     X = np.ascontiguousarray(X @ axes[:, ::-1])
     if isinstance(space, PointCloud):

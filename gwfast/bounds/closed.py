@@ -8,7 +8,7 @@ import numpy as np
 
 from gwfast.bounds.feature_term import cheapest_partner
 from gwfast.bounds.rounding import proved, unit
-from gwfast.method import Found, Method, one_pass
+from gwfast.method import Domain, Found, Method, one_pass
 from gwfast.problem import Problem
 from gwfast.result import Bound
 from gwfast.spaces.form import Form
@@ -80,5 +80,5 @@ def _find(problem: Problem) -> Found:
     return Found() if bound is None else Found((bound,))
 
 
-METHOD = Method("closed", "sort", (CLOSED,), one_pass(_find), once=True)
+METHOD = Method("closed", "sort", (CLOSED,), one_pass(_find), domain=Domain(features=True), once=True)
 """Costs the least of all, where it applies."""

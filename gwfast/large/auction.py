@@ -13,7 +13,7 @@ from gwfast.large.prices import SLICE, in_places
 
 KEPT = 16  # candidates of a bidder
 FALL = 5.0  # factor between the eps of two phases
-PHASE = 60  # bids a point after which a phase counts as a price war: a larger eps ends it
+PHASE = 20  # bids a point after which a phase counts as a price war: a larger eps ends it
 LIMIT = 2000  # bids a point in all
 DUST = 0.1  # share of eps that the mass left without an object may cost
 FEW = 100_000  # bids that take no time

@@ -105,7 +105,7 @@ class Cells:
     prices : array (slots, m)
         A ring of prices to start from.
     heap : list
-        (-bound, number, cell, slot of its prices).
+        (-bound, number, cell, slot of its prices, the offset that it was bounded with).
     count : int
         Cells bounded so far.
     closed : float
@@ -119,8 +119,8 @@ class Cells:
     waiting: list[np.ndarray]
     ceiling: float
     prices: np.ndarray
-    heap: list[tuple[float, int, np.ndarray, int]] = field(
-        default_factory=lambda: list[tuple[float, int, np.ndarray, int]]()
+    heap: list[tuple[float, int, np.ndarray, int, float]] = field(
+        default_factory=lambda: list[tuple[float, int, np.ndarray, int, float]]()
     )
     count: int = 0
     closed: float = -math.inf
@@ -148,7 +148,7 @@ class Cells:
             del self.waiting[:8]
             slot = self.count % len(self.prices)
         elif self.heap and self.heap[0][2][5] > 0:
-            negative, _, cell, slot = heapq.heappop(self.heap)
+            negative, _, cell, slot, _ = heapq.heappop(self.heap)
             cells, bound = halves(cell, self.size), -negative
         else:
             return False
@@ -163,7 +163,7 @@ class Cells:
                 continue
             slot = self.count % len(self.prices)
             self.prices[slot] = price
-            heapq.heappush(self.heap, (-key, self.count, cell, slot))
+            heapq.heappush(self.heap, (-key, self.count, cell, slot, offset))
         return True
 
 
@@ -211,11 +211,12 @@ class _Search:
         return solve
 
     def refined(self) -> tuple[np.ndarray, float]:
-        r"""What the nuclear norm t of K takes off.
+        r"""The correction that a bound t of the nuclear norm of K allows: its slope, over the frame, and its offset.
 
-        \|M\|^2 <= \|N\|_* - least sum k (1 - k) over the singular values k of K.  With f the whole part of t, that sum is at least (1 - t + f)(\|K\|_* - f).
+        With the whole part f of t and the singular values k of K, the sum of k (1 - k) is at least
+        (1 - t + f)(\|K\|_* - f).
         """
-        frames, most = self.frames, self.nuclear.top * (1 + 8 * EPS)
+        frames, most = self.frames, self.nuclear.top * (1 + 1e-13)
         if not self.useful or most >= frames.rank:
             return np.zeros_like(frames.outer), 0.0
         whole = math.floor(most)
@@ -241,8 +242,11 @@ class _Search:
                 self._step_nuclear()
                 return None
         inner, offset = self.refined()
-        if not self.main.waiting and self._fine():
-            return Stop.STALLED
+        if not self.main.waiting and self._fine(offset):
+            if not self.open:
+                return Stop.STALLED
+            self._step_nuclear()
+            return None
         outer = self.form.curvature * frames.outer
         return None if self.main.step(outer, inner, offset, enough) else Stop.STALLED
 
@@ -269,13 +273,14 @@ class _Search:
             moment = self.form.X.T @ to_numpy(plan.toarray()) @ self.form.Y
             self.main.oracle(2 * self.form.curvature * moment[None], np.zeros(self.form.linear.shape[1]))
 
-    def _fine(self) -> bool:
+    def _fine(self, offset: float) -> bool:
         """Whether a smaller top cell would prove nothing more."""
         if not self.main.heap:
             return True
-        half = self.main.heap[0][2][5]
+        half, used = self.main.heap[0][2][5], self.main.heap[0][4]
         lost = 1.5 * half * half * (3 if self.frames.size == 3 else 0.5) * self.form.curvature * self.frames.trace
-        return half == 0 or lost <= 2e-4 * abs(self.form.constant - 2 * float(self.best[0]))
+        small = lost <= 2e-4 * abs(self.form.constant - 2 * float(self.best[0]))
+        return half == 0 or (small and used >= 0.98 * offset)
 
     def bound(self) -> Bound:
         """What is proved so far."""

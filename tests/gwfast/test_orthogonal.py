@@ -176,7 +176,7 @@ def test_more_cells_prove_more_and_what_it_stops_for():
     found = run.step(length=0.0)
     lower = [float(found.bounds[0].value)]
     while found.stop is None:
-        found = run.step(length=0.01)
+        found = run.step(length=0.0)
         lower.append(float(found.bounds[0].value))
     assert len(lower) > 3
     assert found.stop is Stop.STALLED

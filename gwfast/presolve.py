@@ -28,9 +28,11 @@ from gwfast.large.atoms import given_atoms, is_large
 from gwfast.losses import Loss
 from gwfast.plan import Plan
 from gwfast.plan_value import PlanValue
+from gwfast.policy import POLICY
 from gwfast.problem import Problem, largest
 from gwfast.result import Bound, Certificate
 from gwfast.spaces.dense import Dense
+from gwfast.spaces.points_value import takes_points, taped_points
 from gwfast.spaces.space import Space
 
 # powers of two that costs and features are kept within, so that no square and no margin leaves float64; the most that
@@ -277,11 +279,19 @@ def _support(p: Array) -> Array | None:
 
 def _taped_objective(problem: Problem, plan: Plan) -> Array:
     """Objective at a fixed plan, as plain differentiable operations."""
+    if not plan.is_stored:
+        n, m = plan.shape
+        raise InputError(
+            f"C1: found points that ask for a gradient, and an entropic plan of {n} x {m} points, which is not stored; "
+            "pass C1.detached(), or exact_gw, whose plan has few atoms"
+        )
     if plan.is_dense:
         T = plan.matrix
         p, q = plan.marginals()
         c1, c2 = problem.x.dense(), problem.y.dense()
         value = p @ (c1 * c1) @ p + q @ (c2 * c2) @ q - 2 * (T * (c1 @ T @ c2.mT)).sum()
+    elif plan.mass.shape[0] > POLICY.point_atoms and takes_points(problem.x, problem.y):
+        value = taped_points(problem.x, problem.y, plan)
     else:
         gap = problem.x.gather(plan.rows, plan.rows) - problem.y.gather(plan.cols, plan.cols)
         value = plan.mass @ (gap * gap) @ plan.mass

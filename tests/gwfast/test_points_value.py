@@ -11,7 +11,7 @@ import gwfast
 from gwfast.plan_value import plan_value
 from gwfast.policy import POLICY
 from gwfast.problem import Problem
-from gwfast.spaces.points_value import points_value, takes_points
+from gwfast.spaces.points_value import points_value, takes_points, taped_points
 
 
 def exact(cloud, X, Y, rows, cols, mass):
@@ -97,3 +97,25 @@ def test_other_spaces_are_left_alone():
     assert takes_points(gram, gram)
     assert not takes_points(cloud, gram)
     assert not takes_points(cloud, gwfast.PointCloud(X))
+
+
+@pytest.mark.parametrize("cloud", [True, False])
+def test_gradients_of_large_plans_are_those_of_pairs(cloud):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(4)
+    X, Y = rng.normal(size=(1200, 2)), rng.normal(size=(1100, 3)) + 2
+    rows, cols = rng.integers(0, 1200, 1300), rng.integers(0, 1100, 1300)
+    plan = gwfast.Plan((1200, 1100), *map(torch.tensor, (rows, cols, rng.dirichlet(np.ones(1300)))))
+    grads = []
+    for moments in (True, False):
+        points = [torch.tensor(z, requires_grad=True) for z in (X, Y)]
+        x, y = (gwfast.PointCloud(z, metric="sqeuclidean") if cloud else gwfast.Gram(z.T) for z in points)
+        if moments:
+            value = taped_points(x, y, plan)
+        else:
+            gap = x.gather(plan.rows, plan.rows) - y.gather(plan.cols, plan.cols)
+            value = plan.mass @ (gap * gap) @ plan.mass
+        value.backward()
+        grads.append((value.item(), *(z.grad.numpy() for z in points)))
+    for one, other in zip(*grads):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)

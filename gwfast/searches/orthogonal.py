@@ -290,7 +290,7 @@ class _Search:
 
 @dataclass(frozen=True, eq=False)
 class OrthogonalResult:
-    """What the search found and proved: a plan, a bound over all couplings, cells, the bound of |K|_*."""
+    """What the search found and proved: a plan, a bound over all couplings, cells, the bound of the nuclear norm."""
 
     plan: Plan
     bound: Bound
@@ -323,7 +323,7 @@ def orthogonal_search(problem: Problem, gap: float = 1e-3, budget: Budget = UNLI
 
     over orthogonal O, for any R within an angle t of the best one; k are the singular values of K and lambda is the
     least eigenvalue of A^2 times that of B^2.  Cells of rotations are bounded by one linear program each, and halved,
-    the largest first.  The same search bounds |K|_*, and with it the sum from below.
+    the largest first.  The same search bounds :math:`|K|_*`, and with it the sum from below.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ from gwfast import clock
 from gwfast.arrays import Array, from_numpy, item, namespace
 from gwfast.arrays.precision import EPS
 from gwfast.budget import UNLIMITED, Budget
+from gwfast.kernels.merge import half_merge
 from gwfast.plan import Plan
 from gwfast.policy import POLICY
 
@@ -26,6 +27,8 @@ def is_uniform(p: Array, q: Array) -> bool:
 
 def _half_merge(a: Array, b: Array) -> Atoms:
     """North-west-corner atoms (positions in a and b, mass) that fill the interval [0, 1/2)."""
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.dtype == b.dtype == np.float64:
+        return half_merge(np.ascontiguousarray(a), np.ascontiguousarray(b))
     xp = namespace(a)
     left, right = xp.cumulative_sum(a), xp.cumulative_sum(b)
     left, right = left[left < 0.5], right[right < 0.5]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from gwfast.budget import Budget
-from gwfast.kernels.auction.bids import BIDS, FREE, WAITING, State, bid, release
+from gwfast.kernels.auction.bids import BIDS, FREE, OFFERED, WAITING, State, bid, release
 from gwfast.kernels.auction.kd_tree import FAR, LEAF, Tree, blocks_of, plant
 from gwfast.large.prices import SLICE, in_places
 
-KEPT = 16  # candidates of a bidder
+WIDE_KEPT, KEPT = 3, 16  # candidates of a bidder: a wide eps spoils many at once, and few are found sooner
 FALL = 5.0  # factor between the eps of two phases
 PHASE = 20  # bids a point after which a phase counts as a price war: a larger eps ends it
 LIMIT = 2000  # bids a point in all
@@ -52,12 +52,14 @@ def auction(
     target: np.ndarray | None,
     first: float,
     last: float,
+    wide: float,
     extent: float,
     budget: Budget,
 ) -> Sold:
     """Sell the masses `demand` (m,) at V to the bidders at U with masses `supply` (n,), integers of one sum.
 
-    `first` and `last` are the eps of the first and of the last phase; no cost exceeds `extent`.  The plan costs at most
+    `first` and `last` are the eps of the first and of the last phase; above `wide` few candidates are kept; no cost
+    exceeds `extent`.  The plan costs at most
     `last` times its mass more than the cheapest, however the dust that may be left without an object is placed.
     Objects without mass end with the price `FAR`.
     """
@@ -68,6 +70,7 @@ def auction(
     last = last / (1 + DUST)
     eps, finished, dust = max(first, last), False, DUST * float(supply.sum()) / extent if extent > 0 else 0.0
     while True:
+        state = _keeping(state, WIDE_KEPT if eps > wide else KEPT)
         state, done = _phase(bidders, tree, state, eps, dust * eps, budget)
         finished = done and eps <= last
         if finished or budget.expired or state.counts[BIDS] >= LIMIT * (len(U) + len(V)) + 10 * FEW:
@@ -84,7 +87,7 @@ def auction(
 def _opened(tree: Tree, U: np.ndarray, supply: np.ndarray, demand: np.ndarray, w: np.ndarray, slope: np.ndarray):
     """The state before the first bid: every object is one lot that nobody owns."""
     n, places, offered = len(U), len(tree.point), int((demand > 0).sum())
-    k, size = min(KEPT, offered), places + n + 16
+    size = places + n + 16
     sold = in_places(tree, demand, 0) > 0
     w = np.where(sold, in_places(tree, w, FAR), FAR)
     lots = np.arange(size)
@@ -96,9 +99,9 @@ def _opened(tree: Tree, U: np.ndarray, supply: np.ndarray, demand: np.ndarray, w
         w=w,
         slope=in_places(tree, slope, 0.0),
         rest=supply.copy(),
-        kept=np.zeros((n, k), np.int32),
-        cost=np.zeros((n, k)),
-        own=np.full((n, k), -1, np.int32),
+        kept=np.zeros((n, 0), np.int32),
+        cost=np.zeros((n, 0)),
+        own=np.full((n, 0), -1, np.int32),
         threshold=np.full(n, -np.inf),
         queue=np.zeros(n, np.int64),
         root=np.where(sold, np.arange(places), -1),
@@ -109,6 +112,19 @@ def _opened(tree: Tree, U: np.ndarray, supply: np.ndarray, demand: np.ndarray, w
         left=left,
         right=np.full(size, -1, np.int64),
         counts=np.array([0, 0, places, 0, 0, 0, offered]),
+    )
+
+
+def _keeping(state: State, count: int) -> State:
+    """The same state with room for so many candidates of each bidder; they are found anew where it had another."""
+    n, k = len(state.rest), min(count, int(state.counts[OFFERED]))
+    if state.kept.shape[1] == k:
+        return state
+    return state._replace(
+        kept=np.zeros((n, k), np.int32),
+        cost=np.zeros((n, k)),
+        own=np.full((n, k), -1, np.int32),
+        threshold=np.full(n, -np.inf),
     )
 
 

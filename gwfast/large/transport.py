@@ -23,6 +23,7 @@ COARSE = 1024  # points from which prices start from those of block means
 BLOCK = 8  # points of a block
 COLD, WARM = 4.0, 0.05  # first eps in local scales, from prices of block means and of an earlier call
 SPREAD = 0.05  # first eps in squared spreads of all points, from no prices
+WIDE = 0.05  # eps in local scales above which bidders keep few candidates
 COARSE_ACCURACY = 1e-2
 UNITS = 2**50  # integer masses in all
 ROUNDING = 2.0**-34  # least eps over the size of costs and prices, so that every bid moves a price
@@ -258,7 +259,7 @@ def _sold(pair: _Pair, last: float, warm: Prices | None, budget: Budget) -> _Fou
     extent = 0.5 * float((np.maximum(U.max(axis=0) - V.min(axis=0), V.max(axis=0) - U.min(axis=0)) ** 2).sum())
     last = max(last, ROUNDING * (extent + float(np.ptp(warm.w)))) or 1.0
     supply, demand = _integers(pair)
-    sold = auction(U, V, supply, demand, warm.w, warm.target, first, last, extent, budget)
+    sold = auction(U, V, supply, demand, warm.w, warm.target, first, last, WIDE * local, extent, budget)
     if not (sold.finished or budget.expired) and n * m <= RESCUED:
         return _dense(pair)
     rows, cols, mass = _completed(U, V, supply, demand, sold)

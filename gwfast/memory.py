@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from gwfast.budget import MEMORY
 from gwfast.errors import InputError
 from gwfast.policy import POLICY
 from gwfast.problem import Problem
+from gwfast.schedule import bounds_bytes
+from gwfast.spaces.points_value import takes_points
 
 
 def solver_bytes(problem: Problem) -> int:
@@ -16,14 +19,6 @@ def solver_bytes(problem: Problem) -> int:
     factored = problem.x.factored and problem.y.factored
     costs = 0 if factored else 16 * (n * n + m * m)
     return costs + 60 * n * m
-
-
-def bounds_bytes(problem: Problem, effort: str) -> int:
-    """Bytes that the bounds of an effort take: every entry sorted with its weight, rows against rows."""
-    if effort == "sort":
-        return 0
-    n, m = problem.shape
-    return 72 * (n * n + m * m) + 48 * n * m
 
 
 def available() -> int | None:
@@ -48,7 +43,9 @@ def check_room(call: str, problem: Problem, effort: str, sparse: bool = False) -
     With `sparse` the search holds no (n, m) array.
     """
     n, m = problem.shape
-    needed = bounds_bytes(problem, effort)
+    needed = 0 if effort == "sort" else bounds_bytes(problem)
+    if needed > MEMORY and takes_points(problem.x, problem.y):
+        needed = 0  # the schedule leaves out what needs matrices
     if call.endswith("_gw"):
         needed = max(needed, POLICY.point_bytes * (n + m) if sparse else solver_bytes(problem))
     if needed < POLICY.checked_bytes:

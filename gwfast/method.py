@@ -238,6 +238,8 @@ class Method:
         Whether one pass is all: bounds that `verify` computes again.
     differentiable : bool
         Whether its bounds keep torch's gradient tape.
+    lean : bool
+        Whether it holds no array of n^2, m^2 or nm numbers where the spaces hold none.
     duals : mapping of str to type
         By theorem, the class of the stored numbers that prove it again.
     """
@@ -252,6 +254,7 @@ class Method:
     need: Callable[[Problem], Need] = lambda problem: Need()
     once: bool = False
     differentiable: bool = False
+    lean: bool = False
     duals: Mapping[str, type[Any]] = field(default_factory=lambda: dict[str, type[Any]]())
 
     def applies(self, problem: Problem) -> bool:

@@ -17,6 +17,13 @@ from gwfast.methods import METHODS
 from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Bound, Stop
+from gwfast.spaces.points_value import takes_points
+
+
+def bounds_bytes(problem: Problem) -> int:
+    """Bytes that bounds beyond the sorting ones take: every entry sorted with its weight, rows against rows."""
+    n, m = problem.shape
+    return 72 * (n * n + m * m) + 48 * n * m
 
 
 class Climb:
@@ -55,11 +62,15 @@ class Climb:
     ):
         level = EFFORTS.index(effort)
         chosen = [m for m in methods if EFFORTS.index(m.effort) <= level and m.applies(problem)]
+        crowded = bounds_bytes(problem) > budget.memory and takes_points(problem.x, problem.y)
+        if crowded:  # spaces without matrices keep to the methods that make none
+            crowded = any(not m.lean and m.suits(problem) for m in chosen if m.effort != EFFORTS[0])
+            chosen = [m for m in chosen if m.lean]
         self.problem, self.taped, self.budget = problem, taped, budget
         self.passes = [m for m in chosen if m.once]
         self.deep = [m for m in chosen if not m.once and m.suits(problem)]
         self.deep.sort(key=lambda m: not m.settles(problem))
-        self.incumbent, self.cut, self.crowded = incumbent or Incumbent(), False, False
+        self.incumbent, self.cut, self.crowded = incumbent or Incumbent(), False, crowded
 
     def __iter__(self) -> Iterator[tuple[str, Found]]:
         """Name and finds of every step, until the gap is closed, the time is up, or nothing is left to do."""

@@ -80,5 +80,5 @@ def _find(problem: Problem) -> Found:
     return Found() if bound is None else Found((bound,))
 
 
-METHOD = Method("closed", "sort", (CLOSED,), one_pass(_find), domain=Domain(features=True), once=True)
+METHOD = Method("closed", "sort", (CLOSED,), one_pass(_find), domain=Domain(features=True), once=True, lean=True)
 """Costs the least of all, where it applies."""

@@ -93,4 +93,5 @@ METHOD = Method(
     domain=Domain(features=True),
     once=True,
     differentiable=True,
+    lean=True,
 )

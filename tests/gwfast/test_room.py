@@ -10,6 +10,7 @@ import pytest
 import gwfast
 import reference
 from gwfast import memory
+from gwfast.schedule import bounds_bytes
 from strategies import cost
 
 CALLS = {
@@ -65,7 +66,7 @@ def test_the_estimate_of_a_solver_holds(kind):
 
 def test_the_estimate_of_the_bounds_holds():
     first, second = spaces(400, 300)
-    estimate = memory.bounds_bytes(reference.problem_of(first, second, None, None, None, None), "rows")
+    estimate = bounds_bytes(reference.problem_of(first, second, None, None, None, None))
     tracemalloc.start()
     gwfast.lower_bound(first, second)
     peak = tracemalloc.get_traced_memory()[1]

@@ -126,3 +126,13 @@ def test_other_spaces_are_refused():
         gwfast.exact_gw(x, x, method="multiscale")
     with pytest.raises(gwfast.InputError, match="method: expected one of"):
         gwfast.exact_gw(x, x, method="sparse")
+
+
+def test_every_effort_keeps_to_what_fits():
+    rng = np.random.default_rng(8)
+    x, y = spaces("cloud", cloud(rng, 1100), rng.uniform(-1, 1, size=(1000, 3)))
+    result = gwfast.exact_gw(x, y, effort="prove", memory_limit=1e6)
+    assert {bound.theorem for bound in result.certificate.bounds} >= {"closed-bound", "anova-std"}
+    assert "third-lower-bound" not in {bound.theorem for bound in result.certificate.bounds}
+    assert result.stop is gwfast.Stop.MEMORY_LIMIT
+    assert result.lower <= result.value

@@ -2,7 +2,7 @@
 
 A page takes part by holding a pair of comments, ``<!-- results: NAME -->`` and ``<!-- end of results -->``, where NAME
 is an experiment (its answer), an excerpt of one (``fusion_sweeps/gradients``, ``NAME/brief``), ``all`` (a sentence
-for each) ``benchmarks/sizes`` or ``benchmarks/many``.
+for each) or a table of the benchmarks.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import many, sizes
+from benchmarks import large, many, sizes
 from experiments.catalogue import EXPERIMENTS, Experiment
 from experiments.shared.records import REPOSITORY
 
+TABLES = {"benchmarks/sizes": sizes.table, "benchmarks/many": many.table}
+TABLES |= {"benchmarks/large": large.table, "benchmarks/large/beside": large.table_beside}
 BLOCK = re.compile(r"(<!-- results: ([\w/-]+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
 
@@ -37,10 +39,8 @@ def results(name: str) -> str:
     """
     if name == "all":
         return "\n\n".join(f"**{e.claim}** (`experiments/{e.name}`). {text_of(e, e.brief)}" for e in EXPERIMENTS)
-    if name == "benchmarks/sizes":
-        return sizes.table()
-    if name == "benchmarks/many":
-        return many.table()
+    if name in TABLES:
+        return TABLES[name]()
     known = {e.name: (e, e.answer) for e in EXPERIMENTS}
     known |= {f"{e.name}/brief": (e, e.brief) for e in EXPERIMENTS}
     known |= {f"{e.name}/{part}": (e, say) for e in EXPERIMENTS for part, say in e.excerpts.items()}

@@ -105,7 +105,7 @@ def _named(name: str, stack: ExitStack) -> Any:
         return client.get_executor(pure=False)
     if name == "mpi":
         try:
-            from mpi4py.futures import MPIPoolExecutor
+            from mpi4py.futures import MPIPoolExecutor  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise MissingPackageError('executor="mpi" needs mpi4py: pip install mpi4py') from None
         return stack.enter_context(MPIPoolExecutor())

@@ -1,4 +1,4 @@
-"""A fused Gromov-Wasserstein problem, and the objective of a plan, written once."""
+"""A fused Gromov-Wasserstein problem and its objective: one file, as neither can be read without the other."""
 
 # pyright: reportConstantRedefinition=false
 from __future__ import annotations

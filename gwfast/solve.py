@@ -1,4 +1,4 @@
-"""The front doors: check -> Problem -> solver -> certificate -> Result."""
+"""The front doors: check -> Problem -> solver -> certificate -> Result.  Long by their docstrings alone."""
 
 from __future__ import annotations
 

@@ -16,9 +16,8 @@ from gwfast.plan import Plan
 from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Bound, Stop
-from gwfast.spaces.gram import Gram
+from gwfast.spaces.form import points_of
 from gwfast.spaces.point_cloud import PointCloud
-from gwfast.spaces.space import Space
 from gwfast.transport import is_uniform, sorted_atoms
 
 LOW_DIMENSION = "low-dimension"
@@ -43,15 +42,6 @@ class MomentForm:
     curvature: float
 
 
-def _points(space: Space) -> np.ndarray | None:
-    """Points (n, d) whose squared distances or inner products are the costs."""
-    if isinstance(space, PointCloud) and space.metric == "sqeuclidean":
-        return to_numpy(space.points)
-    if isinstance(space, Gram):
-        return (space.factor.toarray() if space.is_sparse else to_numpy(space.factor)).T
-    return None
-
-
 def _centred(points: np.ndarray, weights: np.ndarray, root: float) -> tuple[np.ndarray, np.ndarray]:
     """Points about their mean along principal axes, and the mean in these axes, times `root`; idle axes dropped."""
     mean = weights @ points
@@ -67,7 +57,7 @@ def both_points(problem: Problem) -> tuple[np.ndarray, np.ndarray] | None:
     x, y = problem.x, problem.y
     if type(x) is not type(y):
         return None
-    first, second = _points(x), _points(y)
+    first, second = points_of(x), points_of(y)
     if first is None or second is None or min(first.shape) * min(second.shape) > 4 * POLICY.moment_entries:
         return None
     return first, second

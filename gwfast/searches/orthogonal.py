@@ -1,4 +1,4 @@
-"""Search over rotations: what orthogonal matrices allow the cross moment of points in space to be."""
+"""Search over rotations for the cross moment of points: two searches share its cells, so they stand together."""
 
 from __future__ import annotations
 

@@ -27,6 +27,8 @@ class Policy:
         Seconds that a piece of work takes besides what its numbers take: some hundred calls of numpy.
     last_pass : float
         Seconds an entry of both costs, kept for the cheap bounds and the value of the plan.
+    last_point : float
+        Seconds a point, kept for the same between points of few coordinates.
     smooth_entries : int
         Entries nm from which a few Sinkhorn scalings before each linear program pay: they halve its pivots there.
     pair_points : int
@@ -187,6 +189,7 @@ class Policy:
     improvements: int = 12
     piece: float = 1e-3
     last_pass: float = 6e-8
+    last_point: float = 5e-6
     smooth_entries: int = 20_000
     pair_points: int = 64
     pair_seconds: float = 0.03

@@ -31,6 +31,7 @@ from gwfast.pot_names import names_ours
 from gwfast.presolve import presolve, problem_of
 from gwfast.result import Certificate, Result, Stop
 from gwfast.schedule import Climb, lower_bounds
+from gwfast.spaces.points_value import takes_points
 
 
 @names_ours
@@ -181,7 +182,7 @@ def exact_gw(
             "most 128 coordinates, and no M but a FeatureCost; pass such ones, or leave method out"
         )
     check_room("exact_gw", request.problem, effort, takes_multiscale(request.problem, method))
-    for_plan = budget.less(POLICY.last_pass * sum(n * n for n in request.problem.shape))
+    for_plan = budget.less(_last_pass(request.problem))
     progress = Progress(verbose, begin, request.unit)
     tol, max_iter = checks.positive(tol, "tol"), checks.count(max_iter, "max_iter")
     options = Descent(schedule, tol, max_iter, budget=for_plan, method=method, say=progress.say)
@@ -400,6 +401,13 @@ def certify(
     incumbent = Incumbent(given, item(upper.value), upper.margin)
     climb = Climb(problem, effort, budget, incumbent, taped=request.taped)
     return request.certificate(Certificate(lower_bounds(climb), upper, error))
+
+
+def _last_pass(problem: Problem) -> float:
+    """Seconds kept for the cheap bounds and the value of the plan; those of points need no pair of them."""
+    if takes_points(problem.x, problem.y):
+        return POLICY.last_point * sum(problem.shape)
+    return POLICY.last_pass * sum(n * n for n in problem.shape)
 
 
 def _budget(effort: str, time_limit: float | None, memory_limit: float | None) -> Budget:

@@ -14,7 +14,8 @@ from gwfast.large.prices import SLICE, in_places
 WIDE_KEPT, KEPT = 3, 16  # candidates of a bidder: a wide eps spoils many at once, and few are found sooner
 FALL = 5.0  # factor between the eps of two phases
 PHASE = 20  # bids a point after which a phase counts as a price war: a larger eps ends it
-LIMIT = 2000  # bids a point in all
+SHARED = 20  # times as many where masses are shared out, which takes a bid for every piece
+WARS = 6  # price wars after which the rest is placed as it comes
 DUST = 0.1  # share of eps that the mass left without an object may cost
 FEW = 100_000  # bids that take no time
 
@@ -66,14 +67,16 @@ def auction(
     tree = plant(V)
     order, *_ = blocks_of(U, -(-len(U) // LEAF))  # neighbours one after another
     bidders = np.ascontiguousarray(U[order])
+    whole = bool((supply == demand[0]).all() and (demand == demand[0]).all())
     state = _opened(tree, bidders, supply[order], demand, w, np.zeros_like(V) if target is None else target - V)
     last = last / (1 + DUST)
-    eps, finished, dust = max(first, last), False, DUST * float(supply.sum()) / extent if extent > 0 else 0.0
+    eps, wars, dust = max(first, last), 0, DUST * float(supply.sum()) / extent if extent > 0 else 0.0
     while True:
-        state = _keeping(state, WIDE_KEPT if eps > wide else KEPT)
-        state, done = _phase(bidders, tree, state, eps, dust * eps, budget)
-        finished = done and eps <= last
-        if finished or budget.expired or state.counts[BIDS] >= LIMIT * (len(U) + len(V)) + 10 * FEW:
+        state = _keeping(state, WIDE_KEPT if whole and eps > wide else KEPT)
+        most = PHASE if whole else SHARED * PHASE
+        state, done = _phase(bidders, tree, state, eps, dust * eps, most, budget)
+        finished, wars = done and eps <= last, wars + (not done)
+        if finished or budget.expired or wars == WARS:
             break
         eps = max(last, eps / FALL) if done else eps * FALL**2
     objects, lots = _lots(state)
@@ -128,10 +131,12 @@ def _keeping(state: State, count: int) -> State:
     )
 
 
-def _phase(U: np.ndarray, tree: Tree, state: State, eps: float, dust: float, budget: Budget) -> tuple[State, bool]:
-    """Bid until all is sold but dust, and whether it is."""
+def _phase(
+    U: np.ndarray, tree: Tree, state: State, eps: float, dust: float, most: int, budget: Budget
+) -> tuple[State, bool]:
+    """Bid until all is sold but dust, at most `most` times a point, and whether it is."""
     release(U, tree, state, eps, np.empty(len(state.owner), np.int64))
-    stop = int(state.counts[BIDS]) + PHASE * (len(U) + len(tree.place)) + FEW
+    stop = int(state.counts[BIDS]) + most * (len(U) + len(tree.place)) + FEW
     while state.counts[WAITING] and state.counts[BIDS] < stop and not budget.expired:
         bid(U, tree, state, eps, SLICE)
         if state.counts[FREE] < 0:

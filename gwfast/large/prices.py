@@ -97,14 +97,20 @@ def dual_value(
     return total - margin
 
 
-def block_means(points: np.ndarray, weights: np.ndarray | None, blocks: int) -> np.ndarray:
-    """Means (blocks, d) of blocks of equal mass of points (m, d); None for equal weights."""
+def block_means(
+    points: np.ndarray, weights: np.ndarray | None, blocks: int, values: np.ndarray | None = None
+) -> np.ndarray:
+    """Means (blocks, k) of values (m, k), by default the points, over blocks of equal mass of points (m, d).
+
+    Without weights the blocks hold whole points.
+    """
+    values = points if values is None else values
     if weights is None:
         order, starts, *_ = blocks_of(points, blocks)
-        return np.add.reduceat(points[order], starts[:-1], axis=0) / np.diff(starts)[:, None]
+        return np.add.reduceat(values[order], starts[:-1], axis=0) / np.diff(starts)[:, None]
     order, *_ = blocks_of(points, -(-len(points) // LEAF))
     ends = np.concatenate([[0.0], np.cumsum(weights[order])])
-    sums = np.concatenate([np.zeros((1, points.shape[1])), np.cumsum(points[order] * weights[order, None], axis=0)])
+    sums = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values[order] * weights[order, None], axis=0)])
     cuts = np.linspace(0.0, ends[-1], blocks + 1)
     parts = np.column_stack([np.diff(np.interp(cuts, ends, column)) for column in sums.T])
     return parts * (blocks / ends[-1])

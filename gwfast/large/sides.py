@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from gwfast.kernels.auction.kd_tree import blocks_of
+from gwfast.large.prices import block_means
 from gwfast.policy import POLICY
 
 
@@ -39,17 +39,16 @@ class Side:
         return (self.X.T * self.p) @ self.X
 
     def quotient(self, blocks: int) -> Side:
-        """Means over blocks of near points, with their mass; the blocks halve the points and features together."""
-        width = self.features.shape[1]
+        """Means over blocks of near points, found by points and features together, taken as of equal mass.
+
+        An auction of equal masses ends many times sooner; where n / blocks is no integer, equal weights differ by a
+        point a block.
+        """
+        d, width = self.X.shape[1], self.features.shape[1]
         points = np.ascontiguousarray(np.hstack([self.X, self.features])) if width else self.X
-        order, starts, _, _ = blocks_of(points, blocks)
-        mass = np.add.reduceat(self.p[order], starts[:-1])
-
-        def mean(z: np.ndarray) -> np.ndarray:
-            weighted = (z.T * self.p).T[order]
-            return (np.add.reduceat(weighted, starts[:-1], axis=0).T / mass).T
-
-        return Side(mean(self.X), mean(self.effect), mean(self.features), mass)
+        weights = None if (self.p == self.p[0]).all() else self.p
+        means = block_means(points, weights, blocks, np.column_stack([points, self.effect]))
+        return Side(means[:, :d].copy(), means[:, -1].copy(), means[:, d:-1].copy(), np.full(blocks, 1 / blocks))
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,9 +5,10 @@ import pytest
 
 import gwfast
 from gwfast.budget import Budget
-from gwfast.large.multiscale import multiscale
+from gwfast.large.multiscale import multiscale, sides_of
 from gwfast.presolve import presolve
 from gwfast.problem import Problem
+from gwfast.solve import _last_pass
 
 
 def cloud(rng, n, d=3):
@@ -67,6 +68,27 @@ def test_calls_repeat():
     x, y = spaces("cloud", cloud(rng, 1500), cloud(rng, 1500))
     first, second = (gwfast.exact_gw(x, y) for _ in range(2))
     np.testing.assert_array_equal(first.plan.cols, second.plan.cols)
+
+
+def test_levels_have_blocks_of_equal_mass():
+    """Unequal ones would be shared out by an auction of masses, which takes many times as long."""
+    rng = np.random.default_rng(3)
+    X, Y = rng.normal(size=(1500, 3)), rng.normal(size=(1100, 3))
+    weights = rng.random(1500) + 0.2
+    problem = Problem.of(*(gwfast.PointCloud(z, metric="sqeuclidean") for z in (X, Y)), weights / weights.sum())
+    sides = sides_of(problem)
+    level = sides.quotient(200)
+    assert level.uniform
+    for whole, part in ((sides.x, level.x), (sides.y, level.y)):
+        assert abs(part.p @ part.effect - whole.p @ whole.effect) <= 0.02 * whole.effect.std()
+        spread = np.trace(part.moment) / np.trace(whole.moment)
+        assert 0.8 < spread < 1
+
+
+def test_little_time_is_kept_for_the_value_of_a_plan_between_points():
+    n = 100_000
+    cloud = gwfast.PointCloud(np.random.default_rng(0).normal(size=(n, 3)), metric="sqeuclidean")
+    assert _last_pass(Problem.of(cloud, cloud)) < 2
 
 
 def test_units_do_not_matter():

@@ -156,6 +156,19 @@ def test_a_deadline_leaves_a_coupling(m):
         np.testing.assert_allclose(np.bincount(found.cols, found.mass, m), 1 / m, rtol=1e-12)
 
 
+def test_unequal_masses_are_sold_without_a_price_war():
+    """Above the size where a matrix of costs is the way out."""
+    rng = np.random.default_rng(7)
+    U, V = rng.normal(size=(1300, 3)), rng.normal(size=(1000, 3))
+    p, q = (w / w.sum() for w in (rng.random(1300) + 0.2, rng.random(1000) + 0.2))
+    assert len(U) * len(V) > module.RESCUED
+    found = transport(U, V, p, q, accuracy=0.05, certify=True)
+    assert found.finished
+    assert found.dual <= found.value <= found.dual + 0.05 * local_scale(V)
+    for own, weights in ((found.rows, p), (found.cols, q)):
+        np.testing.assert_allclose(np.bincount(own, found.mass, len(weights)), weights, rtol=1e-9)
+
+
 def test_units_do_not_matter():
     rng = np.random.default_rng(3)
     U, V = rng.normal(size=(400, 2)), rng.normal(size=(400, 2))

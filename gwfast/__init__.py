@@ -14,6 +14,8 @@ from gwfast.solve import certify, entropic_gw, exact_gw, lower_bound, sorted_gw
 from gwfast.spaces.dense import Dense
 from gwfast.spaces.gram import Gram
 from gwfast.spaces.graph import Graph
+from gwfast.spaces.graph_rows import GraphRows
+from gwfast.spaces.on_demand import Rows
 from gwfast.spaces.point_cloud import PointCloud
 from gwfast.spaces.space import Space
 from gwfast.verify import verify
@@ -30,6 +32,7 @@ __all__ = [
     "GWFastError",
     "Gram",
     "Graph",
+    "GraphRows",
     "InputError",
     "MissingPackageError",
     "Neighbours",
@@ -38,6 +41,7 @@ __all__ = [
     "PointCloud",
     "Problem",
     "Result",
+    "Rows",
     "Space",
     "Stop",
     "WorkerError",

@@ -10,6 +10,7 @@ from gwfast.arrays import item
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.heuristics.descent import Descent, best_descent, descend
 from gwfast.heuristics.sorting import best_sorted
+from gwfast.large.sampled import takes_rows
 from gwfast.marginals import BALANCED
 from gwfast.method import Found, Incumbent, keep_best
 from gwfast.plan import Plan
@@ -64,7 +65,8 @@ def prove(
     bounds: dict[str, Bound] = {}
     climb = Climb(problem, effort, budget)
     stop = Stop.EXHAUSTED
-    best = best_sorted(problem) if problem.marginals is BALANCED else None
+    sorts = problem.marginals is BALANCED and not takes_rows(problem, options.method)  # whose plans cost many passes
+    best = best_sorted(problem) if sorts else None
     try:
         best, climb.incumbent = first_plan(problem, options)
         climb.incumbent = replace(climb.incumbent, gap=gap)

@@ -37,17 +37,17 @@ def available() -> int | None:
     return min(found, default=None)
 
 
-def check_room(call: str, problem: Problem, effort: str, sparse: bool = False) -> None:
+def check_room(call: str, problem: Problem, effort: str, sparse: bool = False, point: int = POLICY.point_bytes) -> None:
     """Refuse a call that would not fit into memory; say what takes much of it.
 
-    With `sparse` the search holds no (n, m) array.
+    With `sparse` the search holds no (n, m) array, but so many bytes a `point`.
     """
     n, m = problem.shape
     needed = 0 if effort == "sort" else bounds_bytes(problem)
     if needed > MEMORY and takes_points(problem.x, problem.y):
         needed = 0  # the schedule leaves out what needs matrices
     if call.endswith("_gw"):
-        needed = max(needed, POLICY.point_bytes * (n + m) if sparse else solver_bytes(problem))
+        needed = max(needed, point * (n + m) if sparse else solver_bytes(problem))
     if needed < POLICY.checked_bytes:
         return
     what = f"{call} on {n} x {m} points takes about {needed / 1e9:.1f} GB of memory"

@@ -167,6 +167,10 @@ class Policy:
         Entries nm from which plans between points are searched for from coarse to fine: a dense search takes longer.
     point_bytes : int
         Bytes a point that this search takes.
+    row_bytes : int
+        Bytes a point that the search along sampled rows takes.
+    row_points, distance_points : int
+        Points up to which a pass over all rows is affordable: of paths in graphs 5 minutes, of distances 3.
     tree_width : int
         Coordinates up to which a kd tree finds near points faster than a look at all.
     direct_atoms : int
@@ -259,6 +263,9 @@ class Policy:
     point_atoms: int = 1_000
     large_entries: int = 1_000_000
     point_bytes: int = 800
+    row_bytes: int = 10_000
+    row_points: int = 50_000
+    distance_points: int = 200_000
     tree_width: int = 8
     direct_atoms: int = 30_000
     recount_atoms: int = 10_000

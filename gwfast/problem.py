@@ -23,6 +23,7 @@ from gwfast.policy import POLICY
 from gwfast.spaces.dense import Dense
 from gwfast.spaces.form import form_of
 from gwfast.spaces.gram import Gram
+from gwfast.spaces.pair_sums import pair_sum
 from gwfast.spaces.points_value import PointsValue, points_value, takes_points
 from gwfast.spaces.space import Space
 from gwfast.transport import is_uniform
@@ -389,6 +390,10 @@ def differences(x: Space, y: Space, plan: Plan) -> Iterator[tuple[Array, Array]]
 
 def _pairs(x: Space, y: Space, plan: Plan) -> Array:
     """Sum over pairs of atoms of w_s w_t (C1 - C2)^2, in blocks of rows."""
+    if plan.mass.shape[0] > POLICY.point_atoms:
+        found = pair_sum(x, y, plan)
+        if found is not None:
+            return from_numpy(np.asarray(found), plan.mass)
     total = namespace(plan.mass).zeros_like(plan.mass[0])
     for w, gap in differences(x, y, plan):
         total = total + w @ ((gap * gap) @ plan.mass)

@@ -22,6 +22,7 @@ from gwfast.heuristics.descent import Descent, best_descent
 from gwfast.heuristics.entropic import Entropic, entropic_descent
 from gwfast.heuristics.sorting import best_sorted
 from gwfast.large.multiscale import METHODS, suits_multiscale, takes_multiscale
+from gwfast.large.sampled import check_passes, suits_rows, takes_rows
 from gwfast.marginals import BALANCED
 from gwfast.memory import check_room
 from gwfast.method import EFFORTS, Incumbent
@@ -29,6 +30,7 @@ from gwfast.plan_value import plan_value
 from gwfast.policy import POLICY
 from gwfast.pot_names import names_ours
 from gwfast.presolve import presolve, problem_of
+from gwfast.problem import Problem
 from gwfast.result import Certificate, Result, Stop
 from gwfast.schedule import Climb, lower_bounds
 from gwfast.spaces.points_value import takes_points
@@ -139,7 +141,8 @@ def exact_gw(
         Linear programs at most, for each start.
     method : {"auto", "dense", "multiscale"}
         "multiscale" searches from block means to single points, without an (n, m) array: for `PointCloud` with squared
-        distances and dense `Gram` spaces, with a `FeatureCost` or none.  "auto" takes it from 1000 x 1000 points on.
+        distances and dense `Gram` spaces, with a `FeatureCost` or none; and for `Rows`, `GraphRows` and `PointCloud`
+        with distances, without `M`, along gradients from samples of rows.  "auto" takes it from 1000 x 1000 points on.
 
     Returns
     -------
@@ -176,12 +179,19 @@ def exact_gw(
     budget = _budget(effort, time_limit, memory_limit)
     request = presolve(*problem_of(C1, C2, p, q, M, alpha))
     schedule = schedule_for(*request.problem.shape)
-    if checks.choice(method, METHODS, "method") == "multiscale" and not suits_multiscale(request.problem):
+    if checks.choice(method, METHODS, "method") == "multiscale" and not (
+        suits_multiscale(request.problem) or suits_rows(request.problem)
+    ):
         raise InputError(
             'method: "multiscale" takes two PointClouds with metric="sqeuclidean", or two dense Gram spaces, of at '
-            "most 128 coordinates, and no M but a FeatureCost; pass such ones, or leave method out"
+            "most 128 coordinates, and no M but a FeatureCost; or two symmetric costs of which one is Rows, GraphRows "
+            'or a PointCloud with metric="euclidean", and no M; pass such ones, or leave method out'
         )
-    check_room("exact_gw", request.problem, effort, takes_multiscale(request.problem, method))
+    by_rows = takes_rows(request.problem, method)
+    if by_rows:
+        check_passes(request.problem)
+    sparse = takes_multiscale(request.problem, method) or by_rows
+    check_room("exact_gw", request.problem, effort, sparse, POLICY.row_bytes if by_rows else POLICY.point_bytes)
     for_plan = budget.less(_last_pass(request.problem))
     progress = Progress(verbose, begin, request.unit)
     tol, max_iter = checks.positive(tol, "tol"), checks.count(max_iter, "max_iter")

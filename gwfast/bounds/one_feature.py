@@ -10,6 +10,7 @@ from gwfast.bounds.rounding import allowance, proved
 from gwfast.method import Found, Method, one_pass
 from gwfast.problem import Problem
 from gwfast.result import Bound
+from gwfast.spaces.on_demand import Rows
 from gwfast.spaces.space import Space
 from gwfast.transport import wasserstein_1d
 
@@ -41,7 +42,7 @@ class OneFeature:
 
 def fit(space: Space) -> OneFeature | None:
     """Write the cost in one-feature form, or None where it clearly is not of that form; O(n^2)."""
-    if not space.symmetric:
+    if not space.symmetric or isinstance(space, Rows):  # rows on demand are too dear for two more passes
         return None
     xp, p, moments = namespace(space.like), space.weights, space.moments
     effect = moments.mean - moments.total

@@ -17,6 +17,7 @@ from gwfast.heuristics.pair import best_pair, fits_pair
 from gwfast.heuristics.products import Products
 from gwfast.heuristics.sorting import best_sorted
 from gwfast.large.multiscale import multiscale, takes_multiscale
+from gwfast.large.sampled import sampled, takes_rows
 from gwfast.marginals import BALANCED
 from gwfast.method import Found
 from gwfast.packed.presets import PROGRAMS, STATIONARY
@@ -150,6 +151,8 @@ def best_descent(problem: Problem, options: Descent) -> Found:
 
     The sorted plan is only followed where it begins below what the annealed start reached; small problems try all.
     """
+    if takes_rows(problem, options.method):
+        return sampled(problem, options.budget, options.say)
     problem, factor = problem.normalised()
     if takes_multiscale(problem, options.method):
         return _better_sorted(problem, multiscale(problem, options.budget, options.say))

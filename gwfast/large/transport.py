@@ -12,6 +12,7 @@ from gwfast.errors import InputError
 from gwfast.kernels.assignment import assign
 from gwfast.kernels.auction.cycles import cancel_cycles
 from gwfast.large.auction import Sold, auction
+from gwfast.large.duplicates import groups_of, split_rows
 from gwfast.large.prices import Prices, block_means, c_transform, dual_value, local_scale
 from gwfast.transport import clean_atoms, solve_linear
 
@@ -259,10 +260,17 @@ def _sold(pair: _Pair, last: float, warm: Prices | None, budget: Budget) -> _Fou
     extent = 0.5 * float((np.maximum(U.max(axis=0) - V.min(axis=0), V.max(axis=0) - U.min(axis=0)) ** 2).sum())
     last = max(last, ROUNDING * (extent + float(np.ptp(warm.w)))) or 1.0
     supply, demand = _integers(pair)
-    sold = auction(U, V, supply, demand, warm.w, warm.target, first, last, WIDE * local, extent, budget)
+    x, y = groups_of(U), groups_of(V)
+    A, B, a, b = U[x.first], V[y.first], x.total(supply), y.total(demand)
+    target = None if warm.target is None else warm.target[y.first]
+    sold = auction(A, B, a, b, warm.w[y.first], target, first, last, WIDE * local, extent, budget)
     if not (sold.finished or budget.expired) and n * m <= RESCUED:
         return _dense(pair)
-    rows, cols, mass = _completed(U, V, supply, demand, sold)
+    rows, cols, mass = _completed(A, B, a, b, sold)
+    if x.count < n:
+        rows, cols, mass = split_rows(rows, cols, mass, x, supply)
+    if y.count < m:
+        cols, rows, mass = split_rows(cols, rows, mass, y, demand)
     if pair.permutes:
         order = np.argsort(rows)
         rows, cols, mass = rows[order], cols[order], np.full(n, 1 / n)
@@ -270,7 +278,7 @@ def _sold(pair: _Pair, last: float, warm: Prices | None, budget: Budget) -> _Fou
         rows, cols, mass = _vertex(pair, rows, cols, mass)
     target = np.zeros_like(V)
     target[cols] = U[rows]
-    return _Found(rows, cols, mass, _all_prices(U, V, sold.w, demand > 0, target), target, sold.finished)
+    return _Found(rows, cols, mass, _all_prices(U, V, sold.w[y.of], demand > 0, target), target, sold.finished)
 
 
 def _all_prices(U: np.ndarray, V: np.ndarray, w: np.ndarray, known: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ class Graph(Dense):
 
     Notes
     -----
-    O(n (n + edges) log n) time for shortest paths, O(n^2) memory.
+    O(n (n + edges) log n) time for shortest paths, O(n^2) memory; `GraphRows` takes O(n + edges).
 
     Examples
     --------
@@ -70,7 +70,7 @@ class Graph(Dense):
         weights: Array | None = None,
     ) -> None:
         checks.choice(cost, ("shortest_path", "adjacency"), "cost")
-        adjacency = _adjacency(graph, weight)
+        adjacency = adjacency_of(graph, weight)
         if cost == "shortest_path":
             matrix = _shortest_paths(adjacency, unreachable)
         else:
@@ -78,7 +78,8 @@ class Graph(Dense):
         Dense.__init__(self, matrix, weights, "graph")
 
 
-def _adjacency(graph: Any, weight: str | bool | None) -> sp.csr_array:
+def adjacency_of(graph: Any, weight: str | bool | None) -> sp.csr_array:
+    """Adjacency matrix of a graph in any form, checked; ones where edges have no lengths."""
     if hasattr(graph, "nodes") and hasattr(graph, "edges"):
         import networkx as nx
 

@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self
 
+import numpy as np
+
 from gwfast import checks
-from gwfast.arrays import Array, item, namespace, row_block, safe_sqrt
+from gwfast.arrays import Array, asks_for_gradient, from_numpy, item, namespace, row_block, safe_sqrt, to_numpy
 from gwfast.arrays.precision import EPS, TINY
+from gwfast.kernels.rows.distances import distance_times, distance_variances
+from gwfast.policy import POLICY
 from gwfast.spaces.space import Moments, Space, std_with_error
 
 
@@ -123,6 +127,8 @@ class PointCloud(Space):
         """C @ x in O(n k d) for the squared distance, O(n^2 k) for the distance."""
         xp = namespace(x)
         if self.metric == "euclidean":
+            if self.n >= POLICY.point_atoms and not asks_for_gradient(self.points) and not asks_for_gradient(x):
+                return from_numpy(distance_times(to_numpy(self.points), to_numpy(x)), x)
             step = row_block(self.n)
             return xp.concat([self.rows(i, min(self.n, i + step)) @ x for i in range(0, self.n, step)])
         points, norms, _ = self._centred
@@ -132,6 +138,8 @@ class PointCloud(Space):
     def moments(self) -> Moments:
         """Row statistics, O(n d^2) for the squared distance, O(n^2 d) otherwise."""
         if self.metric == "euclidean":
+            if self.n >= POLICY.point_atoms and not asks_for_gradient(self.points):
+                return self._distance_moments()
             return Space.moments.func(self)  # pyright: ignore
         xp, p = namespace(self.points), self.weights
         x, norms, left = self._centred
@@ -152,3 +160,14 @@ class PointCloud(Space):
         error = rounding * xp.sqrt(second) + 8 * left * (xp.sqrt(spread) + left)
         std_error = xp.maximum(std_error, centred_error)
         return Moments(mean, mean, total, second, std, centred, error, error + std_error)
+
+    def _distance_moments(self) -> Moments:
+        """Row statistics of many points' distances by compiled passes, on all processors."""
+        X, p = to_numpy(self.points), to_numpy(self.weights)
+        mean = distance_times(X, p[:, None])[:, 0]
+        total = p @ mean
+        plain, centred = distance_variances(X, p, mean, mean - total)
+        second = p @ (plain + mean * mean)
+        error = 8 * (self.n + 16) * EPS * second**0.5
+        found = mean, mean, total, second, plain**0.5, centred**0.5, error, error
+        return Moments(*(from_numpy(np.asarray(a), self.points) for a in found))

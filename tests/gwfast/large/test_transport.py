@@ -169,6 +169,21 @@ def test_unequal_masses_are_sold_without_a_price_war():
         np.testing.assert_allclose(np.bincount(own, found.mass, len(weights)), weights, rtol=1e-9)
 
 
+@pytest.mark.parametrize("m", [1100, 1300])
+def test_points_that_coincide_are_one_point_with_their_mass(m):
+    """Many equal bidders outbid each other by eps only."""
+    rng = np.random.default_rng(8)
+    U, V = rng.integers(3, size=(1100, 2)).astype(float), rng.integers(4, size=(m, 2)) / 2
+    assert len(U) * len(V) > module.RESCUED
+    found = transport(U, V, accuracy=1e-6, certify=True)
+    assert found.finished
+    assert found.dual <= found.value <= found.dual + 1e-6
+    if m == 1100:
+        np.testing.assert_array_equal(np.sort(found.cols), np.arange(m))
+    for own, n in ((found.rows, 1100), (found.cols, m)):
+        np.testing.assert_allclose(np.bincount(own, found.mass, n), 1 / n, rtol=1e-12)
+
+
 def test_units_do_not_matter():
     rng = np.random.default_rng(3)
     U, V = rng.normal(size=(400, 2)), rng.normal(size=(400, 2))

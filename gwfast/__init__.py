@@ -9,6 +9,7 @@ from gwfast.method import EFFORTS
 from gwfast.plan import Plan
 from gwfast.problem import Problem
 from gwfast.result import Bound, Certificate, Result, Stop
+from gwfast.sampling import sampled_gw
 from gwfast.saving import load_certificate, save_certificate
 from gwfast.solve import certify, entropic_gw, exact_gw, lower_bound, sorted_gw
 from gwfast.spaces.dense import Dense
@@ -53,6 +54,7 @@ __all__ = [
     "nearest",
     "neighbours",
     "pairwise_gw",
+    "sampled_gw",
     "save_certificate",
     "sorted_gw",
     "verify",

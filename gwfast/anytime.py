@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from gwfast.arrays import item
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.heuristics.descent import Descent, best_descent, descend
+from gwfast.heuristics.sampled import takes_rows
 from gwfast.heuristics.sorting import best_sorted
-from gwfast.large.sampled import takes_rows
 from gwfast.marginals import BALANCED
 from gwfast.method import Found, Incumbent, keep_best
 from gwfast.plan import Plan

@@ -20,9 +20,9 @@ from gwfast.errors import ConvergenceWarning, InputError
 from gwfast.heuristics.annealing import schedule_for
 from gwfast.heuristics.descent import Descent, best_descent
 from gwfast.heuristics.entropic import Entropic, entropic_descent
+from gwfast.heuristics.sampled import check_passes, pass_seconds, suits_rows, takes_rows
 from gwfast.heuristics.sorting import best_sorted
 from gwfast.large.multiscale import METHODS, suits_multiscale, takes_multiscale
-from gwfast.large.sampled import check_passes, suits_rows, takes_rows
 from gwfast.marginals import BALANCED
 from gwfast.memory import check_room
 from gwfast.method import EFFORTS, Incumbent
@@ -189,7 +189,7 @@ def exact_gw(
         )
     by_rows = takes_rows(request.problem, method)
     if by_rows:
-        check_passes(request.problem)
+        check_passes(request.problem, time_limit)
     sparse = takes_multiscale(request.problem, method) or by_rows
     check_room("exact_gw", request.problem, effort, sparse, POLICY.row_bytes if by_rows else POLICY.point_bytes)
     for_plan = budget.less(_last_pass(request.problem))
@@ -415,6 +415,8 @@ def certify(
 
 def _last_pass(problem: Problem) -> float:
     """Seconds kept for the cheap bounds and the value of the plan; those of points need no pair of them."""
+    if suits_rows(problem):
+        return pass_seconds(problem)
     if takes_points(problem.x, problem.y):
         return POLICY.last_point * sum(problem.shape)
     return POLICY.last_pass * sum(n * n for n in problem.shape)

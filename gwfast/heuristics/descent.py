@@ -15,9 +15,9 @@ from gwfast.heuristics.conditional_gradient import Potentials, conditional_gradi
 from gwfast.heuristics.exchanges import two_exchange
 from gwfast.heuristics.pair import best_pair, fits_pair
 from gwfast.heuristics.products import Products
+from gwfast.heuristics.sampled import sampled, takes_rows
 from gwfast.heuristics.sorting import best_sorted
 from gwfast.large.multiscale import multiscale, takes_multiscale
-from gwfast.large.sampled import sampled, takes_rows
 from gwfast.marginals import BALANCED
 from gwfast.method import Found
 from gwfast.packed.presets import PROGRAMS, STATIONARY

@@ -21,7 +21,7 @@ from gwfast.spaces.on_demand import Rows
 
 _LANDMARKS = 4  # nodes whose distances tell which nodes are near each other
 _WIDTH = 4.0  # step of the threshold, in mean edge lengths
-_KEPT = 1 << 23  # numbers in rows that are kept: 64 MB
+_KEPT = 1 << 21  # numbers in rows that are kept: 16 MB
 _NEAR = 4 * LANES  # nodes in order that a group may span
 
 
@@ -104,7 +104,7 @@ class GraphRows(Rows):
 
     Notes
     -----
-    A row takes O(edges) time in practice; O(n + edges) memory, 64 MB of rows that were computed last, and a few blocks
+    A row takes O(edges) time in practice; O(n + edges) memory, 16 MB of rows that were computed last, and a few blocks
     of rows.
 
     Examples

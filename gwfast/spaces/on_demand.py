@@ -12,11 +12,12 @@ import numpy as np
 from gwfast import checks
 from gwfast.arrays import Array, to_numpy
 from gwfast.arrays.precision import EPS, TINY
+from gwfast.clock import now
 from gwfast.errors import InputError
 from gwfast.kernels.rows.sums import row_sums
 from gwfast.spaces.space import Moments, Space, std_with_error
 
-_BLOCK = 1 << 22  # numbers in a block of rows: many rows at a time pay where each is dear
+_BLOCK = 1 << 21  # numbers in a block of rows: many rows at a time pay where each is dear
 _LOOKED = 32  # rows that are looked at when a space is made
 _SAMPLE = 256  # rows that the effects of all points are estimated from
 _MOST = 1024  # rows in a block
@@ -65,6 +66,7 @@ class Rows(Space):
     index: np.ndarray = field(repr=False)
     factor: float = field(repr=False)
     largest: float = field(repr=False)
+    row_seconds: float = field(repr=False)
     symmetric: bool = field(init=False, default=True, repr=False)
 
     def __init__(
@@ -76,8 +78,9 @@ class Rows(Space):
         self._set(count=n, function=function, weights=weights, rounding=checks.number(rounding, "rounding"))
         self._set(index=np.arange(n), factor=1.0, largest=0.0)
         some = np.unique(np.linspace(0, n - 1, min(n, _LOOKED)).astype(np.int64))
+        begin = now()
         rows = self.computed(some)
-        self._set(largest=float(np.abs(rows).max()))
+        self._set(largest=float(np.abs(rows).max()), row_seconds=(now() - begin) / len(some))
         square = rows[:, some]
         apart = np.abs(square - square.T)
         i, j = np.unravel_index(apart.argmax(), apart.shape)
@@ -173,24 +176,59 @@ class Rows(Space):
 
     @cached_property
     def _sums(self) -> tuple[Moments, np.ndarray]:
-        n, p = self.n, to_numpy(self.weights)
-        # the effects are known after the pass only: the deviations are taken from estimates, whose error is known then
-        some = np.random.default_rng(0).choice(n, min(n, _SAMPLE), p=p)
-        effect = self.computed(some).mean(axis=0)
-        effect -= p @ effect
-        mean, square, left, diagonal = (np.empty(n) for _ in range(4))
+        collector = self.collector()
         for part, rows in self.blocks():
-            sums = np.empty((3, len(part)))
-            row_sums(rows, p, effect, *sums)
-            mean[part], square[part], left[part] = sums
-            diagonal[part] = rows[np.arange(len(part)), part]
+            collector.add(part, rows)
+        return collector.result()
+
+    def collector(self) -> Collector:
+        """What gathers the statistics of the rows in any pass over them."""
+        return Collector(self)
+
+    @property
+    def open_moments(self) -> bool:
+        """Whether the space has weights, but the statistics of its rows are not known yet."""
+        return self.weights is not None and "_sums" not in self.__dict__
+
+    def keep(self, collector: Collector) -> None:
+        """Take the statistics that a pass over all rows has gathered."""
+        if collector.seen.all() and self.open_moments:
+            self.__dict__["_sums"] = collector.result()
+
+
+class Collector:
+    """Statistics of the rows of a space, gathered as rows come, in any order; a row that comes again changes nothing.
+
+    The effects are known after a pass only: deviations are taken from estimates, whose error is known then.
+    """
+
+    def __init__(self, space: Rows) -> None:
+        n, p = space.n, to_numpy(space.weights)
+        self._p, self._rounding = p, space.rounding
+        some = np.random.default_rng(0).choice(n, min(n, _SAMPLE), p=p)
+        self._effect = space.computed(some).mean(axis=0)
+        self._effect -= p @ self._effect
+        self._sums, self._diagonal, self.seen = np.empty((3, n)), np.empty(n), np.zeros(n, np.bool_)
+
+    def add(self, points: np.ndarray, rows: np.ndarray) -> None:
+        """Take the rows (r, n) of points (r,)."""
+        sums = np.empty((3, len(points)))
+        row_sums(rows, self._p, self._effect, *sums)
+        self._sums[:, points] = sums
+        self._diagonal[points] = rows[np.arange(len(points)), points]
+        self.seen[points] = True
+
+    def result(self) -> tuple[Moments, np.ndarray]:
+        """The statistics and the diagonal (n,), once all rows have come."""
+        p, effect, n = self._p, self._effect, len(self._p)
+        mean, square, left = self._sums
         total, second = p @ mean, p @ square
         share = 8 * (n + 16) * EPS
-        error = share * second**0.5 + 2 * self.rounding * second**0.5
+        error = share * second**0.5 + 2 * self._rounding * second**0.5
         std, std_error = std_with_error(p, square - mean**2, share * square)
         apart = effect - (mean - total)
         spread = left - (mean - p @ effect) ** 2
         centred, centred_error = std_with_error(p, spread, share * (left + square + 2 * p @ effect**2))
         missed = (p @ apart**2) ** 0.5 * (1 + share)
         std_error = max(std_error, centred_error + missed) + error
-        return Moments(mean, mean, total, second, std, centred, error, std_error), diagonal
+        return Moments(mean, mean, total, second, std, centred, error, std_error), self._diagonal

@@ -13,7 +13,7 @@ from gwfast.spaces.on_demand import Rows
 from gwfast.spaces.point_cloud import PointCloud
 from gwfast.spaces.space import Space
 
-_BLOCK, _MOST = 1 << 22, 1024  # numbers and atoms in a block
+_BLOCK, _MOST = 1 << 21, 1024  # numbers and atoms in a block
 _SOME = 64  # rows that are held in double precision
 
 
@@ -41,17 +41,22 @@ def pair_sum(x: Space, y: Space, plan: Plan) -> float | None:
     turn = np.argsort(place[at], kind="stable")
     rows, cols, mass = rows[turn], cols[turn], mass[turn]
     total, step = 0.0, max(1, min(_MOST, _BLOCK // max(x.n, y.n)))
+    gathered = [(space, space.collector()) for space in (x, y) if isinstance(space, Rows) and space.open_moments]
     for start in range(0, len(mass), step):
         part = slice(start, start + step)
         first, at_x = np.unique(rows[part], return_inverse=True)
         second, at_y = np.unique(cols[part], return_inverse=True)
         A, B = whole_rows(x, first), whole_rows(y, second)
+        for space, collector in gathered:  # the bounds need these sums, and a pass is what takes time
+            collector.add(*((first, A) if space is x else (second, B)))
         out = np.empty(len(at_x))
         on_threads(
             out.size * len(mass),
             lambda f, s: row_gaps(A, B, at_x[f::s], at_y[f::s], rows, cols, mass, out[f::s]),  # noqa: B023
         )
         total += float(mass[part] @ out)
+    for space, collector in gathered:
+        space.keep(collector)
     return total
 
 

@@ -7,9 +7,11 @@ from scipy.spatial import cKDTree
 
 import gwfast
 from gwfast.budget import Budget
-from gwfast.large.sampled import sampled, takes_rows
+from gwfast.heuristics.sampled import sampled, takes_rows
+from gwfast.large.estimate import Judge
 from gwfast.presolve import presolve
 from gwfast.problem import Problem
+from gwfast.sampling import _SEED
 
 
 def cloud(rng, n):
@@ -109,10 +111,66 @@ def test_a_time_limit_and_an_interruption_keep_a_plan():
         np.testing.assert_allclose(stopped.plan.marginals()[1], 1 / 1500, rtol=1e-12)
 
 
-def test_spaces_whose_value_would_not_end_are_refused():
+def test_a_limit_shorter_than_a_pass_over_all_rows_is_refused():
     x = gwfast.PointCloud(np.zeros((200_001, 1)))
-    with pytest.raises(gwfast.InputError, match="C1: found 200001 points, at most 200000"):
-        gwfast.exact_gw(x, gwfast.PointCloud(np.zeros((10, 1))))
+    with pytest.raises(gwfast.InputError, match="time_limit: found 5 s, the value of a plan alone takes about"):
+        gwfast.exact_gw(x, gwfast.PointCloud(np.zeros((10, 1))), time_limit=5)
+
+
+def test_a_search_and_the_value_of_its_plan_compute_each_row_once_more():
+    """Bounds take what the pass for the value has gathered."""
+    rng, asked = np.random.default_rng(9), []
+
+    def space(x):
+        def rows(i):
+            asked.append(len(i))
+            return np.abs(x[i, None] - x).sum(axis=2)
+
+        return gwfast.Rows(len(x), rows)
+
+    n = 1500
+    x, y = space(cloud(rng, n)), space(cloud(rng, n))
+    before = sum(asked)
+    gwfast.sampled_gw(x, y)
+    searched = sum(asked) - before
+    before = sum(asked)
+    gwfast.exact_gw(x, y)
+    assert sum(asked) - before <= searched + 2 * n + 2 * 256
+
+
+@pytest.mark.parametrize("kind", ["cloud", "graph", "rows"])
+def test_estimates_are_unbiased(kind):
+    """Over many samples the mean is the value, and the standard error that of the means."""
+    rng = np.random.default_rng(4)
+    x = sheet(rng, 500)
+    y, weights = sheet(rng, 400), rng.random(500) + 0.1
+    found = gwfast.sampled_gw(space(kind, x), space(kind, y), weights / weights.sum(), rows=200)
+    problem = Problem.of(space(kind, x), space(kind, y), weights / weights.sum())
+    order = np.argsort(found.plan.rows, kind="stable")
+    atoms = [a[order] for a in (found.plan.rows, found.plan.cols, found.plan.mass)]
+    means = [Judge(problem.x, problem.y, 200, seed).values(*atoms).mean() for seed in range(10, 40)]
+    value = float(problem.objective(found.plan))
+    assert abs(np.mean(means) - value) <= 4 * found.standard_error / 30**0.5
+    assert 0.5 < np.std(means) / found.standard_error < 2
+    assert abs(found.mean - value) <= 4 * found.standard_error
+
+
+def test_the_estimate_uses_points_that_the_search_did_not():
+    assert len({_SEED, 0, 1, 2}) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rows": 1}, "rows: found 1, expected at least 2"),
+        ({"C2": np.zeros((3, 3)), "C1": np.zeros((3, 3))}, "C1, C2: sampled_gw takes two symmetric spaces"),
+        ({"time_limit": -1}, "time_limit: "),
+    ],
+)
+def test_bad_input_of_an_estimate_is_named(arguments, message):
+    x = gwfast.PointCloud(np.arange(6.0).reshape(3, 2))
+    with pytest.raises(gwfast.InputError, match=message):
+        gwfast.sampled_gw(**({"C1": x, "C2": x} | arguments))
 
 
 @pytest.mark.parametrize("points", [np.zeros((1100, 3)), np.repeat(np.arange(11.0), 100)[:, None] * [1.0, 2.0]])

@@ -16,6 +16,7 @@ from gwfast.budget import Budget
 from gwfast.errors import InputError
 from gwfast.heuristics.conditional_gradient import conditional_gradient
 from gwfast.heuristics.products import Products
+from gwfast.large.estimate import Judge
 from gwfast.large.landmarks import Landmarks, landmarks_of
 from gwfast.large.multiscale import Say
 from gwfast.large.sides import Sides
@@ -29,7 +30,7 @@ from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Stop
 from gwfast.spaces.on_demand import Rows
-from gwfast.spaces.pair_sums import single_rows, whole_rows
+from gwfast.spaces.pair_sums import single_rows
 from gwfast.spaces.point_cloud import PointCloud
 from gwfast.spaces.points_value import takes_points
 from gwfast.spaces.space import Space
@@ -57,14 +58,28 @@ def takes_rows(problem: Problem, method: str) -> bool:
     return method != "dense" and suits_rows(problem) and (method == "multiscale" or n * m >= POLICY.large_entries)
 
 
-def check_passes(problem: Problem) -> None:
-    """Refuse spaces so large that the value of a plan, a pass over all rows, would not end."""
+def pass_seconds(problem: Problem) -> float:
+    """Seconds, about, that the value of a plan takes: a pass over all rows of both spaces."""
+    return sum(
+        space.n * space.row_seconds if isinstance(space, Rows) else POLICY.last_pass * space.n**2
+        for space in (problem.x, problem.y)
+    )
+
+
+def check_passes(problem: Problem, limit: float | None) -> None:
+    """Refuse spaces so large, or a limit of so few seconds, that the value of a plan does not come in time."""
+    seconds = pass_seconds(problem)
+    if limit is not None and limit < seconds:
+        raise InputError(
+            f"time_limit: found {limit:g} s, the value of a plan alone takes about {seconds:.2g} s; pass more, or "
+            "call sampled_gw, which estimates it"
+        )
     for name, space in (("C1", problem.x), ("C2", problem.y)):
         most = POLICY.row_points if isinstance(space, Rows) else POLICY.distance_points
         if _computes(space) and space.n > most:
             raise InputError(
                 f"{name}: found {space.n} points, at most {most} have their value summed over all pairs; "
-                'take a sample, or squared distances, gwfast.PointCloud(metric="sqeuclidean")'
+                "call sampled_gw, which estimates it"
             )
 
 
@@ -83,36 +98,15 @@ class _Judged:
     prices: Prices | None = None
 
 
-class _Judge:
-    """Estimates the value of any plan from the same points of the first space, so that plans compare."""
-
-    def __init__(self, x: Space, y: Space) -> None:
-        self.x, self.y = x, y
-        rng, p = np.random.default_rng(1), to_numpy(x.weights)
-        self.points = np.sort(rng.choice(x.n, min(_JUDGES, x.n), p=p))
-        self.share = rng.random(len(self.points))  # where in the mass of its point a drawn atom lies
-        self.costs = single_rows(x, self.points)
-
-    def __call__(self, plan: Transported | _Judged) -> _Judged:
-        order = np.argsort(plan.rows, kind="stable")
-        rows, cols, mass = plan.rows[order], plan.cols[order], plan.mass[order]
-        ends = np.cumsum(mass)
-        begin = np.searchsorted(rows, self.points)
-        end = np.searchsorted(rows, self.points, side="right") - 1
-        low = ends[begin] - mass[begin]
-        drawn = np.clip(np.searchsorted(ends, low + self.share * (ends[end] - low)), begin, end)
-        total = 0.0
-        for start in range(0, len(drawn), 32):
-            part = slice(start, start + 32)
-            gap = self.costs[part][:, rows] - whole_rows(self.y, cols[drawn[part]])[:, cols]
-            total += float(((gap * gap) @ mass).sum())
-        return _Judged(total / len(drawn), rows, cols, mass, plan.prices)
+def _judged(judge: Judge, plan: Transported | _Judged) -> _Judged:
+    order = np.argsort(plan.rows, kind="stable")
+    rows, cols, mass = plan.rows[order], plan.cols[order], plan.mass[order]
+    return _Judged(float(judge.values(rows, cols, mass).mean()), rows, cols, mass, plan.prices)
 
 
 def sampled(problem: Problem, budget: Budget, say: Say) -> Found:
     """A plan of few atoms between spaces that give rows; Ctrl-C keeps the best so far."""
     host = problem.hosted()
-    check_passes(host)
     best, stop = _search(host.x, host.y, budget, say)
     plan = Plan(problem.shape, *(from_numpy(a, problem.p) for a in (best.rows, best.cols, best.mass)))
     return Found(plan=plan, stop=stop, start="landmarks")
@@ -122,17 +116,17 @@ def _search(x: Space, y: Space, budget: Budget, say: Say) -> tuple[_Judged, Stop
     first, second = landmarks_of(x), landmarks_of(y)
     best = _sorted(first, second, x, y)
     try:
-        judge = _Judge(x, y)
+        judge = Judge(x, y, min(_JUDGES, x.n), seed=1)  # of one sample for all, so that plans compare
         coarse = _coarse(first, second, budget.slice(0.3))
         told = ", ".join(f"{c.value:.4g}" for c in coarse)
         say(f"{len(first.p)} and {len(second.p)} landmarks, plans of {told}")
         weights = (None, None) if is_uniform(x.weights, y.weights) else (to_numpy(x.weights), to_numpy(y.weights))
-        best = judge(best)
+        best = _judged(judge, best)
         for plan in coarse:
             if budget.expired:
                 break
             F, G = first.costs[plan.rows], second.costs[plan.cols]
-            one = judge(_transported(x, y, F, G, plan.mass, weights, _ROUGH, budget))
+            one = _judged(judge, _transported(x, y, F, G, plan.mass, weights, _ROUGH, budget))
             say(f"all points, about {one.value:.4g}")
             best = one if one.value < best.value else best
         rng, level = np.random.default_rng(2), 0
@@ -141,7 +135,7 @@ def _search(x: Space, y: Space, budget: Budget, say: Say) -> tuple[_Judged, Stop
                 break
             drawn = rng.choice(len(best.mass), min(_SAMPLE, len(best.mass)), p=best.mass / best.mass.sum())
             F, G = single_rows(x, best.rows[drawn]), single_rows(y, best.cols[drawn])
-            one = judge(_transported(x, y, F, G, None, weights, _ACCURACIES[level], budget, best))
+            one = _judged(judge, _transported(x, y, F, G, None, weights, _ACCURACIES[level], budget, best))
             say(f"a step along {len(F)} rows, about {one.value:.4g}")
             gain = best.value - one.value
             best = one if gain > 0 else best

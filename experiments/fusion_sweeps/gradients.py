@@ -24,8 +24,10 @@ PIVOTS = {
 }
 PATH_WEIGHT = 3.0
 EACH, BATCH = 1, 16
-OWN = ObjectiveConfig(preset="custom", uld=1, gld=1, gld_aligned=1, hellinger=1, hybrid=1, path=1, source_top_k=0)
-SPREADS = ObjectiveConfig(preset="custom", gld=1, gld_feature="mean_std", source_top_k=0)
+OWN = ObjectiveConfig(
+    preset="custom", uld=1, gld=1, gld_aligned=1, hellinger=1, hybrid=1, path=1, source_top_k=0, gld_raw=True
+)
+SPREADS = ObjectiveConfig(preset="custom", gld=1, gld_feature="mean_std", source_top_k=0, gld_raw=True)
 ORACLE = ObjectiveConfig(preset="custom", kl=1, source_top_k=0)
 
 

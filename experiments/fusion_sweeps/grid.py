@@ -18,10 +18,10 @@ def _with(base: Method, name: str, options: ObjectiveConfig) -> Method:
 def kept_logits() -> list[Method]:
     """InfiGFusion with other numbers of kept logits."""
     base = by_name("infigfusion")
-    found = [_with(base, f"k = {k}", ObjectiveConfig(top_k=k)) for k in COUNTS]
+    found = [_with(base, f"k = {k}", ObjectiveConfig(top_k=k, gld_raw=True)) for k in COUNTS]
     most = max(COUNTS)
-    found.append(_with(base, "mass 0.9", ObjectiveConfig(top_k=most, top_by="mass", top_amount=0.9)))
-    found.append(_with(base, "entropy 2", ObjectiveConfig(top_k=most, top_by="entropy", top_amount=2.0)))
+    found.append(_with(base, "mass 0.9", ObjectiveConfig(top_k=most, top_by="mass", top_amount=0.9, gld_raw=True)))
+    found.append(_with(base, "entropy 2", ObjectiveConfig(top_k=most, top_by="entropy", top_amount=2.0, gld_raw=True)))
     return found
 
 
@@ -30,7 +30,7 @@ def graphs() -> list[Method]:
     base = dataclasses.replace(by_name("gld"), grid=UNIT_GRID)
 
     def unit(**values: str) -> ObjectiveConfig:
-        return dataclasses.replace(ObjectiveConfig(), gld_scale="source", **values)  # type: ignore[arg-type]
+        return dataclasses.replace(ObjectiveConfig(gld_weights="logits", gld_scale="source"), **values)  # type: ignore[arg-type]
 
     return [
         _with(base, "rank, logits, mean", unit()),

@@ -102,7 +102,7 @@ def both_losses(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor
     """ULD + GLD from one selection a model, as the trainer computes them."""
     s, t = (select(z, Selection(10)) for z in (student, teacher))
     sizes = (student.shape[-1], teacher.shape[-1])
-    return uld_part(s.probs, t.probs, mask).mean + gld_part(s, t, mask, mask, sizes, GraphOptions()).mean
+    return uld_part(s.probs, t.probs, mask).mean + gld_part(s, t, mask, mask, sizes, GraphOptions.raw()).mean
 
 
 def losses_alone(record: Callable[..., None]) -> None:
@@ -116,7 +116,9 @@ def losses_alone(record: Callable[..., None]) -> None:
     mask = torch.ones(1, length, dtype=torch.bool)
     contenders: dict[str, Callable[[], torch.Tensor] | None] = {
         "uld, top 10": lambda: uld_loss(student, teacher, mask, mask, top_k=10),
-        "gld, ranks, top 10": lambda: gld_loss(student, teacher, mask, mask, top_k=10, nodes="rank", weights="logits"),
+        "gld, ranks, top 10": lambda: gld_loss(
+            student, teacher, mask, mask, top_k=10, weights="logits", scale="published"
+        ),
         "uld + gld, top 10": lambda: both_losses(student, teacher, mask),
         "TRL GOLD's uld": gold_uld(student, teacher),
     }

@@ -58,8 +58,8 @@ SHAPES = {
 OBJECTIVES = {
     "sft": ObjectiveConfig(preset="sft"),
     "sft + uld": ObjectiveConfig(preset="custom", uld=0.1),
-    "sft + gld": ObjectiveConfig(preset="custom", gld=0.01),
-    "infigfusion": ObjectiveConfig(preset="infigfusion"),
+    "sft + gld": ObjectiveConfig(preset="custom", gld=0.01, gld_raw=True),
+    "infigfusion": ObjectiveConfig(preset="infigfusion", gld_raw=True),
     "path": ObjectiveConfig(preset="path"),
 }
 KEEP = 64

@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gwfast_llm import Batch, ObjectiveConfig, Part, Student, register_term
+from gwfast_llm.models.logits import TopK
 from gwfast_llm.teachers.desk import Item, SourceDesk
 from gwfast_llm.teachers.path import Targets
 from gwfast_llm.terms.gld import Gld, SourceLogits
 from gwfast_llm.terms.gld_aligned import GldAligned
 from gwfast_llm.terms.graph import node_weights
-from gwfast_llm.terms.kept import answers_only
+from gwfast_llm.terms.kept import at_positions
 from gwfast_llm.terms.part import sum_items
 
 Edges = Literal["coactivation", "constant", "independent", "null", "none"]
@@ -71,14 +72,14 @@ class SortedControl(Gld):
 
     def part(self, student: Student, batch: Batch, slot: int) -> Part:
         """Compare the sorted features of the control graphs."""
-        own, own_mask = answers_only(student.kept(self.kept), batch.predicts)
+        own, own_mask = at_positions(student.kept(self.kept), batch.answers.index), batch.answers.mask
         its: SourceLogits = self.own(batch)
-        values, its_mask = its.values[:, slot], its.mask[:, slot]
+        other, its_mask = TopK(its.values[:, slot], its.ids[:, slot], its.logsumexp[:, slot]), its.mask[:, slot]
         both = [
-            control_features(node_weights(v, mask, self.options.weights), mask, self.edges, self.options.feature)
-            for v, mask in ((own.values, own_mask), (values, its_mask))
+            control_features(node_weights(kept, mask, self.options.weights), mask, self.edges, self.options.feature)
+            for kept, mask in ((own, own_mask), (other, its_mask))
         ]
-        value = values.new_zeros(len(values))
+        value = other.values.new_zeros(len(other.values))
         for f, g in zip(*both, strict=True):
             width = max(f.shape[-1], g.shape[-1])
             f, g = (F.pad(x, (0, width - x.shape[-1])).sort(-1, descending=True)[0] for x in (f, g))

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from experiments.shared.controls import Edges, Teacher
 from gwfast_llm.config import ObjectiveConfig
 
-SPREADS = ObjectiveConfig(gld_feature="mean_std")
+RAW = ObjectiveConfig(gld_raw=True)  # the paper's letter, under which these records were made
+SPREADS = ObjectiveConfig(gld_raw=True, gld_feature="mean_std")
 SORTED_GRID = (
     0.001,
     0.003,
@@ -77,14 +78,14 @@ METHODS = (
     Method("sft_short", "SFT, a quarter of the steps at half the learning rate", short=True),
     Method("sft", "SFT on the examples alone"),
     Method("uld", "SFT + ULD", (("uld", 1.0),), (0.03, 0.1, 0.3, 1.0)),
-    Method("gld", "SFT + GLD as published (rank nodes, raw logits, row means)", (("gld", 1.0),), SORTED_GRID),
-    Method("infigfusion", "SFT + ULD + GLD as published", BOTH, UNIT_GRID),
+    Method("gld", "SFT + GLD as published (rank nodes, raw logits, row means)", (("gld", 1.0),), SORTED_GRID, RAW),
+    Method("infigfusion", "SFT + ULD + GLD as published", BOTH, UNIT_GRID, RAW),
     Method("gld_ms", "SFT + GLD with row means and row spreads", (("gld", 1.0),), SORTED_GRID, SPREADS),
     Method("gld_aligned", "SFT + graphs compared in one vocabulary", (("gld_aligned", 1.0),), (0.3, 1.0, 3.0, 10.0)),
     Method("hybrid", "SFT + KL on shared strings, sorted mass on the rest", (("hybrid", 1.0),), UNIT_GRID),
     Method("hellinger", "SFT + Hellinger distance after carrying, no graph", (("hellinger", 1.0),), WIDE_GRID),
     Method("path", "SFT + path-KL", (("path", 1.0),), WIDE_GRID),
-    Method("path+gld", "path + GLD as published", (("gld", 1.0),), SORTED_GRID, on_path=True),
+    Method("path+gld", "path + GLD as published", (("gld", 1.0),), SORTED_GRID, RAW, on_path=True),
     Method("path+gld_ms", "path + GLD with row spreads", (("gld", 1.0),), SORTED_GRID, SPREADS, on_path=True),
     Method("path+gld_aligned", "path + aligned graphs", (("gld_aligned", 1.0),), UNIT_GRID, on_path=True),
     Method(

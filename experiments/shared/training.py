@@ -19,7 +19,8 @@ from experiments.shared.methods import Method
 from gwfast_llm.student.forward import run_student
 from gwfast_llm.terms.batch import Batch
 from gwfast_llm.terms.collate import FusionCollator
-from gwfast_llm.terms.objective import Objective
+from gwfast_llm.terms.objective import Objective, Weighted
+from gwfast_llm.training.gradient_watch import FIRST, measured_limits, share_of
 
 BATCH, WARM_UP, WEIGHT_DECAY, LARGEST_GRADIENT = 16, 20, 0.01, 1.0
 LEARNING_RATES = {200: 2e-3, 400: 1e-3}
@@ -71,6 +72,14 @@ class Run:
         return self.lr or (SHORT_RATE if self.method.short else LEARNING_RATES[self.steps])
 
 
+LIMITS: dict[Run, dict[str, float]] = {}  # weights of limited terms at the end of the runs of this process
+
+
+def limited_weights(run: Run) -> dict[str, float]:
+    """Weights at which the terms of a run ended that were limited on the first batches."""
+    return LIMITS[run]
+
+
 def loss_of(model: Any, batch: Batch, objective: Objective) -> Tensor:
     """The objective on a batch: every part divided by its number of items, weighted and summed."""
     student, _ = run_student(model, batch, objective, None)
@@ -111,13 +120,20 @@ def train(run: Run, look: Callable[[int, Any], None] = lambda step, model: None)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda i: min((i + 1) / WARM_UP, (steps - i) / max(1, steps - WARM_UP))
     )
-    draw, order = random.Random(run.seed), []
+    draw, order, pulls, given = random.Random(run.seed), [], [], terms
     model.train()
     look(0, model)
     for step in range(1, steps + 1):
         if len(order) < BATCH:  # the rest of an epoch that fills no batch is dropped
             order = draw.sample(range(size), size)
         batch, order = collator(order[:BATCH]), order[BATCH:]
+        if step <= FIRST and any(own.term.most for own in given.terms):
+            pulls += measured_limits(model, [batch], given, None, step - 1, lambda values: values)
+            terms = dataclasses.replace(
+                given,
+                terms=tuple(Weighted(w.term, w.weight * share_of(pulls, w.term.name)) for w in given.terms),
+            )
+            LIMITS[run] = {w.term.name: w.weight for w in terms.terms if w.term.most}
         loss = loss_of(model, batch, terms)
         optimiser.zero_grad()
         loss.backward()

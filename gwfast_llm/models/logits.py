@@ -256,28 +256,3 @@ def largest(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
     places = torch.cat([places, rest], 1)
     found = rows.gather(1, places).topk(k, dim=-1)
     return found.values, places.gather(1, found.indices)
-
-
-def pack_rows(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Move the masked positions of every row to its front.
-
-    Parameters
-    ----------
-    values : Tensor (B, L, ...)
-        One entry a position.
-    mask : Tensor (B, L) of bool
-        Positions to keep, in their order.
-
-    Returns
-    -------
-    Tensor (B, P, ...)
-        P is the largest count; the end of shorter rows holds entries that the mask below excludes.
-    Tensor (B, P) of bool
-        Which entries are real.
-    """
-    counts = mask.sum(1)
-    width = int(counts.max()) if len(counts) else 0
-    order = torch.argsort((~mask).to(torch.int8), dim=1, stable=True)[:, :width]
-    rows = torch.arange(len(values), device=values.device)[:, None]
-    real = torch.arange(width, device=values.device)[None] < counts[:, None]
-    return values[rows, order], real

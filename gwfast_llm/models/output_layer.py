@@ -57,10 +57,12 @@ class Request:
 
     Attributes
     ----------
-    positions : Tensor (B, L) of bool
-        Positions that count: those whose next token belongs to an answer.
+    positions : Tensor (N,)
+        Numbers b L + t, in order, of the positions that count: those whose next token belongs to an answer.
+    shape : (int, int)
+        B and L.
     asked : Tensor (N, G)
-        Token ids whose logits are wanted at each of them, in row-major order of `positions`.
+        Token ids whose logits are wanted at each of them.
     kept : Selection or None
         How many of the largest logits are kept.
     places : Places or None
@@ -68,6 +70,7 @@ class Request:
     """
 
     positions: Tensor
+    shape: tuple[int, int]
     asked: Tensor
     kept: Selection | None
     places: Places | None = None
@@ -75,18 +78,19 @@ class Request:
     def chosen(self, hidden: Tensor) -> Tensor:
         """States (N, D) of the positions that count, of (B, L, D) or of packed rows (R, M, D)."""
         if self.places is None:
-            return hidden[self.positions]
-        example, position = self.positions.nonzero(as_tuple=True)
+            return hidden.flatten(0, 1)[self.positions]
+        example, position = self.positions // self.shape[1], self.positions % self.shape[1]
         return hidden[self.places.at(example, position, hidden.shape[1])]
 
 
 @dataclass(frozen=True)
 class ChunkedOutput:
-    """What a forward pass leaves: log-sum-exp (N,), asked logits (N, G), and the kept ones where wanted."""
+    """What a forward pass leaves: log-sum-exp (N,), asked logits (N, G), the kept ones where wanted, and V."""
 
     logsumexp: Tensor
     asked: Tensor
     kept: TopK | None
+    vocabulary: int
 
 
 class ChunkedHead:
@@ -119,6 +123,7 @@ class ChunkedHead:
         self.output: ChunkedOutput | None = None
         self._chunk = chunk
         self._size = size
+        self._width = 0
         self._layer = model.get_output_embeddings()
         self._change = change_of(model)
         self._whole, self._own = self._layer.forward, vars(self._layer).get("forward")
@@ -155,14 +160,16 @@ class ChunkedHead:
                 own.append(piece)
         logsumexp = torch.cat(sums)
         kept = None if request.kept is None else TopK(torch.cat(values), torch.cat(ids), logsumexp)
-        self.output = ChunkedOutput(logsumexp, torch.cat(asked), kept)
+        self.output = ChunkedOutput(logsumexp, torch.cat(asked), kept, self._width)
         return hidden.new_zeros(1, 1, self._layer.weight.shape[0])  # the model goes on with it as if it were logits
 
     def _number(self, chosen: Tensor) -> int:
         """Number of chunks: where DeepSpeed has sharded the layer all processes gather it as often."""
-        number = torch.tensor(max(1, -(-len(chosen) // self._chunk)), device=chosen.device)
-        if hasattr(self._layer.weight, "ds_id"):
-            torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
+        own = max(1, -(-len(chosen) // self._chunk))
+        if not hasattr(self._layer.weight, "ds_id"):
+            return own
+        number = torch.tensor(own, device=chosen.device)
+        torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
         return int(number)
 
     def _one(self, hidden: Tensor, asked: Tensor, how: Selection | None, known: list[Tensor]) -> tuple[Tensor, ...]:
@@ -170,7 +177,9 @@ class ChunkedHead:
         logits = self._layer(hidden)  # as a module, in the backward pass too: its hooks gather weights that are sharded
         if self._change is not None:
             logits = self._change(logits)
-        picked, kept = read(logits[:, : self._size], asked, how, known[0] if known else None)
+        logits = logits[:, : self._size]
+        self._width = logits.shape[-1]
+        picked, kept = read(logits, asked, how, known[0] if known else None)
         if not known:
             known.append(kept.ids)
         return kept.logsumexp, widened(picked), kept.values, kept.ids

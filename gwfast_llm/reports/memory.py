@@ -114,7 +114,8 @@ def memory_of(config: FuseConfig, shape: Shape, lengths: Sequence[int], sources:
     logits = 4.0 * shape.vocabulary * (CHUNK_COPIES * min(chunk, plain) if chunk else WHOLE_COPIES * plain)
     measures = bool(config.data.validation and config.train.diagnose)
     diagnosis = weights + 16.0 * trained + activations / config.train.batch_size + sources if measures else 0.0
-    return Memory(weights, 4.0 * trained, 8.0 * trained, activations, logits, sources, diagnosis)
+    limited = any(own.term.most for own in Objective.of(config.objective, 1).terms)  # measured in a second buffer
+    return Memory(weights, (8.0 if limited else 4.0) * trained, 8.0 * trained, activations, logits, sources, diagnosis)
 
 
 def copied(memory: Memory, gpus: int) -> Memory:

@@ -74,14 +74,15 @@ def diagnosis_table(metrics: Sequence[dict[str, Any]]) -> str:
     lines = [
         "Before the first step: cosine between the gradient of each part and that of the cross-entropy on held-out",
         "examples (a negative one points against it), the same where the source is unsure, and the length of the",
-        "gradient over the cross-entropy's.",
+        "gradient over the cross-entropy's, as it is and times the weight as given.",
         "",
-        "| objective | part | cosine | where unsure | length |",
-        "| --- | --- | --- | --- | --- |",
+        "| objective | part | cosine | where unsure | length | with weight |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for (objective, part), own in rows.items():
         cells = [fmean(r[name] for r in own) for name in ("cosine", "cosine_text", "size")]
-        lines.append(f"| {objective} | {part} | {cells[0]:+.2f} | {cells[1]:+.2f} | {cells[2]:.2g} |")
+        pull = cells[2] * fmean(r.get("weight", 1.0) for r in own)
+        lines.append(f"| {objective} | {part} | {cells[0]:+.2f} | {cells[1]:+.2f} | {cells[2]:.2g} | {pull:.2g} |")
     return "\n".join(lines)
 
 

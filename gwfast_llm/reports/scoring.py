@@ -96,7 +96,9 @@ def evaluate(
             labels = pad_right([[*row.labels[1:], -100] for row in rows], -100).to(device)
             positions = labels != -100
             gold = labels[positions]
-            head.pending = Request(positions, gold[:, None], Selection(1))
+            head.pending = Request(
+                positions.flatten().nonzero()[:, 0], (len(rows), ids.shape[1]), gold[:, None], Selection(1)
+            )
             model(input_ids=ids, attention_mask=mask, use_cache=False)
             found = head.answer()
             assert found.kept is not None

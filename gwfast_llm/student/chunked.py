@@ -32,10 +32,16 @@ class ChunkedStudent:
         self._output = output
         self._columns = columns
         self._kept: TopK | None = None
-        shape = request.positions.shape
-        self._number = torch.zeros(shape, dtype=torch.long, device=request.positions.device)
-        self._number[request.positions] = torch.arange(len(output.logsumexp), device=request.positions.device)
         self._positions = request.positions
+        self._shape = request.shape
+        number = torch.zeros(request.shape[0] * request.shape[1], dtype=torch.long, device=request.positions.device)
+        every = torch.arange(len(output.logsumexp), device=number.device)
+        self._number = number.index_copy(0, request.positions, every).view(request.shape)
+
+    @property
+    def vocabulary(self) -> int:
+        """Logits V of a position."""
+        return self._output.vocabulary
 
     def cross_entropy(self, labels: Tensor) -> Part:
         """Cross-entropy of the answer tokens; the labels are those that the request was made from."""
@@ -58,12 +64,10 @@ class ChunkedStudent:
     def _spread_out(self) -> TopK:
         kept = self._output.kept
         assert kept is not None, "the needs of a term name kept logits"
-        shape = self._number.shape
 
         def spread(values: Tensor) -> Tensor:
-            whole = values.new_zeros(*shape, *values.shape[1:])
-            whole[self._positions] = values
-            return whole
+            whole = values.new_zeros(self._number.numel(), *values.shape[1:])
+            return whole.index_copy(0, self._positions, values).unflatten(0, self._shape)
 
         return TopK(spread(kept.values), spread(kept.ids), spread(kept.logsumexp))
 

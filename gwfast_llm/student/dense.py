@@ -33,6 +33,11 @@ class DenseStudent:
         self._kept: tuple[Selection, TopK] | None = None
 
     @property
+    def vocabulary(self) -> int:
+        """Logits V of a position."""
+        return self.logits.shape[-1]
+
+    @property
     def logsumexp(self) -> Tensor:
         """Log-sum-exp over the vocabulary, (B, L) or (R, M)."""
         if self._logsumexp is None:
@@ -50,11 +55,12 @@ class DenseStudent:
         """Cross-entropy of the answer tokens."""
         if self._places is not None:
             # an example starts with its prompt, so no label reaches back over a border
-            example, position = (labels != -100).nonzero(as_tuple=True)
-            row, column = self._places.at(example, position, self.logits.shape[1])
-            packed = labels.new_full(self.logits.shape[:2], -100)
-            packed[row, column] = labels[example, position]
-            labels = packed
+            rows, width = self.logits.shape[:2]
+            row, column = self._where(torch.arange(labels.shape[1], device=labels.device).expand_as(labels))
+            spare = torch.full_like(column, width)  # a column that is cut off takes what is no label
+            place = row * (width + 1) + torch.where(labels != -100, column, spare)
+            packed = labels.new_full((rows * (width + 1),), -100).scatter(0, place.flatten(), labels.flatten())
+            labels = packed.view(rows, width + 1)[:, :width]
         return sft_part(self.logits, labels)
 
     def log_probs(self, asked: Asked, positions: Tensor) -> Tensor:

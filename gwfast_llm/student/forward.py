@@ -34,15 +34,17 @@ def request_of(batch: Batch, objective: Objective) -> tuple[Request, Columns]:
     tokens, columns, first = [torch.cat([labels[:, 1:], labels[:, :1]], 1)[..., None]], {}, 1
     for asked in objective.asked(batch):
         at, mask = batch.matched(asked.slot)
-        whole = asked.ids.new_zeros(*labels.shape, asked.ids.shape[-1])
-        rows = torch.arange(len(at), device=at.device)[:, None].expand_as(at)
-        whole[rows[mask], at[mask]] = asked.ids[mask]
+        size, length = labels.shape
+        spare = torch.full_like(at, length)  # a column that is cut off takes what is not real
+        place = torch.where(mask, at, spare)[..., None].expand_as(asked.ids)
+        whole = asked.ids.new_zeros(size, length + 1, asked.ids.shape[-1]).scatter(1, place, asked.ids)[:, :length]
         tokens.append(whole)
         columns[asked.slot, asked.group] = (first, first + whole.shape[-1])
         first += whole.shape[-1]
-    predicts = batch.predicts
+    flat = batch.answers.flat
     kept = objective.kept if objective.needs.kept else None
-    return Request(predicts, torch.cat(tokens, -1)[predicts], kept, batch.places), columns
+    wanted = torch.cat(tokens, -1).flatten(0, 1)[flat]
+    return Request(flat, (labels.shape[0], labels.shape[1]), wanted, kept, batch.places), columns
 
 
 def run_student(

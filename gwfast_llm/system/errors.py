@@ -58,3 +58,9 @@ class FusionError(ValueError):
 
 class InterruptedFusion(KeyboardInterrupt):
     """A job was stopped from outside (Ctrl-C, a plain kill, a closed terminal); says what is on the disk."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise a `FusionError` where a condition does not hold."""
+    if not condition:
+        raise FusionError(message)

@@ -62,9 +62,9 @@ class OnlineSource:
         device = next(self.model.parameters()).device
         ids = pad_right([row.ids for row in rows], self.tokenizer.pad_token_id or 0).to(device)
         mask = pad_right([[1] * len(row.ids) for row in rows], 0).to(device)
-        positions = torch.zeros_like(mask, dtype=torch.bool)
-        for k, row in enumerate(rows):
-            positions[k, row.prompt_length - 1 : len(row.ids) - 1] = True
+        width = ids.shape[1]
+        spots = [k * width + t for k, row in enumerate(rows) for t in range(row.prompt_length - 1, len(row.ids) - 1)]
+        positions = torch.tensor(spots, device=device)
         full = (
             f"source {self.name}: out of memory on {len(rows)} examples of up to {ids.shape[1]} tokens; lower "
             "data.max_length, load the source in bfloat16, or cache it alone first (python -m gwfast_llm.cache); "
@@ -86,7 +86,7 @@ class OnlineSource:
     def _answers(self, ids: Tensor, mask: Tensor, positions: Tensor, rows: Sequence[Encoded]) -> list[Signal]:
         """Signals of a padded batch; the logits of a few positions are alive at one time."""
         labels = torch.cat([torch.tensor(row.answer, device=ids.device) for row in rows])
-        self._head.pending = Request(positions, labels[:, None], Selection(self._keep))
+        self._head.pending = Request(positions, (len(rows), ids.shape[1]), labels[:, None], Selection(self._keep))
         self.model(input_ids=ids, attention_mask=mask, use_cache=False)
         found = self._head.answer()
         assert found.kept is not None

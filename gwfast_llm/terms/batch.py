@@ -5,6 +5,7 @@ Shapes: B batch, S source slots, L pivot tokens, P matched positions, T source a
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gwfast_llm.terms.spots import Spots, spots_of
 from gwfast_llm.text.examples import IGNORE
 from gwfast_llm.text.packing import Places
 from gwfast_llm.text.tensors import Tensors
@@ -66,6 +68,8 @@ class Batch(Tensors):
         Positions that start anew in every example of a packed row.
     places : Places or None
         Where the examples lie in packed rows.
+    spots : Spots or None
+        Where the answers are predicted, as found on the host; without them they are looked for when asked for.
     idle : bool
         Whether the batch only keeps a process in step with the others; nothing of it counts.
     source_weight : Tensor (B, S) or None
@@ -85,6 +89,7 @@ class Batch(Tensors):
     attention_mask: Tensor | None = None
     position_ids: Tensor | None = None
     places: Places | None = None
+    spots: Spots | None = None
     idle: bool = False
     source_weight: Tensor | None = None
     pairs: Pairs | None = None
@@ -109,6 +114,15 @@ class Batch(Tensors):
         found = torch.zeros_like(self.labels, dtype=torch.bool)
         found[:, :-1] = self.labels[:, 1:] != IGNORE
         return found
+
+    @property
+    def answers(self) -> Spots:
+        """Where the answers are predicted."""
+        return spots_of(self.labels) if self.spots is None else self.spots
+
+    def relabelled(self, labels: Tensor) -> Batch:
+        """The same batch with other labels."""
+        return dataclasses.replace(self, labels=labels, spots=spots_of(labels))
 
     def matched(self, slot: int) -> tuple[Tensor, Tensor]:
         """Matched positions (B, P) of a slot, and which of them are real."""

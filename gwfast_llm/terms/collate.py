@@ -16,6 +16,7 @@ from gwfast_llm.models.logits import Selection, TopK
 from gwfast_llm.teachers.desk import SourceDesk
 from gwfast_llm.terms.batch import Batch, CarriedTargets, Pairs, stacked
 from gwfast_llm.terms.objective import Objective
+from gwfast_llm.terms.spots import spots_of
 from gwfast_llm.terms.term import Answer, Term
 from gwfast_llm.text.examples import IGNORE, Encoded, pad_right
 from gwfast_llm.text.packing import packed_rows
@@ -74,9 +75,15 @@ class FusionCollator:
         labels, ids = pad_right([row.labels for row in rows], IGNORE), [row.ids for row in rows]
         if self._longest:
             packed = packed_rows(ids, self._pad, self._longest)
-            return Batch(packed.input_ids, labels, position_ids=packed.position_ids, places=packed.places)
+            return Batch(
+                packed.input_ids,
+                labels,
+                position_ids=packed.position_ids,
+                places=packed.places,
+                spots=spots_of(labels),
+            )
         mask = pad_right([[1] * len(own) for own in ids], 0)
-        return Batch(pad_right(ids, self._pad), labels, mask)
+        return Batch(pad_right(ids, self._pad), labels, mask, spots=spots_of(labels))
 
     def _with_sources(self, batch: Batch, rows: Sequence[Encoded], desk: SourceDesk, indices: Sequence[int]) -> Batch:
         """Add what the terms need of the sources."""

@@ -13,37 +13,43 @@ import torch
 from torch import Tensor
 
 from gwfast_llm.config import ObjectiveConfig
-from gwfast_llm.models.logits import Selection, TopK, largest
+from gwfast_llm.models.logits import Selection, TopK, largest, select
 from gwfast_llm.system.errors import FusionError
 from gwfast_llm.terms.batch import Batch, stacked
 from gwfast_llm.terms.graph import NodeFeature, Nodes, Weights, node_features, node_weights
 from gwfast_llm.terms.graph_rows import Distance, edges_of, rows_distance
-from gwfast_llm.terms.kept import answers_only, check_pair
+from gwfast_llm.terms.kept import at_positions, check_pair
 from gwfast_llm.terms.part import Part, sum_items, widen
 from gwfast_llm.terms.term import Answer, Needs, Student, Term, kept_by
 from gwfast_llm.text.tensors import Tensors
 
 Feature = NodeFeature | Literal["rows"]
+Scale = Literal["source", "published"]
 
 
 @dataclass(frozen=True)
 class GraphOptions:
-    """What the published description of graph-on-logits distillation leaves open.
+    """What the published description of graph-on-logits distillation leaves open, and what makes it train.
+
+    The published loss, on raw logits, changes with a constant that is added to every logit, which changes no
+    probability; on the logits of real models its gradient is hundreds of times as long as the cross-entropy's.  By
+    default the constant is fixed (log-probabilities) and the unit is the size of the source's graph.
+    `GraphOptions.raw` keeps the paper's letter.
 
     Attributes
     ----------
     nodes : {"rank", "vocab"}
         Node i is the i-th largest logit, or a vocabulary entry.
-    weights : {"logits", "softmax", "zscore"}
-        Node weights at a position.
+    weights : {"log_probs", "logits", "softmax", "zscore"}
+        Node weights at a position; see `gwfast_llm.terms.graph.node_weights`.
     feature : {"mean", "mean_std", "spectrum", "rows"}
         Row means of the graph as published, row means and row spreads, eigenvalues, or whole rows matched by one
         linear assignment (the third lower bound of GW).
     distance : {"l1", "squared"}
         Distance of the sorted features.
-    scale : {"published", "source"}
-        `published`: as it is.  `source`: divided by the same size of the source's own features, so that the value
-        does not depend on the scale of the logits and its gradient is of the size of the cross-entropy's.
+    scale : {"source", "published"}
+        `source`: divided by the sum of the source's own features, each to the power of the distance, so that a graph
+        without edges is at 1.  `published`: as it is.
 
     Raises
     ------
@@ -52,18 +58,18 @@ class GraphOptions:
     """
 
     nodes: Nodes = "rank"
-    weights: Weights = "logits"
+    weights: Weights = "log_probs"
     feature: Feature = "mean"
     distance: Distance = "l1"
-    scale: Literal["published", "source"] = "published"
+    scale: Scale = "source"
 
     def __post_init__(self) -> None:
         for name, allowed in (
             ("nodes", ("vocab", "rank")),
-            ("weights", ("softmax", "logits", "zscore")),
+            ("weights", ("log_probs", "logits", "softmax", "zscore")),
             ("feature", ("mean", "mean_std", "spectrum", "rows")),
             ("distance", ("l1", "squared")),
-            ("scale", ("published", "source")),
+            ("scale", ("source", "published")),
         ):
             value = getattr(self, name)
             if value not in allowed:
@@ -71,8 +77,13 @@ class GraphOptions:
         if self.weights == "zscore" and self.feature == "mean":
             raise FusionError(
                 "weights='zscore' with feature='mean' is identically zero with zero gradient: the z-scores of a "
-                "position sum to 0, hence so does every row of the graph; use feature='mean_std' or weights='logits'"
+                "position sum to 0, hence so does every row of the graph; use feature='mean_std' or weights='log_probs'"
             )
+
+    @classmethod
+    def raw(cls, nodes: Nodes = "rank", feature: Feature = "mean", distance: Distance = "l1") -> Self:
+        """The paper's letter: raw logits, no unit."""
+        return cls(nodes, "logits", feature, distance, "published")
 
 
 def gld_part(
@@ -102,10 +113,10 @@ def gld_part(
     Returns
     -------
     Part
-        In units of squared weights (logits or probabilities), one item an example.
+        One item an example; without unit for ``scale="source"``, else in units of squared weights.
     """
     pairs = (student, student_mask, vocab_sizes[0]), (source, source_mask, vocab_sizes[1])
-    weighted = [node_weights(kept.values, mask, options.weights) for kept, mask, _ in pairs]
+    weighted = [node_weights(kept, mask, options.weights) for kept, mask, _ in pairs]
     counted = student_mask.any(1) & source_mask.any(1)
     value = student.values.new_zeros(len(student.values))
     size = torch.zeros_like(value)
@@ -142,15 +153,17 @@ def gld_loss(
     teacher_mask: Tensor,
     *,
     top_k: int = 10,
-    nodes: Nodes = "vocab",
-    weights: Weights = "softmax",
+    nodes: Nodes = "rank",
+    weights: Weights = "log_probs",
     feature: Feature = "mean",
     distance: Distance = "l1",
+    scale: Scale = "source",
 ) -> Tensor:
     """Graph-on-logits distillation: distance of sorted node features of two co-activation graphs.
 
-    ``L = (1/B) sum_b sum_i |f_(i) - g_(i)|``, f the sorted row means of ``C = (1/L) sum_t h_t h_t'`` over answer
-    positions.  The graphs are never formed.
+    ``L = (1/B) sum_b sum_i |f_(i) - g_(i)| / sum_i |g_(i)|``, f and g the sorted row means of
+    ``C = (1/L) sum_t h_t h_t'`` over the answer positions of student and teacher, h_t the log-probabilities of the
+    kept tokens.  The graphs are never formed.  The defaults are those of the trainer.
 
     Parameters
     ----------
@@ -162,21 +175,25 @@ def gld_loss(
         True where the *next* token is an answer token.
     top_k : int
         Logits kept at each position; 0 keeps all.
-    nodes : {"vocab", "rank"}
-        A node is a vocabulary entry, or a rank among the kept logits.
-    weights : {"softmax", "logits", "zscore"}
-        Weight of a node at a position: softmax over the kept logits, the raw logit, or its z-score among the kept.
+    nodes : {"rank", "vocab"}
+        A node is a rank among the kept logits, or a vocabulary entry.
+    weights : {"log_probs", "logits", "softmax", "zscore"}
+        Weight of a node at a position: its log-probability, the raw logit, the softmax over the kept logits, or the
+        z-score among them.  Only raw logits change with a constant that is added to every logit.
     feature : {"mean", "mean_std", "spectrum", "rows"}
         Row means as published, row means and row spreads, eigenvalues of the graph, or its whole rows, sorted and
         matched by a linear assignment.  `rows` and `spectrum` with ``distance="squared"``, over the squared number of
         nodes, are lower bounds of the squared GW distance; `rows` is at least that of the row means.
     distance : {"l1", "squared"}
         L1 as published, or squared.
+    scale : {"source", "published"}
+        In units of the teacher's graph, or as published; the paper's letter is ``weights="logits"`` with
+        ``scale="published"``.
 
     Returns
     -------
     Tensor ()
-        In units of squared weights; not bounded for raw logits.
+        Without unit; with ``scale="published"`` in units of squared weights, not bounded for raw logits.
 
     Raises
     ------
@@ -187,7 +204,8 @@ def gld_loss(
     -----
     With softmax weights every position sums to one, so the row means are the mean token probabilities and the graph
     cancels out of ``feature="mean"``; use ``feature="mean_std"`` for a loss that sees the graph.
-    The value bounds the Gromov-Wasserstein distance of the graphs from below, it does not approximate it.
+    With ``scale="published"`` the value bounds the Gromov-Wasserstein distance of the graphs from below, it does not
+    approximate it.
 
     Cost: O(V) a position for the selection, O(LK + V log V) an example after it; `rows` takes O(N^3) with N = K, or
     the number of different kept tokens of both models.
@@ -200,11 +218,15 @@ def gld_loss(
     True
     """
     check_pair(student_logits, teacher_logits, student_mask, teacher_mask)
-    options = GraphOptions(nodes, weights, feature, distance)
-    s, s_real = answers_only(_without_sum(student_logits, top_k), student_mask)
-    t, t_real = answers_only(_without_sum(teacher_logits, top_k), teacher_mask)
+    options = GraphOptions(nodes, weights, feature, distance, scale)
+    keep = _with_sum if weights == "log_probs" else _without_sum
+    s, t = keep(student_logits, top_k), keep(teacher_logits, top_k)
     sizes = (student_logits.shape[-1], teacher_logits.shape[-1])
-    return gld_part(s, t, s_real, t_real, sizes, options).mean
+    return gld_part(s, t, student_mask, teacher_mask, sizes, options).mean
+
+
+def _with_sum(logits: Tensor, k: int) -> TopK:
+    return select(logits, Selection(k))
 
 
 def _without_sum(logits: Tensor, k: int) -> TopK:
@@ -225,11 +247,17 @@ class SourceLogits(Tensors):
         Logits, minus infinity for dropped channels, and their tokens.
     mask : Tensor (B, S, T) of bool
         Which positions are real.
+    logsumexp : Tensor (B, S, T)
+        Log-sum-exp of all logits of a position.
+    vocabulary : int
+        More than the largest token in use.
     """
 
     values: Tensor
     ids: Tensor
     mask: Tensor
+    logsumexp: Tensor
+    vocabulary: int
 
 
 @dataclass(frozen=True)
@@ -242,39 +270,47 @@ class Gld(Term):
         Nodes, weights, feature, distance, scale.
     kept : Selection
         Logits kept of a position.
+    pull : float
+        Most that the term may pull beside the cross-entropy; 0 keeps its weight as given.
     """
 
     options: GraphOptions = field(default_factory=GraphOptions)
     kept: Selection = field(default_factory=Selection)
+    pull: float = 0.0
 
     name: ClassVar[str] = "gld"
     needs: ClassVar[Needs] = Needs(kept=True)
     reference: ClassVar[str] = "InfiGFusion, arXiv 2505.13893"
-    remedy: ClassVar[str] = "use --objective.gld_scale source"
+    remedy: ClassVar[str] = "leave objective.gld_raw out"
 
     @classmethod
     def of(cls, objective: ObjectiveConfig) -> Self:
         """Make the term of a configuration."""
-        options = GraphOptions(
-            objective.gld_nodes,
-            objective.gld_weights,
-            objective.gld_feature,
-            objective.gld_distance,
-            objective.gld_scale,
-        )
-        return cls(options, kept_by(objective))
+        own = objective
+        if own.gld_raw:
+            return cls(GraphOptions.raw(own.gld_nodes, own.gld_feature, own.gld_distance), kept_by(own))
+        options = GraphOptions(own.gld_nodes, own.gld_weights, own.gld_feature, own.gld_distance, own.gld_scale)
+        return cls(options, kept_by(own), own.gld_pull)
 
     @property
     def scaled(self) -> bool:
-        """Whether the distance is in units of the source's features."""
-        return self.options.scale == "source"
+        """Whether the distance is on log-probabilities in units of the source's graph."""
+        return self.options.scale == "source" and self.options.weights != "logits"
+
+    @property
+    def most(self) -> float:
+        """Most that the term may pull beside the cross-entropy."""
+        return self.pull
 
     def collate(self, answers: Sequence[Sequence[Answer]]) -> SourceLogits:
         """Stack the source's kept logits of whole answers."""
+        ids = stacked([[a.kept.ids for a in row] for row in answers])
         return SourceLogits(
             stacked([[a.kept.values for a in row] for row in answers], fill=-torch.inf),
-            stacked([[a.kept.ids for a in row] for row in answers]),
+            ids,
             stacked([[torch.ones(len(a.item.signal.gold), dtype=torch.bool) for a in row] for row in answers]),
+            stacked([[a.kept.logsumexp for a in row] for row in answers]),
+            int(ids.max()) + 1,
         )
 
     def count(self, batch: Batch, slot: int) -> Tensor:
@@ -283,13 +319,12 @@ class Gld(Term):
 
     def part(self, student: Student, batch: Batch, slot: int) -> Part:
         """Compare the graphs of every answer."""
-        own, own_mask = answers_only(student.kept(self.kept), batch.predicts)
-        its: SourceLogits = self.own(batch)
-        values, ids = its.values[:, slot], its.ids[:, slot]
-        source = TopK(values, ids, values.new_zeros(values.shape[:2]))
-        # vocabulary nodes without mass have feature 0 in either model, so the largest id in use is enough
-        sizes = (int(own.ids.max()) + 1, int(ids.max()) + 1)
+        spots, its = batch.answers, self.own(batch)
+        own = at_positions(student.kept(self.kept), spots.index)
+        source = TopK(its.values[:, slot], its.ids[:, slot], its.logsumexp[:, slot])
+        # vocabulary nodes without mass have feature 0 in either model
+        sizes = (student.vocabulary, its.vocabulary)
         if self.options.feature == "rows":
             # a node of weight 0 may be the best match of another; more of them match one another and add 0
             sizes = (sum(sizes), sum(sizes))
-        return gld_part(own, source, own_mask, its.mask[:, slot], sizes, self.options, batch.weight(slot))
+        return gld_part(own, source, spots.mask, its.mask[:, slot], sizes, self.options, batch.weight(slot))

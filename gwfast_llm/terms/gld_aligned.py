@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+import torch
 from torch import Tensor
 
 from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.terms.batch import Batch
+from gwfast_llm.terms.kept import in_order
 from gwfast_llm.terms.part import Part
 from gwfast_llm.terms.term import Needs, Student, Term
 
@@ -60,22 +62,23 @@ def gld_aligned_part(
     Cost: O(P^2 V) time and O(P V) memory an answer.
     """
     total = probs.new_zeros(())
+    width = probs.shape[1]
+    order, real = in_order(mask, width)
+    step = max(1, width if window <= 0 else min(window, width))
     for b in range(len(probs)):
-        p, ids, q = probs[b][mask[b]], target_ids[b][mask[b]], target_probs[b][mask[b]]
-        if not len(p):
-            continue
-        used, column = ids.unique(return_inverse=True)
-        target = p.new_zeros(len(q), len(used)).scatter_add(1, column.reshape(q.shape), q.to(p.dtype))
-        step = len(p) if window <= 0 else window
+        keep = real[b][:, None]
+        p = torch.where(keep, probs[b][order[b]], torch.zeros_like(probs[b]))
+        q = torch.where(keep, target_probs[b][order[b]], torch.zeros_like(target_probs[b])).to(p.dtype)
+        target = torch.zeros_like(p).scatter_add(1, target_ids[b][order[b]], q)
         own = probs.new_zeros(())
-        for start in range(0, len(p), step):
+        for start in range(0, width, step):
             s, t = p[start : start + step], target[start : start + step]
-            cross = (s[:, used] @ t.T).pow(2).sum()
+            count = real[b, start : start + step].sum().clamp_min(1)
             energy = (t @ t.T).pow(2).sum()
-            value = ((s @ s.T).pow(2).sum() - 2 * cross + energy) / len(s) ** 2
+            value = ((s @ s.T).pow(2).sum() - 2 * (s @ t.T).pow(2).sum() + energy) / count**2
             if relative:
-                value = value / (energy / len(s) ** 2).clamp_min(1e-6)
-            own = own + value * len(s)
+                value = value / (energy / count**2).clamp_min(1e-6)
+            own = own + value * real[b, start : start + step].sum()
         total = total + (own if weight is None else own * weight[b])
     return Part(total, mask.sum().to(probs.dtype))
 

@@ -15,29 +15,33 @@ import torch
 from torch import Tensor
 
 import gwfast
+from gwfast_llm.models.logits import TopK
 
 Nodes = Literal["rank", "vocab"]
-Weights = Literal["logits", "softmax", "zscore"]
+Weights = Literal["log_probs", "logits", "softmax", "zscore"]
 NodeFeature = Literal["mean", "mean_std", "spectrum"]
 
 
-def node_weights(values: Tensor, mask: Tensor, weights: Weights) -> Tensor:
-    """Weights h_t of the kept channels, zero on excluded positions.
+def node_weights(kept: TopK, mask: Tensor, weights: Weights) -> Tensor:
+    """Weights h_t of the kept channels, zero on excluded positions and for channels that are dropped.
 
     Parameters
     ----------
-    values : Tensor (B, L, K)
+    kept : TopK of (B, L, K)
         Kept logits, largest first; minus infinity for channels that are dropped.
     mask : Tensor (B, L) of bool
         Answer positions.
-    weights : {"logits", "softmax", "zscore"}
-        Raw logits, the softmax over the kept ones, or the kept ones less their mean, over their standard deviation.
+    weights : {"log_probs", "logits", "softmax", "zscore"}
+        Log-probabilities (logits less their log-sum-exp over the vocabulary), raw logits, the softmax over the kept
+        ones, or the kept ones less their mean, over their standard deviation.  Only raw logits change with a constant
+        that is added to every logit of a position, which changes no probability.
 
     Returns
     -------
     Tensor (B, L, K)
     """
-    there = torch.isfinite(values)
+    values = kept.log_probs if weights == "log_probs" else kept.values
+    there = torch.isfinite(kept.values)
     if weights == "softmax":
         values = torch.where(there.any(-1, keepdim=True), values, torch.zeros_like(values)).softmax(-1)
     values = torch.where(there, values, torch.zeros_like(values))

@@ -117,7 +117,7 @@ class Hybrid(Term):
         assert batch.source_probs is not None
         own, shared = at_positions(student.kept(self.kept), at), self.own(batch)
         known = shared.in_pivot[:, slot]  # (B, V) of bool; a model may have more rows than tokens
-        known = F.pad(known, (0, max(0, int(own.ids.max()) + 1 - known.shape[1])))
+        known = F.pad(known, (0, max(0, student.vocabulary - known.shape[1])))
         return hybrid_part(
             own,
             student.log_probs(self.asks(batch, slot), at),

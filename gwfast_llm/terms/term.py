@@ -89,6 +89,11 @@ class Asked:
 class Student(Protocol):
     """The pivot's output on a batch, as the terms see it."""
 
+    @property
+    def vocabulary(self) -> int:
+        """Logits V of a position."""
+        ...
+
     def cross_entropy(self, labels: Tensor) -> Part:
         """Cross-entropy of the answer tokens."""
         ...
@@ -191,6 +196,15 @@ class Term(ABC):
     def scaled(self) -> bool:
         """Whether the options already do what `remedy` says."""
         return False
+
+    @property
+    def most(self) -> float:
+        """Most that the term may pull beside the cross-entropy; 0 keeps its weight as given.
+
+        On the first batches the weight is lowered until the length of the term's weighted gradient is at most so many
+        times the cross-entropy's.
+        """
+        return 0.0
 
     def prepare(self, pivot_rows: Sequence[Sequence[int]], sources: Sequence[SourceTexts]) -> Preparation:
         """Look at tokenizers and texts once, before training.

@@ -13,7 +13,7 @@ from torch import Tensor
 from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.models.logits import Selection, select
 from gwfast_llm.terms.batch import Batch
-from gwfast_llm.terms.kept import answers_only, at_positions, check_pair
+from gwfast_llm.terms.kept import at_positions, check_pair, check_positions, in_order
 from gwfast_llm.terms.part import Part, sum_items, widen
 from gwfast_llm.terms.term import Needs, Student, Term, kept_by
 
@@ -47,11 +47,13 @@ def uld_loss(
     teacher_mask: Tensor,
     *,
     top_k: int = 10,
+    positions: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Universal logit distillation: mean over positions of the L1 distance of sorted probabilities.
 
     ``L = (1/P) sum_t sum_{i <= K} |p_t(i) - q_t(i)|`` with p_t(i) the i-th largest probability at the t-th answer
-    position.  The t-th answer position of one model is compared with the t-th of the other, up to the shorter answer.
+    position.  Without `positions` the t-th answer position of one model is compared with the t-th of the other, up to
+    the shorter answer, as published; the trainer compares positions whose next tokens start at the same byte.
 
     Parameters
     ----------
@@ -63,6 +65,9 @@ def uld_loss(
         True where the *next* token is an answer token.
     top_k : int
         Sorted probabilities kept, chosen before anything is sorted; 0 keeps all.
+    positions : (Tensor (B, P), Tensor (B, P)) of int, optional
+        Positions of the student and of the teacher that are compared, -1 where there is no more pair; a pair counts
+        where both masks are True.  `gwfast_llm.text.alignment.matched_starts` finds them for two tokenizers.
 
     Returns
     -------
@@ -89,10 +94,16 @@ def uld_loss(
     0.6
     """
     check_pair(student_logits, teacher_logits, student_mask, teacher_mask)
-    s, s_real = answers_only(select(student_logits, Selection(top_k)), student_mask)
-    t, t_real = answers_only(select(teacher_logits, Selection(top_k)), teacher_mask)
-    width = min(s_real.shape[1], t_real.shape[1])
-    return uld_part(s.probs[:, :width], t.probs[:, :width], s_real[:, :width] & t_real[:, :width]).mean
+    masks = student_mask, teacher_mask
+    if positions is None:
+        width = min(student_mask.shape[1], teacher_mask.shape[1])
+        found = [in_order(mask, width) for mask in masks]
+    else:
+        check_positions(positions, student_logits, teacher_logits)
+        found = [(at.clamp_min(0), (at >= 0) & mask.gather(1, at.clamp_min(0))) for at, mask in zip(positions, masks)]
+    kept = [select(logits, Selection(top_k)) for logits in (student_logits, teacher_logits)]
+    s, t = (at_positions(own, at) for own, (at, _) in zip(kept, found))
+    return uld_part(s.probs, t.probs, found[0][1] & found[1][1]).mean
 
 
 @dataclass(frozen=True)

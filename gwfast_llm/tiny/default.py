@@ -67,7 +67,7 @@ SIZES = {
 OBJECTIVES = {
     "sft_short": "SFT, a quarter of the steps at half the learning rate: the strongest plain SFT on text",
     "sft": "SFT on the examples alone",
-    "infigfusion": "SFT + ULD + GLD as published (rank nodes, raw logits, row means)",
+    "infigfusion": "SFT + ULD + GLD (log-probabilities, in units of the source's graph, its weight limited)",
     "path": "SFT + 3 path-KL: source probabilities carried into the pivot's vocabulary along the text",
 }
 

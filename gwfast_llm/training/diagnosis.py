@@ -7,22 +7,25 @@ between its gradient and the cross-entropy's on held-out examples says so before
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 from transformers import TrainerCallback
 
 from gwfast_llm.config import CROSS_ENTROPY
 from gwfast_llm.models.output_layer import ChunkedHead
-from gwfast_llm.student.forward import run_student
 from gwfast_llm.system.trouble import out_of_memory
 from gwfast_llm.terms.batch import Batch
+from gwfast_llm.terms.collate import FusionCollator
 from gwfast_llm.terms.objective import Objective
 from gwfast_llm.text.examples import IGNORE
 from gwfast_llm.training.arguments import pivot_memory
+from gwfast_llm.training.gradient_watch import TOO_LONG
+from gwfast_llm.training.gradients import gradient_of, length_of
 from gwfast_llm.training.observers import Scene, spread
 
 SURE = 0.9  # above this probability of one token the source follows the layout and chooses no word
@@ -44,12 +47,23 @@ class Agreement:
         layout tokens dominate the plain mean.  NaN where there are none.
     size : float
         Length of the part's gradient over that of the cross-entropy's on the same examples.
+    weight : float
+        Weight of the part, over that of the cross-entropy.
+    most : float
+        Most that the part may pull; 0 where its weight stays as given.
     """
 
     part: str
     cosine: float
     cosine_text: float
     size: float
+    weight: float = 1.0
+    most: float = 0.0
+
+    @property
+    def pull(self) -> float:
+        """Weight times length of the gradient, over that of the cross-entropy."""
+        return self.weight * self.size
 
     @property
     def against(self) -> bool:
@@ -66,6 +80,12 @@ class Agreement:
             f"{self.part}: cosine with the held-out cross-entropy {self.cosine:+.2f} "
             f"({self.cosine_text:+.2f} where the source is unsure), gradient {self.size:.2g} times as long"
         )
+        if self.part != CROSS_ENTROPY:
+            text += f", {self.pull:.2g} times with its weight"
+        if self.most and self.pull > self.most:
+            text += " before it is lowered"
+        if not self.against and self.pull > TOO_LONG and not self.most:
+            return f"warning: {text}; it drowns the cross-entropy: lower its weight"
         if not self.against:
             return text
         if self.part == CROSS_ENTROPY:
@@ -83,6 +103,7 @@ def diagnose(
     held_out: Sequence[Batch],
     objective: Objective,
     head: ChunkedHead | None = None,
+    done: Callable[[], object] | None = None,
 ) -> list[Agreement]:
     """Compare the gradient of every term with the cross-entropy's on held-out text.
 
@@ -99,6 +120,8 @@ def diagnose(
         Its terms are measured.
     head : ChunkedHead, optional
         Works the model's output layer in chunks, as in training.
+    done : callable, optional
+        Called after every batch and pass: `passes` times in all.
 
     Returns
     -------
@@ -113,48 +136,39 @@ def diagnose(
     model.eval()
     weights = [p for p in model.parameters() if p.requires_grad]
     plain = Objective.cross_entropy()
-    every = _gradient(model, held_out, weights, plain, head)
-    unsure = [dataclasses.replace(batch, labels=_unsure_labels(batch)) for batch in held_out]
+    every = gradient_of(model, held_out, weights, plain, head, done=done)
+    unsure = [batch.relabelled(_unsure_labels(batch)) for batch in held_out]
     unsure = [batch for batch in unsure if (batch.labels != IGNORE).any()]
-    text = _gradient(model, unsure, weights, plain, head) if unsure else None
+    text = gradient_of(model, unsure, weights, plain, head, done=done) if unsure else None
     others = [objective.only(own.term) for own in objective.terms if own.term.name != CROSS_ENTROPY]
     found: list[Agreement] = []
     for one in [plain, *others]:
-        found.append(_agreement(one.terms[0].term.name, _gradient(model, batches, weights, one, head), every, text))
+        own = gradient_of(model, batches, weights, one, head, done=done)
+        found.append(_agreement(one.terms[0].term.name, own, every, text))
     model.train(was_training)
     size = max(found[0].size, 1e-30)
-    return [dataclasses.replace(one, size=one.size / size) for one in found]
+    given = {own.term.name: own for own in objective.terms}
+    unit = given[CROSS_ENTROPY].weight if CROSS_ENTROPY in given else 1.0
+    return [
+        dataclasses.replace(
+            one,
+            size=one.size / size,
+            weight=given[one.part].weight / unit if one.part in given else 1.0,
+            most=given[one.part].term.most if one.part in given else 0.0,
+        )
+        for one in found
+    ]
+
+
+def passes(objective: Objective, batches: int, held_out: int) -> int:
+    """Forward and backward passes of a diagnosis, at most."""
+    return batches * len({CROSS_ENTROPY, *objective.names}) + 2 * held_out
 
 
 def _agreement(part: str, own: Sequence[Tensor], every: Sequence[Tensor], text: Sequence[Tensor] | None) -> Agreement:
     """How one gradient lies to the two of the held-out cross-entropy; its size is its own length."""
     unsure = _cosine(own, text) if text else float("nan")
-    return Agreement(part, _cosine(own, every), unsure, _dot(own, own) ** 0.5)
-
-
-def _gradient(
-    model: Any,
-    batches: Sequence[Batch],
-    weights: Sequence[Tensor],
-    objective: Objective,
-    head: ChunkedHead | None,
-) -> list[Tensor]:
-    """Gradient of an objective of one part over all batches, summed over source slots."""
-    device = next(model.parameters()).device
-    counts = torch.stack([objective.counts(batch) for batch in batches]).sum(0).clamp_min(1)
-    found = [torch.zeros_like(w) for w in weights]
-    for batch in batches:
-        here = batch.to(device)
-        student, _ = run_student(model, here, objective, head)
-        with torch.autocast(device.type, enabled=False):  # losses are added up in float32, as in training
-            parts = objective.values(student, here)
-        total = torch.stack([part.total.float() / count for part, count in zip(parts, counts.to(device))]).sum()
-        if not total.requires_grad:  # the term has no item in this batch
-            continue
-        for kept, own in zip(found, torch.autograd.grad(total, weights, allow_unused=True)):
-            if own is not None:
-                kept += own
-    return found
+    return Agreement(part, _cosine(own, every), unsure, length_of(own))
 
 
 def _unsure_labels(batch: Batch) -> Tensor:
@@ -200,17 +214,38 @@ def attach_diagnosis(scene: Scene) -> list[TrainerCallback]:
     examples = spread(range(scene.prepared.data.size), config.train.diagnose)
     computing = torch.autocast(arguments.device.type, torch.bfloat16, enabled=scene.loaded.bf16)
     fix = f"{pivot_memory(config, False)}; --train.diagnose 0 leaves the diagnosis out, which needs most"
-    with out_of_memory(fix), computing:
-        found = diagnose(
-            scene.pivot.model.to(arguments.device),
-            [own(part) for part in _runs(examples, step)],
-            [carried(part) for part in _runs(scene.held_out(), step)],
-            scene.objective,
-            scene.pivot.head,
-        )
-    if not scene.quiet and arguments.should_log:
+    batches = Collated(own, _runs(examples, step))
+    held_out = Collated(carried, _runs(scene.held_out(), step))
+    quiet = scene.quiet or not arguments.should_log
+    bar = tqdm(total=passes(scene.objective, len(batches), len(held_out)), desc="diagnosis", disable=quiet, leave=False)
+    with out_of_memory(fix), computing, bar:
+        model = scene.pivot.model.to(arguments.device)
+        found = diagnose(model, batches, held_out, scene.objective, scene.pivot.head, bar.update)
+    if not quiet:
         print("\n".join(agreement.sentence(scene.objective.names) for agreement in found))
     return [DiagnosisCallback(found)]
+
+
+class Collated(Sequence[Batch]):
+    """Batches that are made when they are asked for: one at a time is alive.
+
+    Parameters
+    ----------
+    collator : FusionCollator
+        Makes them.
+    runs : sequence of list of int
+        Examples of each.
+    """
+
+    def __init__(self, collator: FusionCollator, runs: Sequence[list[int]]):
+        self._collator = collator
+        self._runs = runs
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self._collator(self._runs[number])
 
 
 def _runs(numbers: list[int], step: int) -> list[list[int]]:

@@ -98,10 +98,20 @@ def _fuse(config: FuseConfig, progress: Progress | None, folder: Folder) -> Fuse
     trainer = trainer_of(scene, callbacks, progress, folder)
     train(trainer, config, folder, start.last)
     held = [loaded.note] if loaded.note else []
-    notes = [*prepared.data.notes, *held, *opened.notes, *start.notes, *unseen, *trainer.warnings]
+    notes = [
+        *prepared.data.notes,
+        *held,
+        *opened.notes,
+        *start.notes,
+        *unseen,
+        *trainer.weighing.warnings,
+        *trainer.weighing.limits,
+    ]
     if prepared.sharded and any(name != CROSS_ENTROPY for name in opened.objective.names):
-        notes.append("the model is sharded: how hard each part pulls beside the cross-entropy was not measured")
+        notes.append("the model is sharded: how hard each part pulls was not measured, and weights are as given")
     metrics = [_plain(row) for row in trainer.state.log_history if row.keys() & SHOWN]
+    limited = [own.term.name for own in opened.objective.terms if own.term.most]
+    metrics += [{"step": 0, f"weight_{name}": trainer.weighing.weights[name]} for name in limited]
     trained = whole_model(trainer, config).eval()
     return Fused(trained, prepared.tokenizer, metrics, time.perf_counter() - started, list(map(one_line, notes)))
 

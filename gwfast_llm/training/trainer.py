@@ -14,7 +14,6 @@ from torch import Tensor
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
-from gwfast_llm.config import CROSS_ENTROPY
 from gwfast_llm.models.output_layer import ChunkedHead
 from gwfast_llm.student.forward import run_student
 from gwfast_llm.system import interruption
@@ -22,10 +21,9 @@ from gwfast_llm.system.errors import FusionError, InterruptedFusion
 from gwfast_llm.terms.batch import Batch
 from gwfast_llm.terms.collate import FusionCollator
 from gwfast_llm.terms.objective import Objective
-from gwfast_llm.terms.part import Part
-from gwfast_llm.training.gradient_watch import measured_pulls, pulls_of
 from gwfast_llm.training.order import EpochCallback, EvenSampler, Indices
 from gwfast_llm.training.saving import Border, BorderCallback, SaveClock
+from gwfast_llm.training.weighing import Weighing
 
 BATCH = "batch"  # name of the typed batch in what the trainer hands around
 
@@ -105,7 +103,7 @@ class FusionTrainer(Trainer):
         self.save_due = False
         self.border = Border.here(None, 0)
         self.add_callback(BorderCallback(self))
-        self._watched = False
+        self.weighing = Weighing(self, objective, head)
 
     def _get_train_sampler(self, train_dataset=None):
         """Order of the examples; the same for any number of processes."""
@@ -147,6 +145,7 @@ class FusionTrainer(Trainer):
         self._stop_if(is_broken)
         if stop:
             self.save_and_stop()
+        self.weighing.before_step([sample[BATCH] for sample in samples], lambda own: _summed(self, own))
         return samples, counts[:-3]
 
     def training_step(self, model, inputs, num_items_in_batch=None):
@@ -246,30 +245,9 @@ class FusionTrainer(Trainer):
         """Sum of every part over a batch, with the model's output."""
         student, outputs = run_student(model, batch, self._objective, self._head)
         parts = self._objective.values(student, batch)
-        if not self._watched and model.training:
-            self._watch(parts, student.cross_entropy(batch.labels), batch.idle)
+        if model.training:
+            self.weighing.after_forward(parts, lambda: student.cross_entropy(batch.labels), batch.idle)
         return torch.stack([part.total.float() for part in parts]), outputs
-
-    def _watch(self, parts: Sequence[Part], cross_entropy: Part, idle: bool) -> None:
-        """Measure once, on the first batch of the first step, how hard every part pulls."""
-        self._watched = True
-        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        if self.state.global_step or idle or sharded or set(self._objective.names) == {CROSS_ENTROPY}:
-            return
-        assert self.model is not None
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        pulls = measured_pulls(self._objective, parts, cross_entropy, trained)
-        self.state.log_history += [pull.record() for pull in pulls]
-        if self.args.should_log and not self.args.disable_tqdm:
-            print("".join(f"{said}\n" for said in self.warnings), end="", flush=True)
-
-    @property
-    def warnings(self) -> list[str]:
-        """What the first batch showed, also of the run that goes on."""
-        return [said for pull in pulls_of(self.state.log_history) if (said := pull.sentence)]
-
-    def _weights(self, device: torch.device) -> Tensor:
-        return torch.tensor(self._objective.weights, device=device)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Weighted sum of the parts, each divided by its number of items in the whole step."""
@@ -289,7 +267,7 @@ class FusionTrainer(Trainer):
             self._broken = broken if self._broken is None else torch.maximum(self._broken, broken)
         # gradients are averaged over processes afterwards; every process holds its share of the sum
         scale = self.accelerator.num_processes if training else 1
-        loss = (self._weights(values.device) * values).sum() * scale
+        loss = (self.weighing.of_parts(values.device) * values).sum() * scale
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs, start_time=None):
@@ -306,7 +284,7 @@ class FusionTrainer(Trainer):
             if self.args.world_size > 1:
                 seen = _summed(self, seen)
             parts = self._by_name(seen / self._seen_steps)
-            weights = {own.term.name: own.weight for own in self._objective.terms}
+            weights = self.weighing.weights
             # the mean of transformers' trainer leaves out the steps before a checkpoint
             logs = {**logs, "loss": sum(weights[name] * value for name, value in parts.items()), **parts}
             self._seen, self._seen_steps = None, 0
@@ -348,7 +326,7 @@ class FusionTrainer(Trainer):
         if world > 1:
             sums = _summed(self, sums)
         values = sums[0] / sums[1].clamp_min(1)
-        loss = float((self._weights(values.device) * values).sum())
+        loss = float((self.weighing.of_parts(values.device) * values).sum())
         metrics = {f"{metric_key_prefix}_loss": loss}
         metrics |= {f"{metric_key_prefix}_{name}": value for name, value in self._by_name(values).items()}
         self.log(metrics)

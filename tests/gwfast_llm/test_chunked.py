@@ -85,6 +85,8 @@ def batch():
                 3 * torch.rand(2, 1, 25, 10, generator=draw).sort(-1, descending=True)[0],
                 ids(2, 1, 25, 10),
                 torch.ones(2, 1, 25, dtype=torch.bool),
+                torch.full((2, 1, 25), 4.0),
+                VOCABULARY,
             ),
         },
     )
@@ -197,11 +199,10 @@ def test_what_a_model_does_to_its_logits_is_done_chunk_by_chunk(kind):
         model.get_output_embeddings().weight.mul_(50)  # far enough from 0 for a cap to matter
     assert (change_of(model) is None) == (kind in UNCHANGED)
     ids = torch.arange(3, 15)[None]
-    positions = torch.ones_like(ids, dtype=torch.bool)
     asked = torch.arange(24).reshape(12, 2)
     whole = model(input_ids=ids).logits[0]
     head = ChunkedHead(model, 5, size=40)
-    head.pending = Request(positions, asked, Selection(4))
+    head.pending = Request(torch.arange(12), (1, 12), asked, Selection(4))
     model(input_ids=ids)
     found = head.answer()
     torch.testing.assert_close(found.asked, whole.gather(1, asked))
@@ -250,7 +251,7 @@ def test_a_selection_is_made_once(monkeypatch):
     request = head.pending
     model(**own.model_inputs)
     loss_of(OBJECTIVE.values(ChunkedStudent(request, head.answer(), columns), own)).backward()
-    assert sum(calls) == int(request.positions.sum())
+    assert sum(calls) == len(request.positions)
 
 
 def test_aligned_graphs_need_whole_logits(home):

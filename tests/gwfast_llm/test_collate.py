@@ -84,9 +84,10 @@ def test_sources_of_different_width_put_no_mass_on_padding(home, examples):
     desk, sources = desk_of(home, examples, "all")
     batch = FusionCollator(desk.pivot_rows, 0, objective, desk)([0, 1])
     size = len(sources[1].tokenizer)
-    values, mask = batch.own["gld"].values[:, 1], batch.own["gld"].mask[:, 1]
-    assert values.shape[-1] > size
-    mass = node_weights(values, mask, "softmax")[mask]
+    its = batch.own["gld"]
+    kept, mask = TopK(its.values[:, 1], its.ids[:, 1], its.logsumexp[:, 1]), its.mask[:, 1]
+    assert kept.values.shape[-1] > size
+    mass = node_weights(kept, mask, "softmax")[mask]
     assert float(mass[:, size:].sum()) == 0
     torch.testing.assert_close(mass[:, :size].sum(-1), torch.ones(len(mass)))
 

@@ -13,7 +13,7 @@ from gwfast_llm.teachers.online import Remembered
 from gwfast_llm.terms.collate import FusionCollator
 from gwfast_llm.terms.objective import Objective
 from gwfast_llm.text.examples import encode_all
-from gwfast_llm.training.diagnosis import Agreement, diagnose
+from gwfast_llm.training.diagnosis import Agreement, Collated, _runs, diagnose, passes
 from gwfast_llm.training.sources import online_source
 
 OBJECTIVE = ObjectiveConfig(preset="custom", path=1.0, uld=1.0, gld=1.0, source_top_k=0)
@@ -111,3 +111,27 @@ def test_warning_names_what_to_use_instead():
     good = Agreement("path", 0.63, math.nan, 0.5)
     assert not good.against
     assert "warning" not in good.sentence()
+
+
+def test_a_part_that_drowns_the_cross_entropy_is_warned_of_whatever_its_angle():
+    loud = Agreement("hybrid", 0.4, 0.3, 3.0, weight=50.0)
+    assert not loud.against
+    assert loud.sentence(["sft", "hybrid"]).startswith("warning: hybrid")
+    assert "gradient 3 times as long, 1.5e+02 times with its weight; it drowns the cross-entropy" in loud.sentence()
+    assert "warning" not in dataclasses.replace(loud, weight=3.0).sentence()
+    limited = dataclasses.replace(loud, part="gld", most=1.0).sentence()
+    assert "warning" not in limited
+    assert limited.endswith("before it is lowered")
+
+
+def test_every_example_that_is_asked_for_is_looked_at(parts, monkeypatch):
+    model, batch = parts
+    seen, done = [], []
+    collated = Collated(lambda numbers: seen.append(list(numbers)) or batch(numbers, OBJECTIVE), _runs([*range(10)], 4))
+    held_out = Collated(lambda numbers: batch(numbers, ObjectiveConfig(preset="path")), [[20, 21], [22]])
+    objective = Objective.of(OBJECTIVE, 1)
+    found = diagnose(model, collated, held_out, objective, done=lambda: done.append(1))
+    assert {i for numbers in seen for i in numbers} == set(range(10))
+    assert max(map(len, seen)) == 4
+    assert len(done) == passes(objective, 3, 2)
+    assert [one.weight for one in found] == [1.0, 1.0, 1.0, 1.0]

@@ -48,7 +48,7 @@ def test_one_selection_for_both_losses_is_their_sum():
     draw = torch.Generator().manual_seed(0)
     s, t = (torch.randn(2, 5, 40, generator=draw) for _ in range(2))
     m = torch.ones(2, 5, dtype=torch.bool)
-    apart = gwfast_llm.uld_loss(s, t, m, m) + gwfast_llm.gld_loss(s, t, m, m, nodes="rank", weights="logits")
+    apart = gwfast_llm.uld_loss(s, t, m, m) + gwfast_llm.gld_loss(s, t, m, m, weights="logits", scale="published")
     assert both_losses(s, t, m).item() == pytest.approx(apart.item(), rel=1e-6)
 
 

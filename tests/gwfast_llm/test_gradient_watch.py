@@ -17,6 +17,7 @@ from gwfast_llm.training.fusion import fuse
 from gwfast_llm.training.gradient_watch import Pull, lengths, pulls_of
 from gwfast_llm.training.sources import online_source
 
+RAW = ObjectiveConfig(preset="infigfusion", source_top_k=20, gld_raw=True)
 ALL = ObjectiveConfig(preset="custom", path=3.0, uld=0.5, gld=0.01, hellinger=0.2, hybrid=0.4, source_top_k=0)
 
 
@@ -41,12 +42,12 @@ def ratio_of(note):
     return float(note.split("pulls ")[1].split()[0])
 
 
-def batch_of(home, tokenizers, examples, objective):
+def batch_of(home, tokenizers, examples, objective, numbers=(0, 5, 11, 17)):
     rows = encode_all(examples, tokenizers[0])
     own = encode_all(examples, tokenizers[1])
     sources = [online_source(SourceConfig(str(home / "A"), name="A"), tokenizers[1], own, 0)]
     desk = SourceDesk(rows, sources, [1.0], path_maps(tokenizers[0], rows, sources, examples), "mince", 0)
-    return FusionCollator(rows, 0, objective, desk)([0, 5, 11, 17])
+    return FusionCollator(rows, 0, objective, desk)(list(numbers))
 
 
 @pytest.mark.parametrize("chunk", [0, 9])
@@ -78,17 +79,65 @@ def configured(home, objective, **train):
 
 
 @pytest.mark.parametrize("chunk", [0, 9])
-def test_the_default_preset_on_real_logits_is_warned_of(home, loud, capsys, chunk):
-    preset = ObjectiveConfig(preset="infigfusion", source_top_k=20)
-    fused = fuse(configured(loud, preset, data=home, chunk=chunk))
+def test_the_letter_of_the_paper_on_real_logits_is_warned_of(home, loud, capsys, chunk):
+    fused = fuse(configured(loud, RAW, data=home, chunk=chunk))
     said = [note for note in fused.notes if note.startswith("warning: 0.01 x gld pulls ")]
     assert len(said) == 1
-    assert "--objective.gld_scale source" in said[0]
+    assert "leave objective.gld_raw out" in said[0]
     assert ratio_of(said[0]) > 10
     assert said[0] in capsys.readouterr().out
     assert not any("pull" in row for row in fused.metrics)
-    scaled = dataclasses.replace(preset, gld_scale="source")
-    assert not any("pulls" in note for note in fuse(configured(loud, scaled, data=home, chunk=chunk)).notes)
+    usable = dataclasses.replace(RAW, gld_raw=False)
+    assert not any("pulls" in n and "warning" in n for n in fuse(configured(loud, usable, data=home)).notes)
+
+
+@pytest.mark.parametrize("chunk", [0, 9])
+def test_the_weight_of_gld_is_lowered_to_the_length_of_the_cross_entropy(home, tokenizers, examples, chunk):
+    """Measured by the trainer over the whole step, beside a plain backward pass over the same examples."""
+    strong = ObjectiveConfig(preset="custom", gld=500.0, source_top_k=0)
+    made = configured(home, strong, data=home, steps=1, batch_size=32, chunk=chunk)
+    fused = fuse(made)
+    (weight,) = [row["weight_gld"] for row in fused.metrics if "weight_gld" in row]
+    assert any(note.startswith("gld: weight 500 lowered to ") for note in fused.notes)
+    model = AutoModelForCausalLM.from_pretrained(home / "pivot")
+    batch = batch_of(home, tokenizers, examples, strong, range(32))
+    length = {}
+    for name in ("sft", "gld"):
+        one = Objective.of(strong, 1)
+        (own,) = [own.term for own in one.terms if own.term.name == name]
+        model.zero_grad()
+        student, _ = run_student(model, batch, one, None)
+        own.part(student, batch, 0).mean.backward()
+        length[name] = sum(float(p.grad.double().pow(2).sum()) for p in model.parameters()) ** 0.5
+    assert weight * length["gld"] == pytest.approx(length["sft"], rel=1e-3)
+    fixed = dataclasses.replace(strong, gld_pull=0.0)
+    assert not any("weight_gld" in row for row in fuse(dataclasses.replace(made, objective=fixed)).metrics)
+
+
+def test_accumulation_does_not_change_the_weight(home):
+    strong = ObjectiveConfig(preset="custom", gld=500.0, source_top_k=0)
+    found = []
+    for size, accumulate in ((8, 1), (2, 4)):
+        metrics = fuse(configured(home, strong, data=home, steps=2, batch_size=size, accumulate=accumulate)).metrics
+        found += [row["weight_gld"] for row in metrics if "weight_gld" in row]
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_a_run_that_goes_on_has_the_same_weight(home, tmp_path):
+    strong = ObjectiveConfig(preset="custom", gld=500.0, source_top_k=0)
+    made = configured(home, strong, data=home, steps=6, save_every=3)
+    whole = fuse(made, lambda done, total: None, tmp_path / "whole" / "checkpoints")
+
+    def stop(done, total):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fuse(made, stop, tmp_path / "cut" / "checkpoints")
+    again = fuse(made, lambda done, total: None, tmp_path / "cut" / "checkpoints", resume=True)
+    assert [r for r in again.metrics if "weight_gld" in r] == [r for r in whole.metrics if "weight_gld" in r] != []
+    for a, b in zip(whole.model.state_dict().values(), again.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_a_quiet_preset_says_nothing(home):
@@ -97,8 +146,7 @@ def test_a_quiet_preset_says_nothing(home):
 
 
 def test_a_resumed_run_still_knows(home, loud, tmp_path):
-    preset = ObjectiveConfig(preset="infigfusion", source_top_k=20)
-    short = configured(loud, preset, data=home, steps=2, save_every=1)
+    short = configured(loud, RAW, data=home, steps=2, save_every=1)
     first = fuse(short, lambda done, total: None, tmp_path / "checkpoints")
     again = fuse(short, lambda done, total: None, tmp_path / "checkpoints", resume=True)
     assert [n for n in again.notes if "pulls" in n] == [n for n in first.notes if "pulls" in n] != []
@@ -107,8 +155,8 @@ def test_a_resumed_run_still_knows(home, loud, tmp_path):
 def test_what_is_said_names_what_helps():
     assert Pull("gld", 0.01, 9.9).sentence == ""
     assert Pull("gld", 0.01, float("nan")).sentence == ""
-    assert "gld_scale source" in Pull("gld", 0.01, 840.0).sentence
-    assert "gld_scale" not in Pull("gld", 1.0, 11.0, scaled=True).sentence
+    assert "gld_raw" in Pull("gld", 0.01, 840.0).sentence
+    assert "gld_raw" not in Pull("gld", 1.0, 11.0, scaled=True).sentence
     assert "lower objective.uld" in Pull("uld", 100.0, 11.0).sentence
     record = Pull("uld", 100.0, 11.0).record()
     assert pulls_of([{"loss": 1.0}, record]) == [Pull("uld", 100.0, 11.0)]

@@ -144,7 +144,7 @@ def test_spectrum_is_that_of_the_graph_and_bounds_gw(nodes):
     t = distributions(61, 1, 3, 6).log()
     sm, tm = torch.ones(1, 4, dtype=torch.bool), torch.ones(1, 3, dtype=torch.bool)
     loss = gwfast_llm.gld_loss(
-        s, t, sm, tm, top_k=0, nodes=nodes, weights="softmax", feature="spectrum", distance="squared"
+        s, t, sm, tm, top_k=0, nodes=nodes, weights="softmax", feature="spectrum", distance="squared", scale="published"
     )
     graphs = []
     for z in (s, t):

@@ -1,5 +1,6 @@
 """The losses against slow float64 references written from their definitions, and the traps of the method."""
 
+import inspect
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 import gwfast_llm
 from gwfast_llm.models.logits import top_k
 from gwfast_llm.system.errors import FusionError
+from gwfast_llm.terms.gld import Gld, GraphOptions
 from gwfast_llm.terms.path import kl_part
 from gwfast_llm.terms.sft import sft_part
 
@@ -45,13 +47,15 @@ def reference_graph(z, k, nodes, weights):
         order = np.argsort(-row)[:k]
         kept = row[order]
         w = np.exp(kept - kept.max()) / np.exp(kept - kept.max()).sum() if weights == "softmax" else kept
+        if weights == "log_probs":
+            w = kept - np.log(np.exp(row).sum())
         h = np.zeros(size)
         h[np.arange(k) if nodes == "rank" else order] = w
         graph += np.outer(h, h)
     return graph / len(z)
 
 
-def reference_gld(s, t, sm, tm, k, nodes, weights, feature, distance):
+def reference_gld(s, t, sm, tm, k, nodes, weights, feature, distance, scale):
     values = []
     for b in range(len(s)):
         columns = []
@@ -63,12 +67,13 @@ def reference_gld(s, t, sm, tm, k, nodes, weights, feature, distance):
             if feature == "mean_std":
                 features.append(graph.std(1) * math.sqrt(n))
             columns.append(features)
-        value = 0.0
+        value = unit = 0.0
+        size = np.abs if distance == "l1" else np.square
         for f, g in zip(*columns):
             n = max(len(f), len(g))
-            gap = np.sort(np.pad(f, (0, n - len(f)))) - np.sort(np.pad(g, (0, n - len(g))))
-            value += np.abs(gap).sum() if distance == "l1" else np.square(gap).sum()
-        values.append(value)
+            value += size(np.sort(np.pad(f, (0, n - len(f)))) - np.sort(np.pad(g, (0, n - len(g))))).sum()
+            unit += size(g).sum()
+        values.append(value / unit if scale == "source" else value)
     return np.mean(values)
 
 
@@ -83,13 +88,14 @@ def test_uld_is_its_definition(k, sizes):
 
 @pytest.mark.parametrize("distance", ["l1", "squared"])
 @pytest.mark.parametrize("feature", ["mean", "mean_std"])
-@pytest.mark.parametrize("weights", ["softmax", "logits"])
-@pytest.mark.parametrize("nodes", ["vocab", "rank"])
-def test_gld_is_its_definition(nodes, weights, feature, distance):
+@pytest.mark.parametrize("weights", ["softmax", "logits", "log_probs"])
+@pytest.mark.parametrize(("nodes", "scale"), [("vocab", "published"), ("rank", "published"), ("rank", "source")])
+def test_gld_is_its_definition(nodes, scale, weights, feature, distance):
     s, t = logits(2, 2, 7, 12), logits(3, 2, 6, 12)
     sm, tm = masks()
-    found = gwfast_llm.gld_loss(s, t, sm, tm, top_k=4, nodes=nodes, weights=weights, feature=feature, distance=distance)
-    expected = reference_gld(s, t, sm, tm, 4, nodes, weights, feature, distance)
+    options = {"nodes": nodes, "weights": weights, "feature": feature, "distance": distance, "scale": scale}
+    found = gwfast_llm.gld_loss(s, t, sm, tm, top_k=4, **options)
+    expected = reference_gld(s, t, sm, tm, 4, **options)
     assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -115,6 +121,50 @@ def test_gradient_agrees_with_finite_differences(loss):
     assert torch.autograd.gradcheck(lambda x: loss(x, t, m, n, top_k=4), (s,), atol=1e-6)
 
 
+@pytest.mark.parametrize("feature", ["mean", "mean_std", "spectrum", "rows"])
+def test_a_constant_on_all_logits_changes_nothing(feature):
+    """Whatever the constant of each position: no probability changes.  The paper's letter does."""
+    s, t = logits(20, 2, 7, 12), logits(21, 2, 6, 15)
+    far = 50 * logits(22, 2, 7, 1), 50 * logits(23, 2, 6, 1)
+    plain = gwfast_llm.gld_loss(s, t, *masks(), top_k=5, feature=feature)
+    moved = gwfast_llm.gld_loss(s + far[0], t + far[1], *masks(), top_k=5, feature=feature)
+    assert moved.item() == pytest.approx(plain.item(), rel=1e-9)
+    raw = {"weights": "logits", "scale": "published"}
+    one = gwfast_llm.gld_loss(s, t, *masks(), top_k=5, **raw).item()
+    assert gwfast_llm.gld_loss(s + 1, t, *masks(), top_k=5, **raw).item() > 1.5 * one
+
+
+def test_the_function_and_the_trainer_have_the_same_defaults():
+    own = inspect.signature(gwfast_llm.gld_loss).parameters
+    made = Gld.of(gwfast_llm.ObjectiveConfig(preset="infigfusion"))
+    for name, value in vars(made.options).items():
+        assert own[name].default == value, name
+    assert own["top_k"].default == made.kept.k
+    assert made.options == GraphOptions()
+    assert Gld.of(gwfast_llm.ObjectiveConfig(preset="infigfusion", gld_raw=True)).options == GraphOptions.raw()
+    with pytest.raises(FusionError, match="gld_raw chooses raw logits without unit, but gld_weights is given too"):
+        gwfast_llm.ObjectiveConfig(gld_raw=True, gld_weights="softmax")
+
+
+def test_uld_pairs_the_positions_it_is_given():
+    s, t = logits(24, 2, 7, 12), logits(25, 2, 6, 15)
+    own, theirs = torch.tensor([[1, 3, 6], [2, 4, -1]]), torch.tensor([[0, 2, 5], [1, 1, -1]])
+    m, n = (torch.ones(*z.shape[:2], dtype=torch.bool) for z in (s, t))
+    expected = []
+    for b, i, j in ((0, 1, 0), (0, 3, 2), (0, 6, 5), (1, 2, 1), (1, 4, 1)):
+        p, q = (z[b, k].softmax(-1).topk(5).values for z, k in ((s, i), (t, j)))
+        expected.append((p - q).abs().sum().item())
+    found = gwfast_llm.uld_loss(s, t, m, n, top_k=5, positions=(own, theirs))
+    assert found.item() == pytest.approx(np.mean(expected), rel=1e-6)
+    n[0, 2] = False
+    found = gwfast_llm.uld_loss(s, t, m, n, top_k=5, positions=(own, theirs))
+    assert found.item() == pytest.approx(np.mean(expected[:1] + expected[2:]), rel=1e-6)
+    with pytest.raises(FusionError, match="positions of the teacher lie from -1 to 6; expected -1 to 5"):
+        gwfast_llm.uld_loss(s, t, m, n, positions=(own, theirs.clamp_max(4) + 2 * (theirs > 4).long()))
+    with pytest.raises(FusionError, match=r"positions have shapes \(2, 3\) and \(2, 2\)"):
+        gwfast_llm.uld_loss(s, t, m, n, positions=(own, theirs[:, :2]))
+
+
 def test_top_k_keeps_the_tail():
     """Probabilities are those of the whole vocabulary: adding mass outside the kept logits changes the loss."""
     t = torch.zeros(1, 1, 4, dtype=torch.float64)
@@ -128,15 +178,16 @@ def test_softmax_rows_cancel_the_graph():
     """With softmax weights the published feature is the mean token probability: any graph with it scores the same."""
     s, t = logits(8, 1, 5, 9), logits(9, 1, 5, 9)
     m = torch.ones(1, 5, dtype=torch.bool)
-    published = gwfast_llm.gld_loss(s, t, m, m, top_k=9, feature="mean")
+    softmax = {"nodes": "vocab", "weights": "softmax", "scale": "published"}
+    published = gwfast_llm.gld_loss(s, t, m, m, top_k=9, feature="mean", **softmax)
     means = [z[0].softmax(-1).mean(0).sort()[0] for z in (s, t)]
     assert published.item() == pytest.approx((means[0] - means[1]).abs().sum().item(), rel=1e-6)
     # two answers with equal mean probabilities and different co-activation
     a = torch.tensor([[[9.0, 0.0], [0.0, 9.0]]], dtype=torch.float64)
     b = torch.zeros(1, 2, 2, dtype=torch.float64)
     m = torch.ones(1, 2, dtype=torch.bool)
-    assert gwfast_llm.gld_loss(a, b, m, m, top_k=2, feature="mean").item() == pytest.approx(0.0, abs=1e-9)
-    assert gwfast_llm.gld_loss(a, b, m, m, top_k=2, feature="mean_std").item() > 0.1
+    assert gwfast_llm.gld_loss(a, b, m, m, top_k=2, feature="mean", **softmax).item() == pytest.approx(0.0, abs=1e-9)
+    assert gwfast_llm.gld_loss(a, b, m, m, top_k=2, feature="mean_std", **softmax).item() > 0.1
 
 
 def test_uld_compares_the_prediction_of_the_same_answer_token():

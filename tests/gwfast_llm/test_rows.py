@@ -49,7 +49,7 @@ def rows_of_gwfast(first, second):
 def test_it_is_the_third_lower_bound(nodes, k, size, weights, seed):
     """To rounding, whatever share of the vocabulary is in use."""
     s, t = logits(seed, 1, 4, size), logits(10 + seed, 1, 3, size)
-    options = GraphOptions(nodes, weights, "rows", "squared")
+    options = GraphOptions(nodes, weights, "rows", "squared", "published")
     kept = [select(z, Selection(k)) for z in (s, t)]
     value = gld_part(*kept, *everywhere(4, 3), (size, size), options).mean.item()
     graphs = [graph(z[0], k, nodes, weights) for z in (s, t)]
@@ -66,7 +66,15 @@ def test_ladder_from_row_means_to_gw(nodes, seed):
 
     def value(feature):
         return gwfast_llm.gld_loss(
-            s, t, *everywhere(4, 3), top_k=0, nodes=nodes, weights="softmax", feature=feature, distance="squared"
+            s,
+            t,
+            *everywhere(4, 3),
+            top_k=0,
+            nodes=nodes,
+            weights="softmax",
+            feature=feature,
+            distance="squared",
+            scale="published",
         ).item()
 
     means = np.square(np.sort(graphs[0].mean(1)) - np.sort(graphs[1].mean(1))).sum() * 6

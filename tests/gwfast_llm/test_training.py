@@ -32,7 +32,7 @@ from gwfast_llm.training.sources import online_source
 from gwfast_llm.training.trainer import BATCH
 
 EVERYTHING = ObjectiveConfig(
-    preset="custom", path=1.0, uld=0.5, gld=0.1, gld_aligned=0.3, hellinger=0.2, hybrid=0.4, source_top_k=0
+    preset="custom", path=1.0, uld=0.5, gld=0.1, gld_pull=0, gld_aligned=0.3, hellinger=0.2, hybrid=0.4, source_top_k=0
 )
 
 

@@ -40,11 +40,18 @@ class ModelConfig:
         is held in float32 while it is; bfloat16 and float16 then say in what type the result is saved.
     trust_remote_code : bool
         Run code that comes with the model; off unless asked.
+    chat_template : str
+        Name of one of the model's chat templates, or a file with one; the model's own by default.
+    chat_template_kwargs : dict
+        Variables of the chat template and their values, for instance enable_thinking: false.  They become defaults in
+        the template, hence part of caches and of the exported model.
     """
 
     model: str
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     trust_remote_code: bool = False
+    chat_template: str = ""
+    chat_template_kwargs: dict[str, bool | int | float | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where = "sources" if isinstance(self, SourceConfig) else "pivot"

@@ -27,6 +27,7 @@ from gwfast_llm.models.checks import (
 from gwfast_llm.models.stored_weights import INDEX, check_finite, check_numbers, role_of
 from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.trouble import out_of_memory
+from gwfast_llm.text.chosen_template import choose_template
 
 
 def _check_path(config: ModelConfig) -> None:
@@ -154,6 +155,7 @@ def load_tokenizer(config: ModelConfig) -> Any:
             f"{role_of(config)}: the tokenizer of {config.model!r} reports no character offsets; "
             "a fast tokenizer (tokenizer.json) is needed to align it with another"
         )
+    choose_template(tokenizer, role_of(config), config.chat_template, config.chat_template_kwargs)
     return tokenizer
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +31,7 @@ from gwfast_llm.training.sources import carried_beforehand, kept_logits, open_so
 
 CACHE = "python -m gwfast_llm.cache"
 RECOMMENDED = ObjectiveConfig(preset="path").weights
+BREAK = "\\n"
 OPENING, OPENING_LINES = 60, 4  # tokens and lines of a prompt that are shown
 
 
@@ -110,14 +113,28 @@ def recommendation(config: FuseConfig) -> str:
 
 
 def example_lines(run: PreparedRun, labels: Sequence[str]) -> str:
-    """The first answer under every tokenizer, cut into tokens."""
+    """The first answer under every tokenizer, cut into tokens; in two colours on a terminal."""
     lines = ["the first answer, cut into tokens:"]
+    colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     text = run.examples[0].response.encode()
     for label, rows in zip(labels, run.rows):
         cuts = [0, *rows[0].ends[:12]]
         pieces = [text[a:b].decode(errors="replace") for a, b in pairwise(cuts) if 0 <= a <= b]
-        lines.append(f"  {label}: " + "|".join(piece.replace("\n", "\\n") for piece in pieces))
+        lines.append(f"  {label}: {spans([piece.replace(chr(10), BREAK) for piece in pieces], colours)}")
     return "\n".join(lines)
+
+
+def spans(pieces: Sequence[str], colours: bool) -> str:
+    """Pieces of a text, apart by colour or by a line between them.
+
+    Examples
+    --------
+    >>> spans(["ab", "c"], False), spans(["ab", "c"], True)
+    ('ab|c', '\\x1b[30;46mab\\x1b[0m\\x1b[30;43mc\\x1b[0m')
+    """
+    if not colours:
+        return "|".join(pieces)
+    return "".join(f"\x1b[30;{(46, 43)[k % 2]}m{piece}\x1b[0m" for k, piece in enumerate(pieces))
 
 
 def padding(batches: Batches, config: FuseConfig) -> str:

@@ -163,8 +163,12 @@ def check_value(value: Any, kind: Any, where: str) -> None:
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
         wanted = [one for one in typing.get_args(kind) if one is not type(None)]
-        if value is not None:
+        if value is None and type(None) in typing.get_args(kind):
+            return
+        if len(wanted) == 1:
             check_value(value, wanted[0], where)
+        elif not any(_fits(value, one, where) for one in wanted):
+            raise FusionError(f"{where} is {shown(value)}; expected true, false, a number or text")
     elif dataclasses.is_dataclass(kind):
         if not isinstance(value, typing.cast(type, kind)):
             check_record(value, typing.cast(type, kind), where)
@@ -188,6 +192,14 @@ def check_value(value: Any, kind: Any, where: str) -> None:
             raise FusionError(f"{where} is {shown(value)}; expected one of {', '.join(map(str, allowed))}")
     else:
         _check_scalar(value, kind, where)
+
+
+def _fits(value: Any, kind: Any, where: str) -> bool:
+    try:
+        check_value(value, kind, where)
+    except FusionError:
+        return False
+    return True
 
 
 def _check_scalar(value: Any, kind: Any, where: str) -> None:

@@ -13,10 +13,11 @@ import torch
 from gwfast_llm.config import DataConfig
 from gwfast_llm.system.errors import FusionError
 from gwfast_llm.text.alignment import byte_ends, vocabulary_bytes
-from gwfast_llm.text.conversations import Turn, as_messages
+from gwfast_llm.text.conversations import Turn
+from gwfast_llm.text.openings import opened
 from gwfast_llm.text.special_tokens import marks, stop_tokens
-from gwfast_llm.text.templates import TemplateError, has_template, name_of, prints_date, render, today
-from gwfast_llm.text.unwritten import parsed, unwritten
+from gwfast_llm.text.templates import TemplateError, has_template, name_of, prints_date, today
+from gwfast_llm.text.unwritten import unwritten
 
 IGNORE = -100
 
@@ -95,7 +96,7 @@ def spelling(tokenizer: Any, with_marks: bool = False) -> list[bytes | None]:
 
 
 def prompt_text(example: Example, tokenizer: Any, date: str = "") -> str:
-    """Prompt of an example as this model reads it: plain, or in its chat template.
+    """Prompt of an example as this model reads it: plain, or in its chat template (see `gwfast_llm.text.openings`).
 
     Raises
     ------
@@ -104,7 +105,7 @@ def prompt_text(example: Example, tokenizer: Any, date: str = "") -> str:
     """
     if not example.messages:
         return example.prompt
-    return render(tokenizer, as_messages(example.messages), tools=parsed(example.tools), date=date or today())
+    return opened(tokenizer, example.messages, example.tools, example.response, date or today())
 
 
 def end_token_of(tokenizer: Any, chat: bool) -> int:

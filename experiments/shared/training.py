@@ -72,12 +72,14 @@ class Run:
         return self.lr or (SHORT_RATE if self.method.short else LEARNING_RATES[self.steps])
 
 
-LIMITS: dict[Run, dict[str, float]] = {}  # weights of limited terms at the end of the runs of this process
+LIMITS: dict[
+    tuple[str, int, int], dict[str, float]
+] = {}  # weights of limited terms at the end of the runs of this process
 
 
 def limited_weights(run: Run) -> dict[str, float]:
     """Weights at which the terms of a run ended that were limited on the first batches."""
-    return LIMITS[run]
+    return LIMITS[run.method.name, run.steps, run.seed]
 
 
 def loss_of(model: Any, batch: Batch, objective: Objective) -> Tensor:
@@ -133,7 +135,7 @@ def train(run: Run, look: Callable[[int, Any], None] = lambda step, model: None)
                 given,
                 terms=tuple(Weighted(w.term, w.weight * share_of(pulls, w.term.name)) for w in given.terms),
             )
-            LIMITS[run] = {w.term.name: w.weight for w in terms.terms if w.term.most}
+            LIMITS[run.method.name, run.steps, run.seed] = {w.term.name: w.weight for w in terms.terms if w.term.most}
         loss = loss_of(model, batch, terms)
         optimiser.zero_grad()
         loss.backward()

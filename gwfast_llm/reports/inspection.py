@@ -125,12 +125,12 @@ def example_lines(run: PreparedRun, labels: Sequence[str]) -> str:
 
 
 def spans(pieces: Sequence[str], colours: bool) -> str:
-    """Pieces of a text, apart by colour or by a line between them.
+    r"""Pieces of a text, apart by colour or by a line between them.
 
     Examples
     --------
     >>> spans(["ab", "c"], False), spans(["ab", "c"], True)
-    ('ab|c', '\\x1b[30;46mab\\x1b[0m\\x1b[30;43mc\\x1b[0m')
+    ('ab|c', '\x1b[30;46mab\x1b[0m\x1b[30;43mc\x1b[0m')
     """
     if not colours:
         return "|".join(pieces)

@@ -28,6 +28,7 @@ class Progress:
     show: bool
     begin: float
     unit: float = 1.0  # of the caller's objective in that of the problem
+    shift: float = 0.0  # what the caller's objective has beyond it
 
     def say(self, what: str) -> None:
         """Print time and what was just done."""
@@ -40,10 +41,11 @@ class Progress:
             return
         upper, lower = incumbent.upper, incumbent.lower
         proved = math.isfinite(lower)
-        bound = f"{lower * self.unit:<12.7g}" if proved else f"{'-':<12}"
+        lower, upper = (self.unit * end + self.shift for end in (lower, upper))
+        bound = f"{lower:<12.7g}" if proved else f"{'-':<12}"
         gap = f"{100 * (upper - lower) / abs(upper):7.3f} %" if proved and upper else f"{'-':>7}  "
         seconds = budget.now() - self.begin
-        ends = f"incumbent {upper * self.unit:<12.7g} bound {bound} gap {gap}"
+        ends = f"incumbent {upper:<12.7g} bound {bound} gap {gap}"
         print(f"{seconds:8.2f} s   {ends}   {what}", file=sys.stderr, flush=True)
 
 
@@ -69,7 +71,7 @@ def prove(
     best = best_sorted(problem) if sorts else None
     try:
         best, climb.incumbent = first_plan(problem, options)
-        climb.incumbent = replace(climb.incumbent, gap=gap)
+        climb.incumbent = replace(climb.incumbent, gap=gap, shift=progress.shift / progress.unit)
         progress.line(climb.incumbent, budget, best.start)
         tried = 0
         for name, found in climb:
@@ -87,7 +89,8 @@ def prove(
         for _, found in Climb(problem, "sort", UNLIMITED):
             keep_best(bounds, found.bounds)
     plan: Plan = best.plan  # pyright: ignore[reportAssignmentType]
-    incumbent = replace(climb.incumbent.with_bounds(tuple(bounds.values())), gap=gap)
+    incumbent = climb.incumbent.with_bounds(tuple(bounds.values()))
+    incumbent = replace(incumbent, gap=gap, shift=progress.shift / progress.unit)
     if incumbent.plan is not plan:
         incumbent = incumbent.with_plan(plan, plan_value(problem, plan).bound)
     if incumbent.closed:

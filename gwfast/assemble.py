@@ -6,7 +6,7 @@ from gwfast.budget import UNLIMITED, Budget
 from gwfast.certify import marginal_error
 from gwfast.method import Found
 from gwfast.plan import Plan
-from gwfast.plan_value import PlanValue, plan_value
+from gwfast.plan_value import PlanValue
 from gwfast.presolve import Presolved
 from gwfast.result import Bound, Certificate, Result, Stop
 from gwfast.schedule import Climb, lower_bounds
@@ -16,7 +16,7 @@ def finished(request: Presolved, found: Found, effort: str, budget: Budget, solv
     """The result of a heuristic that is done, with the bounds of an effort."""
     climb = Climb(request.problem, effort, budget, taped=request.taped)
     plan: Plan = found.plan  # pyright: ignore[reportAssignmentType]
-    valued = plan_value(request.problem, plan)  # first: where rows are computed, it gathers what the bounds need
+    valued = request.valued(plan)  # first: where rows are computed, it gathers what the bounds need
     return assembled(request, found, lower_bounds(climb), solver, begin, valued)
 
 
@@ -31,10 +31,10 @@ def assembled(
     """The result of a plan and of bounds that are there, in the caller's units and precision."""
     problem = request.problem
     plan: Plan = found.plan  # pyright: ignore[reportAssignmentType]
-    valued = request.tape(plan_value(problem, plan) if valued is None else valued, plan)
+    valued = request.valued(plan) if valued is None else valued
     certificate = request.certificate(Certificate(bounds, valued.bound, marginal_error(problem, plan)))
     return Result(
-        value=request.number(valued.value),
+        value=valued.value,
         plan=request.plan(plan),
         certificate=certificate,
         stop=found.stop or Stop.EXHAUSTED,
@@ -43,4 +43,5 @@ def assembled(
         solver=solver,
         iterations=found.iterations,
         stationarity=found.stationarity * request.unit,
+        loss="square" if request.stated is None else request.stated.problem.loss.name,
     )

@@ -61,6 +61,8 @@ class Incumbent:
     lower, lower_margin : float
     gap : float
         Relative gap to stop at.
+    shift : float
+        The caller's objective is larger by this; relative gaps are those of the caller.
     """
 
     plan: Plan | None = None
@@ -69,6 +71,7 @@ class Incumbent:
     lower: float = -math.inf
     lower_margin: float = 0.0
     gap: float = 0.0
+    shift: float = 0.0
 
     def with_plan(self, plan: Plan | None, bound: Bound) -> Incumbent:
         """The same with `plan`, whose upper end is `bound`."""
@@ -89,7 +92,7 @@ class Incumbent:
     @property
     def enough(self) -> bool:
         """Whether the gap is as small as asked."""
-        return math.isfinite(self.upper) and self.upper - self.lower <= self.gap * abs(self.upper)
+        return math.isfinite(self.upper) and self.upper - self.lower <= self.gap * abs(self.upper + self.shift)
 
     def rounding(self, scale: float = 0.0) -> Rounding:
         """What the rounding margins say of the width of the interval."""

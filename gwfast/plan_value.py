@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from gwfast.arrays import Array, item, namespace
 from gwfast.arrays.precision import EPS, TINY
 from gwfast.features import FeatureCost
+from gwfast.losses import SQUARE
+from gwfast.losses.value import loss_value
 from gwfast.plan import Plan
 from gwfast.problem import Problem, Structure, differences, features, second_moments, structure
 from gwfast.result import Bound
@@ -42,16 +44,19 @@ def plan_value(problem: Problem, plan: Plan) -> PlanValue:
     where u counts the roundings of the sum.  A sum of squares loses nothing else; an expanded form is off by a
     multiple of E C1^2 + E C2^2, and by the missing masses once more.  O(N) beyond the objective, for N atoms.
     """
-    found = structure(problem, plan)
-    total = found.value
     missing = problem.marginals.missing(plan, problem.p, problem.q)
-    value, margin = total, _structure_margin(problem, plan, found, missing)
+    if problem.loss is SQUARE:
+        found = structure(problem, plan)
+        total, margin = found.value, _structure_margin(problem, plan, found, missing)
+    else:
+        total, margin = _loss_margin(problem, plan, missing)
+    value = total
     if problem.M is not None:
         alpha = item(problem.alpha)
         linear, lost = features(problem, plan), _feature_margin(problem, plan, missing)
         value = (1 - alpha) * linear + alpha * total
         margin = (1 - alpha) * lost + alpha * margin
-        margin += 8 * EPS * ((1 - alpha) * abs(item(linear)) + alpha * item(total))
+        margin += 8 * EPS * ((1 - alpha) * abs(item(linear)) + alpha * abs(item(total)))
     return PlanValue(value, Bound("upper", value + margin, PLAN, margin))
 
 
@@ -77,6 +82,13 @@ def _structure_margin(problem: Problem, plan: Plan, found: Structure, missing: t
     moved = item(first @ _squares(problem.x)) + item(second @ _squares(problem.y))
     own = found.direct or found.points is not None  # the value is that of the plan with the marginals it has
     return rounding * (1 + 1e-9) + (2.01 if own else 3.01) * moved
+
+
+def _loss_margin(problem: Problem, plan: Plan, missing: tuple[Array, Array]) -> tuple[Array, float]:
+    """Value of a loss that is not the square, of admitted costs, and its margin: a missing mass moves it by |L|."""
+    found = loss_value(problem.loss, problem.x, problem.y, plan)
+    moved = sum(item(namespace(m).sum(m)) for m in missing)
+    return found.value, (found.rounding + 4.1 * moved * found.largest) * (1 + 1e-9)
 
 
 def _differs(problem: Problem, plan: Plan) -> bool:

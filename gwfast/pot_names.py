@@ -23,6 +23,7 @@ _ENTROPIC = "call entropic_gw(..., epsilon=...)"
 
 # names of POT's arguments, and ours where the door has it
 OURS = {
+    "loss_fun": "loss",
     "tol_rel": "tol",
     "tol_abs": "tol",
     "stopThr": "tol",

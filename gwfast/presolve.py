@@ -21,13 +21,15 @@ from gwfast.arrays import (
     scalar_down,
     scalar_up,
 )
-from gwfast.arrays.precision import TINY
+from gwfast.arrays.precision import EPS, TINY
 from gwfast.errors import InputError
 from gwfast.features import FeatureCost
 from gwfast.large.atoms import given_atoms, is_large
-from gwfast.losses import Loss
+from gwfast.losses import SPLITS, SQUARE, Loss, loss_of
+from gwfast.losses.squared import admitted, squared
+from gwfast.marginals import BALANCED
 from gwfast.plan import Plan
-from gwfast.plan_value import PlanValue
+from gwfast.plan_value import PlanValue, plan_value
 from gwfast.policy import POLICY
 from gwfast.problem import Problem, largest
 from gwfast.result import Bound, Certificate
@@ -38,6 +40,25 @@ from gwfast.spaces.space import Space
 # powers of two that costs and features are kept within, so that no square and no margin leaves float64; the most that
 # costs are multiplied by, halved
 _COST, _FEATURE, _MOST = 330, 700, 240
+
+
+@dataclass(frozen=True, eq=False)
+class Stated:
+    """A problem with a loss that is not the square, as its caller stated it.
+
+    Attributes
+    ----------
+    problem : Problem
+        On the points that carry mass, with the costs of the caller, cut from the gradient tape.
+    constant : 0-d array
+        What its objective has beyond the squared one that is solved, with the gradient tape.
+    margin : float
+        Bound of the rounding error of `constant`.
+    """
+
+    problem: Problem
+    constant: Array
+    margin: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +80,9 @@ class Presolved:
         Precision of what is handed back; None for numpy.
     unit : float
         Power of two: the caller's objective over that of `problem`.
+    stated : Stated or None
+        Where the caller asked for another loss than the square: the caller's objective is `unit` times that of
+        `problem`, plus `stated.constant`.
     """
 
     problem: Problem
@@ -68,6 +92,12 @@ class Presolved:
     shape: tuple[int, int]
     dtype: Any
     unit: float = 1.0
+    stated: Stated | None = None
+
+    @property
+    def shift(self) -> float:
+        """What the caller's objective has beyond `unit` times that of `problem`."""
+        return 0.0 if self.stated is None else item(self.stated.constant)
 
     def plan(self, plan: Plan) -> Plan:
         """Return a plan of the problem as the caller should see it: all points, the caller's precision."""
@@ -101,34 +131,55 @@ class Presolved:
         return dense if filled > 2 * sum(T.shape) else Plan(self.problem.shape, *dense.atoms())
 
     def certificate(self, certificate: Certificate) -> Certificate:
-        """Return a certificate in the caller's units and number type, its ends rounded outwards."""
-        upper = certificate.plan_value
-        return replace(
-            certificate,
-            bounds=tuple(self._bound(b, scalar_down) for b in certificate.bounds),
-            plan_value=None if upper is None else self._bound(upper, scalar_up),
-            scale=self.problem.scale * self.unit,
-        )
+        """Return a certificate whose lower bounds are in the caller's units, its ends rounded outwards."""
+        bounds = tuple(self._rounded(self._stated(self._in_units(b, -1.0)), scalar_down) for b in certificate.bounds)
+        return replace(certificate, bounds=bounds, scale=self.problem.scale * self.unit)
 
-    def number(self, value: Any) -> Any:
-        """Return a computed objective in the caller's units and number type."""
-        return scalar(value * self.unit, self.dtype)
+    def valued(self, plan: Plan) -> PlanValue:
+        """Objective of a plan, and the upper bound that it proves, in the caller's units and number type.
 
-    def _bound(self, bound: Bound, rounded: Callable[[Any, Any], Any]) -> Bound:
+        With the tape both have the envelope gradient, that of the objective at the fixed plan.
+        """
+        if self.stated is not None and not self._expanded(plan):
+            found = plan_value(self.stated.problem, plan)
+            value, bound = found.value, found.bound
+        else:
+            found = plan_value(self.problem, plan)
+            value, bound = found.value * self.unit, self._stated(self._in_units(found.bound, 1.0), 1.0)
+            value = value if self.stated is None else value + item(self.stated.constant)
+        if self.taped is not None:
+            smooth = _taped_objective(self.taped, plan) * self.unit
+            smooth = smooth if self.stated is None else smooth + self.stated.constant
+            slope = smooth - smooth.detach()
+            value, bound = value + slope, replace(bound, value=bound.value + slope)
+        return PlanValue(scalar(value, self.dtype), self._rounded(bound, scalar_up))
+
+    def _expanded(self, plan: Plan) -> bool:
+        """Whether a plan between points has so many atoms that its objective is summed through moments."""
+        many = not plan.is_stored or (not plan.is_dense and plan.mass.shape[0] > POLICY.point_atoms)
+        return many and takes_points(self.problem.x, self.problem.y)
+
+    def _in_units(self, bound: Bound, side: float) -> Bound:
+        """A bound of the squared objective in the caller's units; `side` is 1 for upper ones, -1 for lower ones."""
         value = like_scalar(bound.value, self.problem.p) * self.unit
         if self.unit < 1 and item(value) / self.unit != item(bound.value):  # left float64 at its lower end
-            value = value + math.copysign(5e-324, 1.0 if rounded is scalar_up else -1.0)
-        given = rounded(value, self.dtype)
-        return replace(bound, value=given, margin=bound.margin * self.unit + abs(item(given) - item(value)))
+            value = value + math.copysign(5e-324, side)
+        return replace(bound, value=value, margin=bound.margin * self.unit)
 
-    def tape(self, found: PlanValue, plan: Plan) -> PlanValue:
-        """Give the plan's objective its envelope gradient: that of the objective at the fixed plan."""
-        if self.taped is None:
-            return found
-        smooth = _taped_objective(self.taped, plan)
-        slope = smooth - smooth.detach()
-        bound = replace(found.bound, value=found.bound.value + slope)
-        return PlanValue(found.value + slope, bound)
+    def _stated(self, bound: Bound, side: float = -1.0) -> Bound:
+        """A bound of the squared objective as one of the loss that was asked for."""
+        if self.stated is None:
+            return bound
+        constant, loss = self.stated.constant, self.stated.problem.loss
+        margin = self.stated.margin + 4 * EPS * (abs(item(bound.value)) + abs(item(constant)))
+        value = bound.value + constant + side * (margin if math.isfinite(margin) else 0.0)
+        if side < 0 and SPLITS[loss.name].least == 0 and self.problem.M is None and item(value) < 0:
+            value = value - value  # keeps its type
+        return replace(bound, value=value, margin=bound.margin + margin)
+
+    def _rounded(self, bound: Bound, rounded: Callable[[Any, Any], Any]) -> Bound:
+        given = rounded(bound.value, self.dtype)
+        return replace(bound, value=given, margin=bound.margin + abs(item(given) - item(bound.value)))
 
 
 def presolve(problem: Problem, dtype: Any = None) -> Presolved:
@@ -167,18 +218,39 @@ def presolve(problem: Problem, dtype: Any = None) -> Presolved:
     if cols is not None:
         y = y.restricted(cols)
         M = M.restricted(None, cols) if isinstance(M, FeatureCost) else None if M is None else M[:, cols]
-    x, y = _without_offset(x, y)
-    problem, unit = _near_one(replace(problem, x=x, y=y, M=M))
+    problem, stated = _squared(replace(problem, x=x, y=y, M=M))
+    x, y = _without_offset(problem.x, problem.y)
+    problem, unit = _near_one(replace(problem, x=x, y=y))
     taped = None
     if needs_grad(problem.alpha, None if isinstance(M, FeatureCost) else M, *x.arrays(), *y.arrays()):
         taped, problem = problem, problem.detached()
-    return Presolved(problem, taped, rows, cols, shape, dtype or returned_dtype(whole.x.like), unit)
+    return Presolved(problem, taped, rows, cols, shape, dtype or returned_dtype(whole.x.like), unit, stated)
 
 
-def problem_of(C1: Any, C2: Any, p: Any, q: Any, M: Any, alpha: Any) -> tuple[Problem, Any]:
+def _squared(problem: Problem) -> tuple[Problem, Stated | None]:
+    """The problem with the squared loss, of other costs where the caller asked for another loss."""
+    if problem.loss is SQUARE:
+        return problem, None
+    if problem.marginals is not BALANCED:
+        raise InputError(
+            f'loss: found "{problem.loss.name}" with {problem.marginals.name} plans; losses other than "square" are '
+            "there for couplings"
+        )
+    x, y = admitted(problem.loss, problem.x, problem.y)
+    found, alpha = squared(problem.loss, x, y), item(problem.alpha)
+    stated = replace(problem, x=x, y=y).detached()
+    constant = problem.alpha * found.constant
+    return replace(problem, x=found.x, y=found.y, loss=SQUARE), Stated(stated, constant, alpha * found.margin)
+
+
+def problem_of(
+    C1: Any, C2: Any, p: Any, q: Any, M: Any, alpha: Any, loss: Any = "square", floor: Any = None
+) -> tuple[Problem, Any]:
     """The problem that a front door was given, as such or in parts, and the precision to answer in."""
     if isinstance(C1, Problem):
-        names = [n for n, v in (("C2", C2), ("p", p), ("q", q), ("M", M), ("alpha", alpha)) if v is not None]
+        parts = {"C2": C2, "p": p, "q": q, "M": M, "alpha": alpha, "floor": floor}
+        names = [name for name, value in parts.items() if value is not None]
+        names += [] if isinstance(loss, str) and loss == "square" else ["loss"]
         if names:
             raise InputError(f"{names[0]}: found one beside a Problem, which holds its own; pass the Problem alone")
         _check_parts(C1)
@@ -186,13 +258,14 @@ def problem_of(C1: Any, C2: Any, p: Any, q: Any, M: Any, alpha: Any) -> tuple[Pr
         return replace(problem, loss=C1.loss, marginals=C1.marginals), None
     if C2 is None:
         raise InputError("C2: expected an array of numbers or a Space, found None; pass two costs, or one Problem")
-    problem = Problem.of(C1, C2, p, q, M=M, alpha=alpha)
+    problem = Problem.of(C1, C2, p, q, M=M, alpha=alpha, loss=loss, floor=floor)
     return problem, returned_dtype(C1)
 
 
 def _check_parts(problem: Problem) -> None:
     if not isinstance(problem.loss, Loss):
         raise InputError(f"loss: expected a Loss, found {problem.loss!r}; leave it out for the squared loss")
+    loss_of(problem.loss)
     lacking = [name for name in ("name", "rows_given", "minimum", "repair") if not hasattr(problem.marginals, name)]
     if lacking:
         raise InputError(

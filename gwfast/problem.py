@@ -16,7 +16,9 @@ from gwfast.arrays import Array, asks_for_gradient, detach, from_numpy, item, na
 from gwfast.arrays.precision import EPS
 from gwfast.errors import InputError
 from gwfast.features import FeatureCost, feature_cost
-from gwfast.losses import SQUARE, Loss
+from gwfast.losses import SQUARE, Loss, loss_of
+from gwfast.losses.squared import admitted, squared
+from gwfast.losses.value import loss_value
 from gwfast.marginals import BALANCED, Marginals
 from gwfast.plan import Plan
 from gwfast.policy import POLICY
@@ -50,7 +52,7 @@ class Problem:
     alpha : float or 0-d tensor
         Weight of the Gromov-Wasserstein term; 1 without `M`.
     loss : Loss
-        The square of the difference.
+        The square of the difference, the Kullback-Leibler loss or the inner product.
     marginals : Marginals
         The feasible plans: couplings.
     doubt : float
@@ -74,7 +76,18 @@ class Problem:
     doubt: float = 0.0
 
     @classmethod
-    def of(cls, C1: Any, C2: Any, p: Any = None, q: Any = None, *, M: Any = None, alpha: Any = None) -> Problem:
+    def of(
+        cls,
+        C1: Any,
+        C2: Any,
+        p: Any = None,
+        q: Any = None,
+        *,
+        M: Any = None,
+        alpha: Any = None,
+        loss: Any = "square",
+        floor: float | None = None,
+    ) -> Problem:
         """Check what a caller passes and make a problem of it.
 
         Parameters
@@ -85,6 +98,10 @@ class Problem:
         M : array (n, m) or FeatureCost, optional
         alpha : float, optional
             In [0, 1]; 0.5 where `M` is given.
+        loss : {"square", "kl", "inner"}
+            L(a, b) = (a - b)^2, a log(a / b) - a + b, or -2 a b.
+        floor : float, optional
+            With "kl": costs below it are raised to it, on both sides; POT's is 1e-18.
 
         Returns
         -------
@@ -96,6 +113,7 @@ class Problem:
         InputError
             An argument is not as above; the message names it.
         """
+        kind = loss_of(loss, floor)
         (p, p_name), (q, q_name) = _weights(C1, p, "C1", "p"), _weights(C2, q, "C2", "q")
         like = checks.same_library(C1=_array_of(C1), C2=_array_of(C2), **{p_name: p, q_name: q}, M=M)
         x, y = _space(C1, "C1", like), _space(C2, "C2", like)
@@ -114,7 +132,7 @@ class Problem:
             M, share = checks.feature_cost(M, (x.n, y.n), alpha, like)
         if asks_for_gradient(alpha) and M is not None:
             share = alpha.double().to(x.like.device)
-        return cls(x.weighted(p), y.weighted(q), M, share, doubt=doubt)
+        return cls(x.weighted(p), y.weighted(q), M, share, kind, doubt=doubt)
 
     @property
     def p(self) -> Array:
@@ -192,7 +210,7 @@ class Problem:
     def objective(self, plan: Plan) -> Array:
         """Objective of `plan` in float64.
 
-        Sums squared differences over pairs of atoms, which cannot cancel: O(N^2) time for N atoms, O(N) memory
+        Sums the loss over pairs of atoms, for squares without cancellation: O(N^2) time for N atoms, O(N) memory
         beyond blocks; of over a thousand atoms between points (squared distances, inner products) moments, O(N d^2),
         which cannot cancel either.  Dense plans use c - 2 <T, C1 T C2'>, O(n m (n + m)); two sparse Gram spaces with
         very many atoms use ``|H1 T H2'|^2``.  Where these cancel to below a millionth, and the atoms are few enough,
@@ -206,13 +224,19 @@ class Problem:
         -------
         0-d array of the library of the problem.
         """
-        value = structure(self, plan).value
+        if self.loss is SQUARE:
+            value = structure(self, plan).value
+        else:
+            value = loss_value(self.loss, *admitted(self.loss, self.x, self.y), plan).value
         if self.M is None:
             return value
         return (1 - self.alpha) * features(self, plan) + self.alpha * value
 
     def gradient(self, plan: Array) -> Array:
         """Gradient (n, m) of the objective at a dense plan, up to terms that no feasible plan sees."""
+        if self.loss is not SQUARE:
+            other = squared(self.loss, *admitted(self.loss, self.x, self.y))
+            return replace(self, x=other.x, y=other.y, loss=SQUARE).gradient(plan)
         image = product(self, plan)
         back = image if self.symmetric else product(self.T, plan)
         return linearised(self, image, back, Plan(self.shape, matrix=plan))

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from gwfast.arrays import item
+from gwfast.errors import InputError
 from gwfast.plan import Plan
 from gwfast.problem import Problem
 
@@ -37,6 +38,7 @@ class Rounding(Enum):
     HIDDEN = "no wider than the margins, which the size of the costs makes large beside the objective"
 
 
+LOSS_NAMES = {"square": "squared loss", "kl": "Kullback-Leibler loss", "inner": "inner-product loss"}
 _SMALL_MARGIN, _SMALL_VALUE = 1e-6, 1e-12  # shares of the objective and of the costs' scale that count as rounding
 _CLOSED = 4  # margins: bounds that are lowered before they are squared lose up to three more on the way
 
@@ -184,6 +186,8 @@ class Result:
         Wall time.
     solver : str
         Name of the front door.
+    loss : str
+        Name of the loss.
     """
 
     value: Any
@@ -195,6 +199,7 @@ class Result:
     solver: str
     iterations: int = 0
     stationarity: float = math.nan
+    loss: str = "square"
 
     @property
     def lower(self) -> Any:
@@ -218,15 +223,20 @@ class Result:
 
     @property
     def distance(self) -> Any:
-        """Square root of `value`, the distance GW_2 where no feature cost is given; NaN where features make it < 0."""
+        """Square root of `value`, the distance GW_2 where no feature cost is given; NaN where features make it < 0.
+
+        The squared loss alone has one; InputError for others.
+        """
+        if self.loss != "square":
+            raise InputError(f'distance: found loss="{self.loss}", whose root is no distance; take value')
         return self.value**0.5 if item(self.value) >= 0 else math.nan
 
     def __str__(self) -> str:
         n, m = self.plan.shape
         lines = [
             f"gwfast.{self.solver}   {n} x {m} points",
-            f"  value        {_number(self.value)}   objective of the plan (squared loss)",
-            f"  distance     {_number(self.distance)}   its square root",
+            f"  value        {_number(self.value)}   objective of the plan ({LOSS_NAMES[self.loss]})",
+            *([f"  distance     {_number(self.distance)}   its square root"] if self.loss == "square" else []),
             *_certificate_lines(self.certificate),
             f"  plan         {self.plan!r}, from {self.start}",
             f"  stopped      {self.stop.value}" + (f" ({self.iterations} iterations)" if self.iterations else ""),

@@ -38,7 +38,17 @@ from gwfast.spaces.points_value import takes_points
 
 @names_ours
 @np.errstate(all="ignore")
-def sorted_gw(C1: Any, C2: Any = None, p: Any = None, q: Any = None, *, M: Any = None, alpha: Any = None) -> Result:
+def sorted_gw(
+    C1: Any,
+    C2: Any = None,
+    p: Any = None,
+    q: Any = None,
+    *,
+    M: Any = None,
+    alpha: Any = None,
+    loss: Any = "square",
+    floor: float | None = None,
+) -> Result:
     r"""Gromov-Wasserstein by sorting: the best of a few sorted plans, and every bound that sorting proves.
 
     .. math:: GW_2^2 = \min_{T \in \Pi(p, q)} \sum_{ijkl} (C_{1,ij} - C_{2,kl})^2 \, T_{ik} T_{jl}
@@ -54,6 +64,11 @@ def sorted_gw(C1: Any, C2: Any = None, p: Any = None, q: Any = None, *, M: Any =
         Feature cost of the fused problem, (1 - alpha) <M, T> + alpha GW.
     alpha : float, optional
         Share of the structure term, in [0, 1]; 0.5 where `M` is given.
+    loss : {"square", "kl", "inner"}
+        L(a, b) between two costs: (a - b)^2, a log(a / b) - a + b, or -2 a b.
+    floor : float, optional
+        With "kl": costs below it are raised to it, on both sides, because the logarithm of the zeros of `C2` is taken;
+        POT's is 1e-18.
 
     Returns
     -------
@@ -85,7 +100,7 @@ def sorted_gw(C1: Any, C2: Any = None, p: Any = None, q: Any = None, *, M: Any =
     (10.222222, True)
     """
     begin = UNLIMITED.now()
-    request = presolve(*problem_of(C1, C2, p, q, M, alpha))
+    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor))
     if request.problem.marginals is not BALANCED:
         raise InputError(
             f"C1: found a Problem with {request.problem.marginals.name} plans; sorted_gw matches balanced ones; "
@@ -105,6 +120,8 @@ def exact_gw(
     *,
     M: Any = None,
     alpha: Any = None,
+    loss: Any = "square",
+    floor: float | None = None,
     rtol: float | None = None,
     effort: str | None = None,
     time_limit: float | None = None,
@@ -121,7 +138,7 @@ def exact_gw(
 
     Parameters
     ----------
-    C1, C2, p, q, M, alpha
+    C1, C2, p, q, M, alpha, loss, floor
         As in `sorted_gw`.
     rtol : float, optional
         Relative gap to reach: the plan and the bound are improved in turn, like a mixed-integer solver, until
@@ -177,7 +194,7 @@ def exact_gw(
     effort = checks.choice(("sort" if rtol is None else "prove") if effort is None else effort, EFFORTS, "effort")
     gap = 0.0 if rtol is None else checks.fraction(rtol, "rtol")
     budget = _budget(effort, time_limit, memory_limit)
-    request = presolve(*problem_of(C1, C2, p, q, M, alpha))
+    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor))
     schedule = schedule_for(*request.problem.shape)
     if checks.choice(method, METHODS, "method") == "multiscale" and not (
         suits_multiscale(request.problem) or suits_rows(request.problem)
@@ -193,7 +210,7 @@ def exact_gw(
     sparse = takes_multiscale(request.problem, method) or by_rows
     check_room("exact_gw", request.problem, effort, sparse, POLICY.row_bytes if by_rows else POLICY.point_bytes)
     for_plan = budget.less(_last_pass(request.problem))
-    progress = Progress(verbose, begin, request.unit)
+    progress = Progress(verbose, begin, request.unit, request.shift)
     tol, max_iter = checks.positive(tol, "tol"), checks.count(max_iter, "max_iter")
     options = Descent(schedule, tol, max_iter, budget=for_plan, method=method, say=progress.say)
     if rtol is None and effort in ("sort", "rows"):
@@ -213,6 +230,8 @@ def entropic_gw(
     epsilon: float = 5e-3,
     M: Any = None,
     alpha: Any = None,
+    loss: Any = "square",
+    floor: float | None = None,
     solver: str = "PGD",
     effort: str = "sort",
     time_limit: float | None = None,
@@ -225,7 +244,7 @@ def entropic_gw(
 
     Parameters
     ----------
-    C1, C2, p, q, M, alpha
+    C1, C2, p, q, M, alpha, loss, floor
         As in `sorted_gw`.
     epsilon : float
         Temperature, in units of the squared costs; POT's convention (its gradient carries the factor 2).
@@ -281,7 +300,7 @@ def entropic_gw(
         checks.count(max_iter, "max_iter"),
         budget=UNLIMITED if time_limit is None else budget,
     )
-    request = presolve(*problem_of(C1, C2, p, q, M, alpha))
+    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor))
     options = replace(options, epsilon=options.epsilon / request.unit)
     check_room("entropic_gw", request.problem, effort, solver == "PGD" and takes_multiscale(request.problem, "auto"))
     found = entropic_descent(request.problem, options)
@@ -301,6 +320,8 @@ def lower_bound(
     *,
     M: Any = None,
     alpha: Any = None,
+    loss: Any = "square",
+    floor: float | None = None,
     effort: str = "rows",
     time_limit: float | None = None,
     memory_limit: float | None = None,
@@ -309,7 +330,7 @@ def lower_bound(
 
     Parameters
     ----------
-    C1, C2, p, q, M, alpha
+    C1, C2, p, q, M, alpha, loss, floor
         As in `sorted_gw`.
     effort : str
         How far to climb the ladder of bounds, one of `gwfast.EFFORTS`.
@@ -341,7 +362,7 @@ def lower_bound(
     """
     checks.choice(effort, EFFORTS, "effort")
     budget = _budget(effort, time_limit, memory_limit)
-    request = presolve(*problem_of(C1, C2, p, q, M, alpha))
+    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor))
     problem = request.problem
     check_room("lower_bound", problem, effort)
     incumbent = Incumbent()
@@ -362,6 +383,8 @@ def certify(
     *,
     M: Any = None,
     alpha: Any = None,
+    loss: Any = "square",
+    floor: float | None = None,
     effort: str = "rows",
     time_limit: float | None = None,
     memory_limit: float | None = None,
@@ -370,7 +393,7 @@ def certify(
 
     Parameters
     ----------
-    C1, C2, p, q, M, alpha
+    C1, C2, p, q, M, alpha, loss, floor
         As in `sorted_gw`.
     plan : array (n, m) or Plan
         The transport plan, from any library.  Small errors of its marginals (a Sinkhorn plan) are repaired before
@@ -402,13 +425,13 @@ def certify(
     0.0
     """
     checks.choice(effort, EFFORTS, "effort")
-    request = presolve(*problem_of(C1, C2, p, q, M, alpha))
+    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor))
     problem = request.problem
     check_room("certify", problem, effort)
     given, error = repaired(problem, request.given(plan))
-    upper = request.tape(plan_value(problem, given), given).bound
+    upper, inner = request.valued(given).bound, plan_value(problem, given).bound
     budget = _budget(effort, time_limit, memory_limit)
-    incumbent = Incumbent(given, item(upper.value), upper.margin)
+    incumbent = Incumbent(given, item(inner.value), inner.margin)
     climb = Climb(problem, effort, budget, incumbent, taped=request.taped)
     return request.certificate(Certificate(lower_bounds(climb), upper, error))
 

@@ -14,7 +14,6 @@ from gwfast.certify import repaired
 from gwfast.errors import InputError
 from gwfast.method import keep_best
 from gwfast.methods import DUALS, METHODS
-from gwfast.plan_value import plan_value
 from gwfast.presolve import presolve, problem_of
 from gwfast.problem import Problem
 from gwfast.result import Bound, Certificate
@@ -32,6 +31,8 @@ def verify(
     *,
     M: Any = None,
     alpha: Any = None,
+    loss: Any = "square",
+    floor: float | None = None,
     plan: Any = None,
 ) -> Certificate:
     r"""Prove a certificate again from the spaces and its stored duals alone, without the solver that found them.
@@ -46,7 +47,7 @@ def verify(
     ----------
     certificate : Certificate
         From any front door, or from `load_certificate`.
-    C1, C2, p, q, M, alpha
+    C1, C2, p, q, M, alpha, loss, floor
         As in `sorted_gw`: arrays or spaces of n and m points.
     plan : array (n, m) or Plan, optional
         Proves the upper end, as in `certify`; without it the upper end is infinite.
@@ -86,7 +87,7 @@ def verify(
         raise InputError(
             f"certificate: expected a Certificate, found {type(certificate).__name__}; pass the certificate of a result"
         )
-    request = presolve(*problem_of(C1, C2, p, q, M, alpha))
+    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor))
     problem = request.problem
     named = dict.fromkeys(bound.theorem for bound in certificate.bounds)
     found: dict[str, Bound] = {}
@@ -99,7 +100,7 @@ def verify(
     fresh = Certificate(tuple(found.values()), unverified=unverified)
     if plan is not None:
         given, error = repaired(problem, request.given(plan))
-        fresh = replace(fresh, plan_value=plan_value(problem, given).bound, marginal_error=error)
+        fresh = replace(fresh, plan_value=request.valued(given).bound, marginal_error=error)
     return request.certificate(fresh)
 
 

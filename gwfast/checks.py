@@ -10,6 +10,7 @@ import numpy as np
 
 from gwfast.arrays import (
     Array,
+    asks_for_gradient,
     device_of,
     from_numpy,
     is_array,
@@ -145,7 +146,7 @@ def weights(p: Any, n: int, name: str, like: Array) -> Array:
         raise InputError(f"{name}: expected weights that sum to 1, found all zero")
     if abs(total - 1) > 1e-6:
         raise InputError(f"{name}: expected weights that sum to 1, found {total:.6g}; pass {name} / {name}.sum()")
-    return p / total
+    return p / (xp.sum(p) if asks_for_gradient(p) else total)  # the gradient is that of the weights' shares
 
 
 def feature_cost(M: Any, shape: tuple[int, int], alpha: Any, like: Array) -> tuple[Array | None, float]:

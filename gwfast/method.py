@@ -39,6 +39,10 @@ class Found:
     iterations : int
     stationarity : float
         Frank-Wolfe gap at the plan; NaN where not computed.
+    potentials : pair of arrays or None
+        Of an entropic plan: epsilon log T = f + g - gradient.
+    epsilon : float
+        The temperature of that plan.
     """
 
     bounds: tuple[Bound, ...] = ()
@@ -47,6 +51,8 @@ class Found:
     start: str = ""
     iterations: int = 0
     stationarity: float = math.nan
+    potentials: tuple[Any, Any] | None = None
+    epsilon: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)

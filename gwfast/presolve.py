@@ -11,11 +11,14 @@ from typing import Any
 from gwfast import checks
 from gwfast.arrays import (
     Array,
+    asks_for_gradient,
     cast_like,
+    detach,
     item,
     like_scalar,
     namespace,
     needs_grad,
+    refused_gradient,
     returned_dtype,
     scalar,
     scalar_down,
@@ -36,6 +39,7 @@ from gwfast.result import Bound, Certificate
 from gwfast.spaces.dense import Dense
 from gwfast.spaces.points_value import takes_points, taped_points
 from gwfast.spaces.space import Space
+from gwfast.weight_gradients import Potentials, weighed, weighed_constant
 
 # powers of two that costs and features are kept within, so that no square and no margin leaves float64; the most that
 # costs are multiplied by, halved
@@ -80,6 +84,8 @@ class Presolved:
         Precision of what is handed back; None for numpy.
     unit : float
         Power of two: the caller's objective over that of `problem`.
+    weights : pair of arrays or None
+        p and q with the tape, where the caller asked torch for gradients of weights; `taped` is cut from them.
     stated : Stated or None
         Where the caller asked for another loss than the square: the caller's objective is `unit` times that of
         `problem`, plus `stated.constant`.
@@ -93,6 +99,7 @@ class Presolved:
     dtype: Any
     unit: float = 1.0
     stated: Stated | None = None
+    weights: tuple[Array, Array] | None = None
 
     @property
     def shift(self) -> float:
@@ -138,7 +145,7 @@ class Presolved:
     def valued(self, plan: Plan) -> PlanValue:
         """Objective of a plan, and the upper bound that it proves, in the caller's units and number type.
 
-        With the tape both have the envelope gradient, that of the objective at the fixed plan.
+        With the tape both have the envelope gradient: that of the objective at the fixed plan.
         """
         if self.stated is not None and not self._expanded(plan):
             found = plan_value(self.stated.problem, plan)
@@ -153,6 +160,18 @@ class Presolved:
             slope = smooth - smooth.detach()
             value, bound = value + slope, replace(bound, value=bound.value + slope)
         return PlanValue(scalar(value, self.dtype), self._rounded(bound, scalar_up))
+
+    def weight_slope(self, potentials: Potentials | str) -> Any:
+        """Zero, with the gradient in the weights that potentials of the problem give, or a word why there is none."""
+        if self.weights is None:
+            return 0.0
+        if isinstance(potentials, str):
+            refused = refused_gradient(self.weights, f"p, q: {potentials}; pass detached weights to go on")
+            return scalar(refused, self.dtype)
+        smooth = weighed(self.problem, *self.weights, potentials) * self.unit
+        if self.stated is not None:
+            smooth = smooth + weighed_constant(self.stated.problem, *self.weights)
+        return scalar(smooth - smooth.detach(), self.dtype)
 
     def _expanded(self, plan: Plan) -> bool:
         """Whether a plan between points has so many atoms that its objective is summed through moments."""
@@ -210,7 +229,8 @@ def presolve(problem: Problem, dtype: Any = None) -> Presolved:
     0.5
     """
     whole, shape = problem, problem.shape
-    x, y, M = problem.x, problem.y, problem.M
+    weights = (problem.p, problem.q) if asks_for_gradient(problem.p) or asks_for_gradient(problem.q) else None
+    x, y, M = problem.x.weighted(detach(problem.p)), problem.y.weighted(detach(problem.q)), problem.M
     rows, cols = _support(problem.p), _support(problem.q)
     if rows is not None:
         x = x.restricted(rows)
@@ -224,7 +244,7 @@ def presolve(problem: Problem, dtype: Any = None) -> Presolved:
     taped = None
     if needs_grad(problem.alpha, None if isinstance(M, FeatureCost) else M, *x.arrays(), *y.arrays()):
         taped, problem = problem, problem.detached()
-    return Presolved(problem, taped, rows, cols, shape, dtype or returned_dtype(whole.x.like), unit, stated)
+    return Presolved(problem, taped, rows, cols, shape, dtype or returned_dtype(whole.x.like), unit, stated, weights)
 
 
 def _squared(problem: Problem) -> tuple[Problem, Stated | None]:
@@ -244,9 +264,20 @@ def _squared(problem: Problem) -> tuple[Problem, Stated | None]:
 
 
 def problem_of(
-    C1: Any, C2: Any, p: Any, q: Any, M: Any, alpha: Any, loss: Any = "square", floor: Any = None
+    C1: Any,
+    C2: Any,
+    p: Any,
+    q: Any,
+    M: Any,
+    alpha: Any,
+    loss: Any = "square",
+    floor: Any = None,
+    weighed: bool = False,
 ) -> tuple[Problem, Any]:
-    """The problem that a front door was given, as such or in parts, and the precision to answer in."""
+    """The problem that a front door was given, as such or in parts, and the precision to answer in.
+
+    Weights may ask for a gradient where the door has one, `weighed`.
+    """
     if isinstance(C1, Problem):
         parts = {"C2": C2, "p": p, "q": q, "M": M, "alpha": alpha, "floor": floor}
         names = [name for name, value in parts.items() if value is not None]
@@ -255,11 +286,30 @@ def problem_of(
             raise InputError(f"{names[0]}: found one beside a Problem, which holds its own; pass the Problem alone")
         _check_parts(C1)
         problem = Problem.of(C1.x, C1.y, M=C1.M, alpha=None if C1.M is None else C1.alpha)
+        _check_weights(problem, weighed, ("p", "q"))
         return replace(problem, loss=C1.loss, marginals=C1.marginals), None
     if C2 is None:
         raise InputError("C2: expected an array of numbers or a Space, found None; pass two costs, or one Problem")
     problem = Problem.of(C1, C2, p, q, M=M, alpha=alpha, loss=loss, floor=floor)
+    _check_weights(problem, weighed, ("p" if p is not None else "C1.weights", "q" if q is not None else "C2.weights"))
     return problem, returned_dtype(C1)
+
+
+def _check_weights(problem: Problem, weighed: bool, names: tuple[str, str]) -> None:
+    for weights, name in zip((problem.p, problem.q), names):
+        if not asks_for_gradient(weights):
+            continue
+        if not weighed:
+            raise InputError(
+                f"{name}: found weights that ask for a gradient, which exact_gw and entropic_gw alone compute; "
+                f"pass {name}.detach()"
+            )
+        count = int(namespace(weights).sum(weights == 0))
+        if count:
+            raise InputError(
+                f"{name}: found {count} points without mass and weights that ask for a gradient; the value has "
+                f"one-sided derivatives there: drop those points, or pass {name}.detach()"
+            )
 
 
 def _check_parts(problem: Problem) -> None:

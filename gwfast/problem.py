@@ -117,12 +117,6 @@ class Problem:
         (p, p_name), (q, q_name) = _weights(C1, p, "C1", "p"), _weights(C2, q, "C2", "q")
         like = checks.same_library(C1=_array_of(C1), C2=_array_of(C2), **{p_name: p, q_name: q}, M=M)
         x, y = _space(C1, "C1", like), _space(C2, "C2", like)
-        for weights, name in ((p, p_name), (q, q_name)):
-            if asks_for_gradient(weights):
-                raise InputError(
-                    f"{name}: found weights that ask for a gradient, which gwfast does not compute; "
-                    f"pass {name}.detach()"
-                )
         p, q = checks.weights(p, x.n, p_name, x.like), checks.weights(q, y.n, q_name, y.like)
         doubt = 0.0
         if isinstance(M, FeatureCost):

@@ -188,6 +188,11 @@ class Result:
         Name of the front door.
     loss : str
         Name of the loss.
+    regularised : float or 0-d tensor
+        Of `entropic_gw` with mirror descent: `value` plus epsilon times the sum of T log T, what it minimises, with its
+        gradient in costs and weights; NaN otherwise.
+    potentials : pair of arrays (n,), (m,) or None
+        The duals of that minimum: epsilon log T_ik = f_i + g_k - gradient_ik, on the points that carry mass.
     """
 
     value: Any
@@ -200,6 +205,8 @@ class Result:
     iterations: int = 0
     stationarity: float = math.nan
     loss: str = "square"
+    regularised: Any = math.nan
+    potentials: tuple[Any, Any] | None = field(default=None, repr=False)
 
     @property
     def lower(self) -> Any:

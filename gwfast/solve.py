@@ -165,7 +165,8 @@ def exact_gw(
     -------
     Result
         A stationary plan (a local optimum in practice), its objective, the proved interval, the start it came from
-        and its Frank-Wolfe gap.  For uniform weights and n = m permutations are finished by exchanges.
+        and its Frank-Wolfe gap.  For uniform weights and n = m permutations are finished by exchanges.  In torch,
+        `value` has its gradient in the weights too, where their matches are connected; elsewhere asking for it raises.
 
     Raises
     ------
@@ -194,7 +195,7 @@ def exact_gw(
     effort = checks.choice(("sort" if rtol is None else "prove") if effort is None else effort, EFFORTS, "effort")
     gap = 0.0 if rtol is None else checks.fraction(rtol, "rtol")
     budget = _budget(effort, time_limit, memory_limit)
-    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor))
+    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor, True))
     schedule = schedule_for(*request.problem.shape)
     if checks.choice(method, METHODS, "method") == "multiscale" and not (
         suits_multiscale(request.problem) or suits_rows(request.problem)
@@ -264,8 +265,9 @@ def entropic_gw(
     -------
     Result
         `plan` is dense and has the exact marginals; `value` is its un-regularised objective, so the certified
-        interval is that of Gromov-Wasserstein itself.  `stop` says whether the tolerances were met; a
-        `ConvergenceWarning` says that the iterations ended before.
+        interval is that of Gromov-Wasserstein itself.  `regularised` is the minimum of the equation above, with its
+        gradient in costs and weights, and `potentials` its duals ("PGD" only).  `stop` says
+        whether the tolerances were met; a `ConvergenceWarning` says that the iterations ended before.
 
     Raises
     ------
@@ -300,8 +302,8 @@ def entropic_gw(
         checks.count(max_iter, "max_iter"),
         budget=UNLIMITED if time_limit is None else budget,
     )
-    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor))
-    options = replace(options, epsilon=options.epsilon / request.unit)
+    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor, True))
+    options = replace(options, epsilon=options.epsilon / request.unit, exact=request.weights is not None)
     check_room("entropic_gw", request.problem, effort, solver == "PGD" and takes_multiscale(request.problem, "auto"))
     found = entropic_descent(request.problem, options)
     if found.stop is Stop.ITERATIONS:

@@ -8,6 +8,8 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from gwfast.errors import InputError
+
 _NUMPY = array_api_compat.array_namespace(np.zeros(1))
 
 Array = Any
@@ -109,6 +111,22 @@ def cast_like(x: Array, dtype: Any) -> Array:
 def returned_dtype(x: Any) -> Any:
     """Precision in which a caller who passed `x` is answered: its own for torch, None for numpy."""
     return x.dtype if is_torch(x) and x.is_floating_point() else None
+
+
+def refused_gradient(inputs: tuple[Any, ...], why: str) -> Array:
+    """Return a zero on torch's tape whose gradient in `inputs` raises an `InputError` that says why there is none."""
+    torch = sys.modules["torch"]
+
+    class Refused(torch.autograd.Function):  # pyright: ignore
+        @staticmethod
+        def forward(ctx: Any, *tensors: Any) -> Any:
+            return torch.zeros((), dtype=torch.float64, device=tensors[0].device)
+
+        @staticmethod
+        def backward(ctx: Any, *slopes: Any) -> Any:
+            raise InputError(why)
+
+    return Refused.apply(*inputs)
 
 
 def item(x: Any) -> float:

@@ -44,6 +44,8 @@ class Entropic:
         Outer steps at most.
     budget : Budget
         After its deadline the run stops.
+    exact : bool
+        Whether float64 is asked for, whatever the tolerance.
     """
 
     epsilon: float
@@ -51,6 +53,7 @@ class Entropic:
     tol: float = 1e-4
     max_iter: int = 1000
     budget: Budget = UNLIMITED
+    exact: bool = False
 
     @property
     def scalings(self) -> int:
@@ -60,7 +63,7 @@ class Entropic:
     @property
     def fits_single(self) -> bool:
         """Whether float32 steps can reach the tolerance; the plan is rounded and valued in float64 anyway."""
-        return not self.proximal and self.tol >= 1e-5 and not self.budget.limited
+        return not self.proximal and self.tol >= 1e-5 and not self.budget.limited and not self.exact
 
 
 def entropic_descent(problem: Problem, options: Entropic) -> Found:
@@ -103,7 +106,7 @@ def entropic_descent(problem: Problem, options: Entropic) -> Found:
             scaled = problem.marginals.project(cost, p, q, g, temperature, 1e-3, 20)
             plan, g, image = scaled.plan, scaled.g, products.image(scaled.plan)
             back = image if problem.symmetric else products.back(scaled.plan)
-    value, inner, stop, step = float("inf"), 1e-2, Stop.ITERATIONS, 0
+    value, inner, stop, step, potentials = float("inf"), 1e-2, Stop.ITERATIONS, 0, None
     while step < options.max_iter:
         step += 1
         cost = linearised(problem, image, back, Plan(problem.shape, matrix=plan))
@@ -116,6 +119,7 @@ def entropic_descent(problem: Problem, options: Entropic) -> Found:
         if not math.isfinite(item(xp.sum(scaled.plan))):  # costs over the temperature leave float64: keep the last plan
             break
         plan, g = scaled.plan, scaled.g
+        potentials = None if options.proximal else (scaled.f / factor, scaled.g / factor)
         if options.proximal:
             log_plan = (scaled.f[:, None] + scaled.g[None, :] - cost) / options.epsilon
         image = products.image(plan)
@@ -130,7 +134,8 @@ def entropic_descent(problem: Problem, options: Entropic) -> Found:
             stop = Stop.TIME_LIMIT
             break
     rounded = Plan(problem.shape, matrix=problem.marginals.repair(plan, p, q))
-    return Found(plan=rounded, stop=stop, start="the product coupling", iterations=step)
+    found = Found(plan=rounded, stop=stop, start="the product coupling", iterations=step)
+    return replace(found, potentials=potentials, epsilon=options.epsilon / factor)
 
 
 def _objective(problem: Problem, plan: Array, image: Array) -> float:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gwfast.arrays import item, on_host, to_numpy
+from gwfast.arrays import from_numpy, item, to_numpy
 from gwfast.budget import Budget
 from gwfast.kernels.pairs.layout import LABELS, NONE, Fused
 from gwfast.losses import SQUARE
@@ -26,13 +26,12 @@ _NEAR = 5  # quarters of the exponent of E C1^2 + E C2^2 that single precision t
 
 
 def fits_pair(problem: Problem, budget: Budget) -> bool:
-    """Whether the compiled solver takes a problem: small, balanced, in host memory, no weight too light for it."""
+    """Whether the compiled solver takes a problem: small, balanced, no weight too light for it."""
     n, m = problem.shape
     return (
         max(n, m) <= POLICY.pair_points
         and problem.marginals is BALANCED
         and problem.loss is SQUARE
-        and on_host(problem.p)
         and budget.fits(POLICY.pair_seconds)
         and min(item(problem.p.min()), item(problem.q.min())) >= LIGHTEST
     )
@@ -40,8 +39,8 @@ def fits_pair(problem: Problem, budget: Budget) -> bool:
 
 def best_pair(problem: Problem) -> Found:
     """The best plan of the starts in `gwfast.packed.presets`, and the Frank-Wolfe gap of its last linear program."""
-    n, m = problem.shape
-    problem, total = _costs_near_one(problem)
+    (n, m), like = problem.shape, problem.p
+    problem, total = _costs_near_one(problem.hosted())
     members = [_member(problem.x.dense(), problem.p), _member(problem.y.dense(), problem.q)]
     fused = Fused(1.0, NONE, _TABLE)
     if problem.M is not None:  # the points are their own labels
@@ -58,7 +57,7 @@ def best_pair(problem: Problem) -> Found:
     if problem.M is not None:
         scale += (1 - item(problem.alpha)) * float(np.abs(fused.labels).max())
     return Found(
-        plan=Plan((n, m), rows, cols, matrix[rows, cols]),
+        plan=Plan((n, m), *(from_numpy(x, like) for x in (rows, cols, matrix[rows, cols]))),
         stop=Stop.STATIONARY if gap <= STATIONARY * scale else Stop.STALLED,
         start=NAMES[int(starts[found.chosen[0], 0])],
         stationarity=max(gap, 0.0) * total,

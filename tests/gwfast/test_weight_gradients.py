@@ -1,4 +1,4 @@
-"""Gradients with respect to weights are refused; alpha is a number of any kind, with its gradient."""
+"""Gradients with respect to weights, against finite differences; alpha is a number of any kind, with its gradient."""
 
 import numpy as np
 import pytest
@@ -30,12 +30,69 @@ def arguments(requires=""):
 
 
 @pytest.mark.parametrize("weights", ["p", "q"])
-@pytest.mark.parametrize("door", CALLS)
+@pytest.mark.parametrize("door", ["sorted_gw", "lower_bound", "certify", "verify"])
 def test_weights_that_ask_for_a_gradient_are_refused(door, weights):
     with pytest.raises(gwfast.InputError, match=rf"^{weights}: .* gradient, .*{weights}.detach\(\)"):
         CALLS[door](*arguments(weights))
     with torch.no_grad():  # nothing is asked here
         CALLS[door](*arguments(weights))
+
+
+def minimum(door, C1, C2, p, q, **options):
+    """What a door minimises, with a gradient in the weights."""
+    if door == "exact_gw":
+        return gwfast.exact_gw(C1, C2, p, q, **options).value
+    options |= {"epsilon": 0.3, "tol": 1e-11, "max_iter": 20_000}
+    return gwfast.entropic_gw(C1, C2, p, q, **options).regularised
+
+
+@pytest.mark.parametrize("loss", ["square", "kl", "inner"])
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("door", ["exact_gw", "entropic_gw"])
+def test_the_minimum_has_the_gradient_of_the_weights(door, symmetric, loss):
+    rng = np.random.default_rng(0)
+    C1, C2 = (torch.tensor(np.abs(cost(rng, n, "cloud", symmetric)) + 0.1, requires_grad=True) for n in (6, 5))
+    p, q = (torch.tensor(rng.dirichlet(3 * np.ones(n)), requires_grad=True) for n in (6, 5))
+    options = {"M": torch.tensor(rng.random((6, 5))), "alpha": 0.6, "loss": loss}
+    value = minimum(door, C1, C2, p, q, **options)
+    slopes = torch.autograd.grad(value, (p, q, C1, C2))
+    assert float(slopes[0] @ p.detach()) == pytest.approx(0, abs=1e-12)  # scaling the weights changes nothing
+    ways = [torch.tensor(rng.normal(size=n)) for n in (6, 5)]
+    ways = [way - way.mean() for way in ways]
+    rises = []
+    for sign in (1, -1):
+        moved = [w.detach() + sign * 1e-6 * way for w, way in zip((p, q), ways)]
+        rises.append(float(minimum(door, C1.detach(), C2.detach(), *moved, **options)))
+    expected = (rises[0] - rises[1]) / 2e-6
+    assert float(slopes[0] @ ways[0] + slopes[1] @ ways[1]) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    assert all(slope.abs().sum() > 0 for slope in slopes)
+
+
+def test_the_gradient_of_weights_is_in_the_dtype_of_the_caller_and_in_the_upper_end():
+    C1, C2, p, q = (x.float() for x in arguments())
+    p.requires_grad_()
+    result = gwfast.exact_gw(C1, C2, p, q)
+    assert result.value.dtype is torch.float32
+    (slope,) = torch.autograd.grad(result.value, p, retain_graph=True)
+    (other,) = torch.autograd.grad(result.upper, p)
+    torch.testing.assert_close(slope, other)
+    assert slope.dtype is torch.float32
+
+
+def test_where_there_is_no_gradient_of_weights_asking_for_it_is_one_line():
+    C1, C2, p, q = arguments("p")
+    smooth = gwfast.entropic_gw(C1, C2, p, q, epsilon=0.1)
+    with pytest.raises(gwfast.InputError, match=r"^p, q: .* take result\.regularised"):
+        smooth.value.backward()
+    C = torch.tensor(cost(np.random.default_rng(1), 4, "cloud"), requires_grad=True)
+    p = torch.full((4,), 0.25, dtype=torch.float64, requires_grad=True)
+    result = gwfast.exact_gw(C, C.detach() + 0.1 * C.detach() ** 2, p)
+    torch.autograd.grad(result.value, C, retain_graph=True)  # the costs have theirs
+    with pytest.raises(gwfast.InputError, match=r"^p, q: the matches of the plan fall into 4 parts"):
+        result.value.backward()
+    p = torch.tensor([0.5, 0.5, 0.0, 0.0], dtype=torch.float64, requires_grad=True)
+    with pytest.raises(gwfast.InputError, match=r"^p: found 2 points without mass"):
+        gwfast.exact_gw(C, C, p)
 
 
 @pytest.mark.parametrize("make", [gwfast.Dense, gwfast.PointCloud, gwfast.Gram])

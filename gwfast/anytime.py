@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from gwfast.arrays import item
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.heuristics.descent import Descent, best_descent, descend
+from gwfast.heuristics.permutations import permuted
 from gwfast.heuristics.sampled import takes_rows
 from gwfast.heuristics.sorting import best_sorted
 from gwfast.marginals import BALANCED
 from gwfast.method import Found, Incumbent, keep_best
+from gwfast.methods import METHODS, OVER_PERMUTATIONS
 from gwfast.plan import Plan
 from gwfast.plan_value import plan_value
 from gwfast.policy import POLICY
@@ -65,10 +67,11 @@ def prove(
     Interrupting it (Ctrl-C) returns what there is so far.
     """
     bounds: dict[str, Bound] = {}
-    climb = Climb(problem, effort, budget)
+    climb = Climb(problem, effort, budget, methods=OVER_PERMUTATIONS if options.permutations else METHODS)
     stop = Stop.EXHAUSTED
     sorts = problem.marginals is BALANCED and not takes_rows(problem, options.method)  # whose plans cost many passes
     best = best_sorted(problem) if sorts else None
+    best = permuted(problem, best) if best is not None and options.permutations else best
     try:
         best, climb.incumbent = first_plan(problem, options)
         climb.incumbent = replace(climb.incumbent, gap=gap, shift=progress.shift / progress.unit)
@@ -109,6 +112,8 @@ def _improved(problem: Problem, best: Found, plan: Plan, name: str, climb: Climb
     found = descend(normal, plan, f"the {name} bound", options)
     if found.plan is None:
         return best
+    found = permuted(normal, found, climb.budget) if options.permutations else found
+    assert found.plan is not None
     bound = plan_value(problem, found.plan).bound
     if item(bound.value) >= climb.incumbent.upper:
         return best

@@ -15,11 +15,11 @@ def marginal_error(problem: Problem, plan: Plan) -> float:
     return problem.marginals.error(plan, problem.p, problem.q)
 
 
-def repaired(problem: Problem, plan: Plan) -> tuple[Plan, float]:
+def repaired(problem: Problem, plan: Plan, name: str = "plan") -> tuple[Plan, float]:
     """Return a caller's plan with its marginals made right, and the `marginal_error` that it had; O(nm)."""
     error = marginal_error(problem, plan)
     if error > 0.05:
-        raise InputError(f"plan: its marginals differ from p and q by up to {error:.3g}; pass the p and q it is for")
+        raise InputError(f"{name}: its marginals differ from p and q by up to {error:.3g}; pass the p and q it is for")
     missing = problem.marginals.missing(plan, problem.p, problem.q)
     if error > 1e-13 or any(_misses(m, w) for m, w in zip(missing, (problem.p, problem.q))):
         if is_large(plan) and problem.marginals is BALANCED:

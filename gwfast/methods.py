@@ -37,5 +37,12 @@ METHODS: tuple[Method, ...] = (
     coupling_search.METHOD,
 )
 
+OVER_PERMUTATIONS: tuple[Method, ...] = tuple(
+    branch_and_bound.OVER_PERMUTATIONS if method is branch_and_bound.METHOD else method
+    for method in METHODS
+    if method is not coupling_search.METHOD
+)
+"""The methods where plans have to be permutations, which are couplings: all bounds of couplings hold."""
+
 DUALS = {theorem: kind for method in METHODS for theorem, kind in method.duals.items()}
 """Classes of the stored numbers that prove a bound again, by theorem."""

@@ -233,6 +233,10 @@ class Policy:
     part_steps: int = 320
     part_gain: float = 0.1
     coupling_entries: int = 300
+    kicks: int = 1000
+    kick_starts: int = 6
+    kick_steps: float = 2e8
+    kick_step: float = 2e-8
     least_mass: float = 0.02
     ascent_rounds: int = 2
     tree_nodes: int = 100_000_000

@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 _LOSS = "the loss is the square of the difference, the only one here; leave it out"
 _BALANCED = "missing here: every plan has the marginals p and q; leave it out"
-_START = "missing here: starts are found; certify(C1, C2, plan) gives the interval of a plan that you have"
+_START = "missing here: starts are found; exact_gw and entropic_gw have one"
 _RESULT = "leave it out: the Result holds plan, value, interval and why the solver stopped"
 _LIMITS = "leave it out; exact_gw and entropic_gw have tol and max_iter"
 _WEIGHTS = "weights belong to the spaces, PointCloud(X, weights=...)"
@@ -24,6 +24,8 @@ _ENTROPIC = "call entropic_gw(..., epsilon=...)"
 # names of POT's arguments, and ours where the door has it
 OURS = {
     "loss_fun": "loss",
+    "G0": "start",
+    "plan_init": "start",
     "tol_rel": "tol",
     "tol_abs": "tol",
     "stopThr": "tol",
@@ -106,7 +108,7 @@ def names_ours(door: Callable[P, R]) -> Callable[P, R]:
     >>> door(1, 2, G0=3)
     Traceback (most recent call last):
         ...
-    gwfast.errors.InputError: G0: door has no such argument; missing here: starts are found; certify(C1, C2, plan) ...
+    gwfast.errors.InputError: G0: door has no such argument; missing here: starts are found; ...
     """
     parameters = inspect.signature(door).parameters
     positional = [name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]

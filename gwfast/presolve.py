@@ -117,18 +117,18 @@ class Presolved:
             return replace(plan, matrix=cast_like(plan.matrix, self.dtype))
         return replace(plan, mass=cast_like(plan.mass, self.dtype))
 
-    def given(self, plan: Any) -> Plan:
-        """Return a plan that the caller passed, checked, on the points of the problem."""
+    def given(self, plan: Any, name: str = "plan") -> Plan:
+        """Return a plan that the caller passed, checked, on the points of the problem; cut from the tape."""
         if isinstance(plan, Plan) and is_large(plan):
             return given_atoms(plan, self.shape, self.rows, self.cols, self.problem.p)
-        array = plan.toarray() if isinstance(plan, Plan) else plan
-        like = checks.same_library(C1=self.problem.p, plan=array)
-        T = checks.matrix(array, "plan", "a matrix (n, m)", like=like)
+        array = plan.toarray() if isinstance(plan, Plan) or hasattr(plan, "tocoo") else plan
+        like = checks.same_library(C1=self.problem.p, **{name: array})
+        T = detach(checks.matrix(array, name, "a matrix (n, m)", like=like))
         if tuple(T.shape) != self.shape:
-            raise InputError(f"plan: expected shape {self.shape}, found {tuple(T.shape)}")
+            raise InputError(f"{name}: expected shape {self.shape}, found {tuple(T.shape)}")
         xp = namespace(T)
         if item(xp.min(T)) < 0:
-            raise InputError(f"plan: expected entries >= 0, found {item(xp.min(T)):.3g}; a plan moves mass")
+            raise InputError(f"{name}: expected entries >= 0, found {item(xp.min(T)):.3g}; a plan moves mass")
         if self.rows is not None:
             T = T[self.rows]
         if self.cols is not None:

@@ -188,6 +188,8 @@ class Result:
         Name of the front door.
     loss : str
         Name of the loss.
+    notes : tuple of str
+        What was done with a start, and which plans were allowed, where it was asked for.
     regularised : float or 0-d tensor
         Of `entropic_gw` with mirror descent: `value` plus epsilon times the sum of T log T, what it minimises, with its
         gradient in costs and weights; NaN otherwise.
@@ -205,6 +207,7 @@ class Result:
     iterations: int = 0
     stationarity: float = math.nan
     loss: str = "square"
+    notes: tuple[str, ...] = ()
     regularised: Any = math.nan
     potentials: tuple[Any, Any] | None = field(default=None, repr=False)
 
@@ -250,6 +253,7 @@ class Result:
         ]
         if math.isfinite(self.stationarity):
             lines.append(f"  stationarity {_number(self.stationarity)}   Frank-Wolfe gap")
+        lines.extend(f"  note         {note}" for note in self.notes)
         lines.append(f"  time         {_time(self.seconds)}")
         return "\n".join(lines)
 

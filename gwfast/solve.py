@@ -18,7 +18,7 @@ from gwfast.budget import MEMORY, UNLIMITED, Budget
 from gwfast.certify import repaired
 from gwfast.errors import ConvergenceWarning, InputError
 from gwfast.heuristics.annealing import schedule_for
-from gwfast.heuristics.descent import Descent, best_descent
+from gwfast.heuristics.descent import GIVEN, Descent, best_descent
 from gwfast.heuristics.entropic import Entropic, entropic_descent
 from gwfast.heuristics.sampled import check_passes, pass_seconds, suits_rows, takes_rows
 from gwfast.heuristics.sorting import best_sorted
@@ -26,14 +26,17 @@ from gwfast.large.multiscale import METHODS, suits_multiscale, takes_multiscale
 from gwfast.marginals import BALANCED
 from gwfast.memory import check_room
 from gwfast.method import EFFORTS, Incumbent
+from gwfast.plan import Plan
 from gwfast.plan_value import plan_value
 from gwfast.policy import POLICY
 from gwfast.pot_names import names_ours
-from gwfast.presolve import presolve, problem_of
+from gwfast.presolve import Presolved, presolve, problem_of
 from gwfast.problem import Problem
 from gwfast.result import Certificate, Result, Stop
 from gwfast.schedule import Climb, lower_bounds
 from gwfast.spaces.points_value import takes_points
+
+_OFF = 1e-9  # errors of marginals that are worth a note
 
 
 @names_ours
@@ -122,6 +125,8 @@ def exact_gw(
     alpha: Any = None,
     loss: Any = "square",
     floor: float | None = None,
+    start: Any = None,
+    permutations: bool = False,
     rtol: float | None = None,
     effort: str | None = None,
     time_limit: float | None = None,
@@ -140,6 +145,12 @@ def exact_gw(
     ----------
     C1, C2, p, q, M, alpha, loss, floor
         As in `sorted_gw`.
+    start : array (n, m), Plan or scipy sparse array, optional
+        A plan to descend from too (POT's `G0`).  Its marginals are repaired; `notes` says how far they were off, and
+        whether it led to the plan that is returned.
+    permutations : bool
+        Only plans that match points one to one, for n = m points of one mass (graph matching).  Bounds of all couplings
+        hold for them; with "prove" and `rtol` the search proves a bound of permutations alone.
     rtol : float, optional
         Relative gap to reach: the plan and the bound are improved in turn, like a mixed-integer solver, until
         (upper - lower) / upper is at most this.  Without it one good plan is found and the cheap bounds are taken.
@@ -210,14 +221,27 @@ def exact_gw(
         check_passes(request.problem, time_limit)
     sparse = takes_multiscale(request.problem, method) or by_rows
     check_room("exact_gw", request.problem, effort, sparse, POLICY.row_bytes if by_rows else POLICY.point_bytes)
+    given, notes = _start(request, start)
+    if given is not None and sparse:
+        raise InputError('start: found one beside a search without (n, m) arrays, which takes none; pass method="dense"')
+    if permutations and not (request.problem.uniform and request.problem.marginals is BALANCED):
+        n, m = request.problem.shape
+        raise InputError(
+            f"permutations: found {n} x {m} points; pass as many points on both sides, all of one mass, or leave it out"
+        )
     for_plan = budget.less(_last_pass(request.problem))
     progress = Progress(verbose, begin, request.unit, request.shift)
     tol, max_iter = checks.positive(tol, "tol"), checks.count(max_iter, "max_iter")
-    options = Descent(schedule, tol, max_iter, budget=for_plan, method=method, say=progress.say)
+    options = Descent(schedule, tol, max_iter, budget=for_plan, method=method, say=progress.say, start=given)
+    options = replace(options, permutations=permutations)
     if rtol is None and effort in ("sort", "rows"):
-        return finished(request, best_descent(request.problem, options), effort, budget, "exact_gw", begin)
-    found, bounds = prove(request.problem, effort, gap, budget, options, progress)
-    return assembled(request, found, bounds, "exact_gw", begin)
+        found = best_descent(request.problem, options)
+        result = finished(request, found, effort, budget, "exact_gw", begin)
+    else:
+        found, bounds = prove(request.problem, effort, gap, budget, options, progress)
+        result = assembled(request, found, bounds, "exact_gw", begin)
+    notes = (*notes, "plans: only permutations; the interval holds the least value of these") if permutations else notes
+    return _noted(result, given, notes)
 
 
 @names_ours
@@ -233,6 +257,7 @@ def entropic_gw(
     alpha: Any = None,
     loss: Any = "square",
     floor: float | None = None,
+    start: Any = None,
     solver: str = "PGD",
     effort: str = "sort",
     time_limit: float | None = None,
@@ -249,6 +274,8 @@ def entropic_gw(
         As in `sorted_gw`.
     epsilon : float
         Temperature, in units of the squared costs; POT's convention (its gradient carries the factor 2).
+    start : array (n, m), Plan or scipy sparse array, optional
+        A plan to begin from too (POT's `G0`), at the last temperature; as in `exact_gw`.
     solver : {"PGD", "PPA"}
         Mirror descent on the objective above (after six steps at falling temperatures), or proximal point steps
         towards the un-regularised one.
@@ -305,11 +332,14 @@ def entropic_gw(
     request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor, True))
     options = replace(options, epsilon=options.epsilon / request.unit, exact=request.weights is not None)
     check_room("entropic_gw", request.problem, effort, solver == "PGD" and takes_multiscale(request.problem, "auto"))
-    found = entropic_descent(request.problem, options)
+    given, notes = _start(request, start)
+    if given is not None and takes_multiscale(request.problem, "auto") and solver == "PGD":
+        raise InputError("start: found one beside so many points that their plan is no matrix; leave it out")
+    found = entropic_descent(request.problem, replace(options, start=given))
     if found.stop is Stop.ITERATIONS:
         told = f"entropic_gw stopped at max_iter={options.max_iter} before its tolerance was met, so its value depends"
         warnings.warn(f"{told} on where it stopped; raise epsilon or max_iter", ConvergenceWarning, stacklevel=4)
-    return finished(request, found, effort, budget, "entropic_gw", begin)
+    return _noted(finished(request, found, effort, budget, "entropic_gw", begin), given, notes)
 
 
 @names_ours
@@ -452,3 +482,19 @@ def _budget(effort: str, time_limit: float | None, memory_limit: float | None) -
     seconds = default if time_limit is None else checks.positive(time_limit, "time_limit")
     memory = MEMORY if memory_limit is None else checks.positive(memory_limit, "memory_limit")
     return Budget(memory=memory).within(seconds)
+
+
+def _start(request: Presolved, start: Any) -> tuple[Plan | None, tuple[str, ...]]:
+    """A caller's start on the points of the problem, made feasible, and what is to be said of it."""
+    if start is None:
+        return None, ()
+    plan, error = repaired(request.problem, request.given(start, "start"), "start")
+    return plan, (f"start: its marginals were off by up to {error:.2g}, and repaired",) if error > _OFF else ()
+
+
+def _noted(result: Result, start: Plan | None, notes: tuple[str, ...]) -> Result:
+    """The result with its notes, and whether the given start led to it."""
+    if start is not None:
+        won = result.start.startswith(GIVEN)
+        notes = (*notes, "start: it led to this plan" if won else f"start: {result.start} led to a better plan")
+    return replace(result, notes=notes)

@@ -14,6 +14,7 @@ from gwfast.heuristics.annealing import Schedule, anneal
 from gwfast.heuristics.conditional_gradient import Potentials, conditional_gradient, first_vertex
 from gwfast.heuristics.exchanges import two_exchange
 from gwfast.heuristics.pair import best_pair, fits_pair
+from gwfast.heuristics.permutations import permuted
 from gwfast.heuristics.products import Products
 from gwfast.heuristics.sampled import sampled, takes_rows
 from gwfast.heuristics.sorting import best_sorted
@@ -25,6 +26,8 @@ from gwfast.plan import Plan
 from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Stop
+
+GIVEN = "the given plan"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,10 @@ class Descent:
         Whether plans are matrices or lists of atoms on the way; "auto" looks at the size and kind of the spaces.
     say : callable
         Takes a line about what was done.
+    start : Plan or None
+        A feasible plan to descend from too.
+    permutations : bool
+        Whether plans have to be permutations.
     """
 
     schedule: Schedule
@@ -56,6 +63,8 @@ class Descent:
     budget: Budget = UNLIMITED
     method: str = "auto"
     say: Callable[[str], None] = lambda line: None
+    start: Plan | None = None
+    permutations: bool = False
 
 
 def descend(problem: Problem, start: Plan, name: str, options: Descent, hint: Potentials | None = None) -> Found:
@@ -147,18 +156,33 @@ def _better_sorted(problem: Problem, found: Found) -> Found:
 
 
 def best_descent(problem: Problem, options: Descent) -> Found:
-    """Descend from the annealed start and its rivals, and keep the best.
+    """Descend from the given start, from the annealed one and its rivals, and keep the best.
 
     The sorted plan is only followed where it begins below what the annealed start reached; small problems try all.
+    Ties are won by the given start.
     """
     if takes_rows(problem, options.method):
-        return sampled(problem, options.budget, options.say)
-    problem, factor = problem.normalised()
+        found = sampled(problem, options.budget, options.say)
+        return permuted(problem, found, options.budget) if options.permutations else found
+    normal, factor = problem.normalised()
+    given = None
+    if options.start is not None:
+        given = descend(normal, options.start, GIVEN, options)
+        if item(normal.objective(options.start)) < item(normal.objective(_plan(given))):  # only rounding can do that
+            given = replace(given, plan=options.start, stationarity=math.nan)
+    found = _best_found(normal, options)
+    if given is not None and item(normal.objective(_plan(given))) <= item(normal.objective(_plan(found))):
+        found = given
+    found = permuted(normal, found, options.budget) if options.permutations else found
+    return replace(found, stationarity=found.stationarity / factor)
+
+
+def _best_found(problem: Problem, options: Descent) -> Found:
+    """The best of the solver's own starts, for a normalised problem."""
     if takes_multiscale(problem, options.method):
         return _better_sorted(problem, multiscale(problem, options.budget, options.say))
     if fits_pair(problem, options.budget) and options.max_iter >= PROGRAMS and options.tol >= STATIONARY:
-        found = best_pair(problem)
-        return replace(found, stationarity=found.stationarity / factor)
+        return best_pair(problem)
     start, hint = annealed_start(problem, options.schedule, options.budget)
     small = problem.shape[0] * problem.shape[1] <= POLICY.many_starts
     rough = replace(options, tol=max(options.tol, 1e-6)) if small else options
@@ -179,4 +203,4 @@ def best_descent(problem: Problem, options: Descent) -> Found:
     if rough is not options and not options.budget.expired:
         last = descend(problem, _plan(best), best.start, options, hint)
         best = replace(last, iterations=best.iterations + last.iterations)
-    return replace(best, stationarity=best.stationarity / factor)
+    return best

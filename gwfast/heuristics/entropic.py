@@ -12,6 +12,7 @@ from gwfast.budget import UNLIMITED, Budget
 from gwfast.errors import InputError
 from gwfast.features import FeatureCost
 from gwfast.heuristics.annealing import single_arguments
+from gwfast.heuristics.descent import GIVEN
 from gwfast.heuristics.products import Products
 from gwfast.large.entropic import entropic_points
 from gwfast.large.multiscale import takes_multiscale
@@ -21,6 +22,8 @@ from gwfast.plan import Plan
 from gwfast.problem import Problem, linearised, second_moments
 from gwfast.result import Stop
 from gwfast.transport import round_to_marginals
+
+_OTHERS = 1e-3  # share of a given start that is spread over all pairs
 
 
 def falling_temperatures(epsilon: float) -> list[float]:
@@ -44,6 +47,8 @@ class Entropic:
         Outer steps at most.
     budget : Budget
         After its deadline the run stops.
+    start : Plan or None
+        A feasible plan to begin from too, at the last temperature.
     exact : bool
         Whether float64 is asked for, whatever the tolerance.
     """
@@ -53,6 +58,7 @@ class Entropic:
     tol: float = 1e-4
     max_iter: int = 1000
     budget: Budget = UNLIMITED
+    start: Plan | None = None
     exact: bool = False
 
     @property
@@ -67,6 +73,26 @@ class Entropic:
 
 
 def entropic_descent(problem: Problem, options: Entropic) -> Found:
+    """The run from the product coupling, or the one from the given start where its minimum is no higher."""
+    found = _run(problem, replace(options, start=None))
+    if options.start is None:
+        return found
+    given = _run(problem, options)
+    return given if _minimised(problem, options, given) <= _minimised(problem, options, found) else found
+
+
+def _minimised(problem: Problem, options: Entropic, found: Found) -> float:
+    """What the iterations minimise, at the plan that they reached."""
+    assert found.plan is not None
+    value = item(problem.objective(found.plan))
+    if options.proximal:
+        return value
+    T = found.plan.toarray()
+    xp = namespace(T)
+    return value + options.epsilon * item(xp.sum(T * xp.log(xp.where(T > 0, T, xp.ones_like(T)))))
+
+
+def _run(problem: Problem, options: Entropic) -> Found:
     r"""Iterate T <- argmin <grad(T_k), T> + epsilon KL(T | reference) over couplings.
 
     The reference is uniform (PGD: the limit minimises GW minus epsilon times the entropy) or T_k (PPA).  The inner
@@ -88,24 +114,28 @@ def entropic_descent(problem: Problem, options: Entropic) -> Found:
     products = Products(problem, single=False)
     xp = namespace(problem.p)
     balanced = problem.marginals is BALANCED
-    if options.fits_single and balanced and not products.factored and on_host(problem.p):
+    if options.start is None and options.fits_single and balanced and not products.factored and on_host(problem.p):
         return _compiled(problem, options)
     p, q = problem.p, problem.q
     a, b = problem.x.moments, problem.y.moments
+    start = options.start
     plan = problem.marginals.start(p, q)
-    log_plan = xp.log(p)[:, None] + xp.log(q)[None, :]
-    if balanced:
+    if start is not None:  # with some of the other pairs, which a proximal step could never join again
+        plan = (1 - _OTHERS) * start.toarray() + _OTHERS * plan
+    log_plan = xp.log(plan)
+    if balanced and start is None:
         image, back = a.mean[:, None] * b.mean[None, :], a.comean[:, None] * b.comean[None, :]
     else:
         image = products.image(plan)
         back = image if problem.symmetric else products.back(plan)
     g = xp.zeros_like(q)
-    if not options.proximal:
+    if not options.proximal and start is None:
         for temperature in falling_temperatures(options.epsilon):
             cost = linearised(problem, image, back, Plan(problem.shape, matrix=plan))
             scaled = problem.marginals.project(cost, p, q, g, temperature, 1e-3, 20)
             plan, g, image = scaled.plan, scaled.g, products.image(scaled.plan)
             back = image if problem.symmetric else products.back(scaled.plan)
+    name = "the product coupling" if start is None else GIVEN
     value, inner, stop, step, potentials = float("inf"), 1e-2, Stop.ITERATIONS, 0, None
     while step < options.max_iter:
         step += 1
@@ -134,7 +164,7 @@ def entropic_descent(problem: Problem, options: Entropic) -> Found:
             stop = Stop.TIME_LIMIT
             break
     rounded = Plan(problem.shape, matrix=problem.marginals.repair(plan, p, q))
-    found = Found(plan=rounded, stop=stop, start="the product coupling", iterations=step)
+    found = Found(plan=rounded, stop=stop, start=name, iterations=step)
     return replace(found, potentials=potentials, epsilon=options.epsilon / factor)
 
 

@@ -18,9 +18,9 @@ from gwfast.bounds.rlt1_dual import ReformulationDual, constant_part, processors
 from gwfast.bounds.rlt1_solver import Reformulation
 from gwfast.bounds.scaled import Scaled, scaled
 from gwfast.budget import UNLIMITED, Budget
+from gwfast.heuristics.permutations import good_permutation
 from gwfast.kernels.gilmore_lawler import cheap_search
 from gwfast.kernels.hahn_grant import reduce_rows, search, value_of
-from gwfast.kernels.iterated_exchanges import iterated
 from gwfast.method import Domain, Found, Method, Need, Steps, Turn
 from gwfast.plan import Plan
 from gwfast.policy import POLICY
@@ -119,22 +119,6 @@ def permutation_search(
 def _most(problem: Problem, budget: Budget) -> int:
     """Searches that may share the tree: one a processor, as far as the memory goes."""
     return max(1, min(processors(), int(min(budget.memory / search_memory(problem), 2**16))))
-
-
-def good_permutation(s: Scaled, plans: list[np.ndarray], kicks: int = 100) -> np.ndarray:
-    """Round plans (n, m) to permutations, and return the best after iterated exchanges; O(n^3) a kick, seeded."""
-    n = len(s.p)
-    M = n * s.features
-    rng = np.random.default_rng(0)
-    least = 1e-14 * n * n * s.size
-    best, least_value = np.arange(n), math.inf
-    for T in plans:
-        target = minimum(-T, s.p, s.q).cols.astype(np.int64)
-        iterated(s.first, s.second, M, target, rng.integers(0, n, (kicks, 6)), least)
-        value = value_of(s.first, s.second, M, target)
-        if value < least_value:
-            best, least_value = target, value
-    return best
 
 
 class _Tree:
@@ -311,7 +295,8 @@ def reformulated_cost(s: Scaled, dual: ReformulationDual) -> np.ndarray:
     return C
 
 
-def _steps(problem: Problem, turn: Turn) -> Steps:
+def _steps(problem: Problem, turn: Turn, over: int = 1) -> Steps:
+    """The search; it proves its bound over permutations (0) or over couplings (1)."""
     plan = turn.incumbent.plan
     start = None if plan is None or plan.permutation is None else to_numpy(plan.permutation)
     tree = _Tree(problem, start, None, turn.budget)
@@ -323,7 +308,11 @@ def _steps(problem: Problem, turn: Turn) -> Steps:
         stop = tree.run(gap, turn.budget, POLICY.tree_nodes, _most(problem, turn.budget), 1)
         turn.spend((tree.nodes - nodes) * node + POLICY.piece)
         nodes = tree.nodes
-        yield Found((tree.bounds()[1],), tree.plan, stop)
+        yield Found((tree.bounds()[over],), tree.plan, stop)
+
+
+def _permutation_steps(problem: Problem, turn: Turn) -> Steps:
+    yield from _steps(problem, turn, 0)
 
 
 METHOD = Method(
@@ -336,3 +325,6 @@ METHOD = Method(
     settles=lambda problem: problem.shape[0] <= POLICY.tree_certain,
     need=lambda problem: Need(search_seconds(problem.shape[0]), search_memory(problem)),
 )
+
+OVER_PERMUTATIONS = replace(METHOD, name="permutation search", theorems=(PERMUTATIONS,), steps=_permutation_steps)
+"""The same search where plans have to be permutations: its bound is none of couplings."""

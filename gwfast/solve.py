@@ -223,7 +223,7 @@ def exact_gw(
     check_room("exact_gw", request.problem, effort, sparse, POLICY.row_bytes if by_rows else POLICY.point_bytes)
     given, notes = _start(request, start)
     if given is not None and sparse:
-        raise InputError('start: found one beside a search without arrays (n, m), which takes none; pass method="dense"')
+        raise InputError('start: a search without (n, m) arrays takes none; leave it out, or pass method="dense"')
     if permutations and not (request.problem.uniform and request.problem.marginals is BALANCED):
         n, m = request.problem.shape
         raise InputError(

@@ -1,10 +1,10 @@
 """
-Match 20,000 points, or 100,000
-===============================
+Match 100,000 points
+====================
 
 Two scans of a snail's shell, the second one turned, with points of its own.  Squared distances of points need no
-matrix: the search goes from block means to single points.  The script takes 20,000 points so that this page builds
-quickly; ``N = 100_000`` needs several minutes and some 300 MB, see :doc:`/large`.
+matrix: the search goes from block means to single points.  It takes about a minute of one core and 360 MB, see
+:doc:`/large`.
 """
 
 import matplotlib.pyplot as plt
@@ -12,7 +12,7 @@ import numpy as np
 
 import gwfast
 
-N = 20_000
+N = 100_000
 rng = np.random.default_rng(0)
 
 

@@ -25,6 +25,7 @@ def main() -> int:
         "anytime": bounds.run_anytime,
         "limits": limits.run,
         "validity": validity.run,
+        "validity_points": validity.run_points,
         "sizes": sizes.run,
         "many": many.run,
         "large": large.run,

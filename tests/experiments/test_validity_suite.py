@@ -21,3 +21,11 @@ def test_every_theorem_is_checked():
     assert found == {theorem for method in METHODS for theorem in method.theorems}
     # an upper bound, and one over permutations alone
     assert found == set(LABELS) - {PLAN, PERMUTATIONS}
+
+
+def test_bounds_of_points_stand_beside_the_optimum(monkeypatch):
+    monkeypatch.setattr(validity, "CHUNK", 15)
+    row = validity.points_chunk(0)
+    assert row["problems"] == 15
+    assert row["bounds"] > 15  # both methods
+    assert not row["above"]

@@ -18,7 +18,7 @@ from gwfast.bounds import (
     third_lower_bound,
 )
 from gwfast.method import Method
-from gwfast.searches import branch_and_bound, coupling_search, low_dimension, orthogonal
+from gwfast.searches import branch_and_bound, coupling_search, low_dimension, orthogonal, rotations
 
 METHODS: tuple[Method, ...] = (
     sorting.METHOD,
@@ -32,6 +32,7 @@ METHODS: tuple[Method, ...] = (
     rlt1.METHOD,
     low_dimension.METHOD,
     orthogonal.METHOD,
+    rotations.METHOD,
     branch_and_bound.METHOD,
     doubly_nonnegative.METHOD,
     coupling_search.METHOD,

@@ -78,14 +78,15 @@ class Frames:
         return float(a**2 @ b**2)
 
 
+def diagonal(X: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """A diagonal (d,) whose square is above the second moments of points (n, d), by Gershgorin's circles."""
+    moment = (X.T * p) @ X
+    spread = float(np.trace(moment))
+    return np.sqrt(np.abs(moment).sum(axis=1) + 4 * (len(p) + 8) * EPS * spread) * (1 + 8 * EPS)
+
+
 def frames_of(form: MomentForm, s: Scaled) -> Frames:
-    """Diagonals A and B for the points of a form, by Gershgorin's circles and the rounding of their second moments."""
-
-    def diagonal(X: np.ndarray, p: np.ndarray) -> np.ndarray:
-        moment = (X.T * p) @ X
-        spread = float(np.trace(moment))
-        return np.sqrt(np.abs(moment).sum(axis=1) + 4 * (len(p) + 8) * EPS * spread) * (1 + 8 * EPS)
-
+    """Diagonals A and B for the points of a form."""
     return Frames(diagonal(form.X, s.p), diagonal(form.Y, s.q))
 
 

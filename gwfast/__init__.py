@@ -5,6 +5,7 @@ from gwfast.features import FeatureCost
 from gwfast.many.neighbours import nearest, neighbours
 from gwfast.many.result import Neighbours, Pairwise
 from gwfast.many.table import pairwise_gw
+from gwfast.marginals import Balanced, Partial, SemiRelaxed
 from gwfast.method import EFFORTS
 from gwfast.plan import Plan
 from gwfast.problem import Problem
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "EFFORTS",
+    "Balanced",
     "Bound",
     "Certificate",
     "ConvergenceWarning",
@@ -38,11 +40,13 @@ __all__ = [
     "MissingPackageError",
     "Neighbours",
     "Pairwise",
+    "Partial",
     "Plan",
     "PointCloud",
     "Problem",
     "Result",
     "Rows",
+    "SemiRelaxed",
     "Space",
     "Stop",
     "WorkerError",

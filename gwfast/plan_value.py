@@ -79,7 +79,11 @@ def _structure_margin(problem: Problem, plan: Plan, found: Structure, missing: t
         doubt, size = problem.x.doubt + problem.y.doubt, item(second_moments(problem, plan))
         rounding = 8 * (n + m + 32) * EPS * size + doubt * (2 * (2 * size) ** 0.5 + doubt) + TINY
     first, second = missing
-    moved = item(first @ _squares(problem.x)) + item(second @ _squares(problem.y))
+    y = problem.y
+    if not problem.marginals.columns_used:  # moved mass meets the columns of the plan
+        columns = plan.marginals()[1]
+        y = y.weighted(columns / namespace(columns).sum(columns))
+    moved = item(first @ _squares(problem.x)) + item(second @ _squares(y))
     own = found.direct or found.points is not None  # the value is that of the plan with the marginals it has
     return rounding * (1 + 1e-9) + (2.01 if own else 3.01) * moved
 

@@ -44,6 +44,7 @@ from gwfast.weight_gradients import Potentials, weighed, weighed_constant
 # powers of two that costs and features are kept within, so that no square and no margin leaves float64; the most that
 # costs are multiplied by, halved
 _COST, _FEATURE, _MOST = 330, 700, 240
+_MOST_POINTS = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,6 +239,8 @@ def presolve(problem: Problem, dtype: Any = None) -> Presolved:
     if cols is not None:
         y = y.restricted(cols)
         M = M.restricted(None, cols) if isinstance(M, FeatureCost) else None if M is None else M[:, cols]
+    if problem.marginals is not BALANCED:
+        x, y, M = _written_out(x, y, M)
     problem, stated = _squared(replace(problem, x=x, y=y, M=M))
     x, y = _without_offset(problem.x, problem.y)
     problem, unit = _near_one(replace(problem, x=x, y=y))
@@ -245,6 +248,18 @@ def presolve(problem: Problem, dtype: Any = None) -> Presolved:
     if needs_grad(problem.alpha, None if isinstance(M, FeatureCost) else M, *x.arrays(), *y.arrays()):
         taped, problem = problem, problem.detached()
     return Presolved(problem, taped, rows, cols, shape, dtype or returned_dtype(whole.x.like), unit, stated, weights)
+
+
+def _written_out(x: Space, y: Space, M: Any) -> tuple[Space, Space, Any]:
+    """Spaces as matrices: where a marginal is free, an error of costs in the mean over it bounds nothing."""
+    if max(x.n, y.n) > _MOST_POINTS:
+        raise InputError(
+            f"marginals: found {x.n} x {y.n} points; plans other than couplings take at most {_MOST_POINTS} on a side"
+        )
+    dense = (
+        s if isinstance(s, Dense) else Dense(s.dense(), s.weights, name=name) for s, name in ((x, "C1"), (y, "C2"))
+    )
+    return *dense, M.dense() if isinstance(M, FeatureCost) else M  # pyright: ignore[reportReturnType]
 
 
 def _squared(problem: Problem) -> tuple[Problem, Stated | None]:
@@ -272,6 +287,7 @@ def problem_of(
     alpha: Any,
     loss: Any = "square",
     floor: Any = None,
+    marginals: Any = None,
     weighed: bool = False,
 ) -> tuple[Problem, Any]:
     """The problem that a front door was given, as such or in parts, and the precision to answer in.
@@ -279,18 +295,19 @@ def problem_of(
     Weights may ask for a gradient where the door has one, `weighed`.
     """
     if isinstance(C1, Problem):
-        parts = {"C2": C2, "p": p, "q": q, "M": M, "alpha": alpha, "floor": floor}
+        parts = {"C2": C2, "p": p, "q": q, "M": M, "alpha": alpha, "floor": floor, "marginals": marginals}
         names = [name for name, value in parts.items() if value is not None]
         names += [] if isinstance(loss, str) and loss == "square" else ["loss"]
         if names:
             raise InputError(f"{names[0]}: found one beside a Problem, which holds its own; pass the Problem alone")
         _check_parts(C1)
-        problem = Problem.of(C1.x, C1.y, M=C1.M, alpha=None if C1.M is None else C1.alpha)
+        share = None if C1.M is None else C1.alpha
+        problem = Problem.of(C1.x, C1.y, M=C1.M, alpha=share, marginals=C1.marginals)
         _check_weights(problem, weighed, ("p", "q"))
-        return replace(problem, loss=C1.loss, marginals=C1.marginals), None
+        return replace(problem, loss=C1.loss), None
     if C2 is None:
         raise InputError("C2: expected an array of numbers or a Space, found None; pass two costs, or one Problem")
-    problem = Problem.of(C1, C2, p, q, M=M, alpha=alpha, loss=loss, floor=floor)
+    problem = Problem.of(C1, C2, p, q, M=M, alpha=alpha, loss=loss, floor=floor, marginals=marginals)
     _check_weights(problem, weighed, ("p" if p is not None else "C1.weights", "q" if q is not None else "C2.weights"))
     return problem, returned_dtype(C1)
 
@@ -316,12 +333,6 @@ def _check_parts(problem: Problem) -> None:
     if not isinstance(problem.loss, Loss):
         raise InputError(f"loss: expected a Loss, found {problem.loss!r}; leave it out for the squared loss")
     loss_of(problem.loss)
-    lacking = [name for name in ("name", "rows_given", "minimum", "repair") if not hasattr(problem.marginals, name)]
-    if lacking:
-        raise InputError(
-            f"marginals: expected a set of feasible plans, found {problem.marginals!r} without {lacking[0]}; leave it "
-            "out for couplings"
-        )
 
 
 def _without_offset(x: Space, y: Space) -> tuple[Space, Space]:

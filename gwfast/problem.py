@@ -54,7 +54,7 @@ class Problem:
     loss : Loss
         The square of the difference, the Kullback-Leibler loss or the inner product.
     marginals : Marginals
-        The feasible plans: couplings.
+        The feasible plans: couplings, `SemiRelaxed` or `Partial` ones.
     doubt : float
         Bound of the error of every entry of `M`, where its units do not hold it whole.
 
@@ -87,6 +87,7 @@ class Problem:
         alpha: Any = None,
         loss: Any = "square",
         floor: float | None = None,
+        marginals: Marginals | None = None,
     ) -> Problem:
         """Check what a caller passes and make a problem of it.
 
@@ -102,6 +103,8 @@ class Problem:
             L(a, b) = (a - b)^2, a log(a / b) - a + b, or -2 a b.
         floor : float, optional
             With "kl": costs below it are raised to it, on both sides; POT's is 1e-18.
+        marginals : Balanced, SemiRelaxed or Partial, optional
+            The feasible plans; couplings without it.
 
         Returns
         -------
@@ -117,6 +120,11 @@ class Problem:
         (p, p_name), (q, q_name) = _weights(C1, p, "C1", "p"), _weights(C2, q, "C2", "q")
         like = checks.same_library(C1=_array_of(C1), C2=_array_of(C2), **{p_name: p, q_name: q}, M=M)
         x, y = _space(C1, "C1", like), _space(C2, "C2", like)
+        plans = BALANCED if marginals is None else _plans(marginals)
+        if not plans.columns_used:
+            if q is not None and q_name == "q":
+                raise InputError(f"q: found weights beside {plans.name} plans, which leave them free; leave q out")
+            q = None
         p, q = checks.weights(p, x.n, p_name, x.like), checks.weights(q, y.n, q_name, y.like)
         doubt = 0.0
         if isinstance(M, FeatureCost):
@@ -126,7 +134,7 @@ class Problem:
             M, share = checks.feature_cost(M, (x.n, y.n), alpha, like)
         if asks_for_gradient(alpha) and M is not None:
             share = alpha.double().to(x.like.device)
-        return cls(x.weighted(p), y.weighted(q), M, share, kind, doubt=doubt)
+        return cls(x.weighted(p), y.weighted(q), M, share, kind, plans, doubt=doubt)
 
     @property
     def p(self) -> Array:
@@ -256,6 +264,19 @@ class Problem:
             return scale + (1 - alpha) * self.M.largest
         xp = namespace(self.M)
         return scale + (1 - alpha) * (item(xp.max(self.M)) - item(xp.min(self.M)))
+
+
+def _plans(marginals: Any) -> Marginals:
+    """Check a set of feasible plans; couplings are always the same record."""
+    if isinstance(marginals, type):
+        raise InputError(f"marginals: found a class, {marginals.__name__}; make one, gwfast.{marginals.__name__}(...)")
+    lacking = [name for name in ("name", "rows_given", "minimum", "repair") if not hasattr(marginals, name)]
+    if lacking:
+        raise InputError(
+            f"marginals: expected a set of feasible plans, found {marginals!r} without {lacking[0]}; leave it "
+            "out for couplings"
+        )
+    return BALANCED if marginals == BALANCED else marginals
 
 
 def _array_of(C: Any) -> Any:
@@ -388,11 +409,18 @@ def _form_value(problem: Problem, plan: Plan) -> Array:
 def second_moments(problem: Problem, plan: Plan) -> Array:
     """E C1^2 + E C2^2 under the marginals of a plan; those that are given are not summed again."""
     x, y, marginals = problem.x, problem.y, problem.marginals
-    if not (marginals.rows_given and marginals.columns_given):
-        rows, columns = plan.marginals()
-        x = x if marginals.rows_given else x.weighted(rows)
-        y = y if marginals.columns_given else y.weighted(columns)
-    return x.moments.second + y.moments.second
+    if marginals.rows_given and marginals.columns_given:
+        return x.moments.second + y.moments.second
+    rows, columns = plan.marginals()
+    first = x.moments.second if marginals.rows_given else _second(x, rows)
+    return first + (y.moments.second if marginals.columns_given else _second(y, columns))
+
+
+def _second(space: Space, weights: Array) -> Array:
+    """The form w' (C o C) w of weights w (n,) of any sum above 0."""
+    weights = namespace(weights).astype(weights, space.weights.dtype)
+    total = namespace(weights).sum(weights)
+    return total**2 * space.weighted(weights / total).moments.second
 
 
 def differences(x: Space, y: Space, plan: Plan) -> Iterator[tuple[Array, Array]]:
@@ -447,9 +475,11 @@ def linearised(problem: Problem, image: Array, back: Array, plan: Plan | None = 
 
 def _square_slope(space: Space, weights: Array) -> Array:
     """Derivative (n,) of w' (C o C) w in the weights w (n,)."""
-    weighted = space.weighted(weights)
+    weights = namespace(weights).astype(weights, space.weights.dtype)
+    total = namespace(weights).sum(weights)
+    weighted = space.weighted(weights / total)
     rows = weighted.moments.rms**2
-    return 2 * rows if space.symmetric else rows + weighted.T.moments.rms**2
+    return total * (2 * rows if space.symmetric else rows + weighted.T.moments.rms**2)
 
 
 def square_form(space: Space, d: Array) -> Array:

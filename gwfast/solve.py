@@ -23,7 +23,7 @@ from gwfast.heuristics.entropic import Entropic, entropic_descent
 from gwfast.heuristics.sampled import check_passes, pass_seconds, suits_rows, takes_rows
 from gwfast.heuristics.sorting import best_sorted
 from gwfast.large.multiscale import METHODS, suits_multiscale, takes_multiscale
-from gwfast.marginals import BALANCED
+from gwfast.marginals import BALANCED, Marginals
 from gwfast.memory import check_room
 from gwfast.method import EFFORTS, Incumbent
 from gwfast.plan import Plan
@@ -125,6 +125,7 @@ def exact_gw(
     alpha: Any = None,
     loss: Any = "square",
     floor: float | None = None,
+    marginals: Marginals | None = None,
     start: Any = None,
     permutations: bool = False,
     rtol: float | None = None,
@@ -145,6 +146,9 @@ def exact_gw(
     ----------
     C1, C2, p, q, M, alpha, loss, floor
         As in `sorted_gw`.
+    marginals : Balanced, SemiRelaxed or Partial, optional
+        The feasible plans: couplings by default; those with the first marginal p and any second one, without `q`; or
+        those that carry a given mass within p and q.  Squared loss only.
     start : array (n, m), Plan or scipy sparse array, optional
         A plan to descend from too (POT's `G0`).  Its marginals are repaired; `notes` says how far they were off, and
         whether it led to the plan that is returned.
@@ -206,7 +210,7 @@ def exact_gw(
     effort = checks.choice(("sort" if rtol is None else "prove") if effort is None else effort, EFFORTS, "effort")
     gap = 0.0 if rtol is None else checks.fraction(rtol, "rtol")
     budget = _budget(effort, time_limit, memory_limit)
-    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor, True))
+    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor, marginals, True))
     schedule = schedule_for(*request.problem.shape)
     if checks.choice(method, METHODS, "method") == "multiscale" and not (
         suits_multiscale(request.problem) or suits_rows(request.problem)
@@ -257,6 +261,7 @@ def entropic_gw(
     alpha: Any = None,
     loss: Any = "square",
     floor: float | None = None,
+    marginals: Marginals | None = None,
     start: Any = None,
     solver: str = "PGD",
     effort: str = "sort",
@@ -272,6 +277,8 @@ def entropic_gw(
     ----------
     C1, C2, p, q, M, alpha, loss, floor
         As in `sorted_gw`.
+    marginals : Balanced, SemiRelaxed or Partial, optional
+        As in `exact_gw`.
     epsilon : float
         Temperature, in units of the squared costs; POT's convention (its gradient carries the factor 2).
     start : array (n, m), Plan or scipy sparse array, optional
@@ -329,7 +336,7 @@ def entropic_gw(
         checks.count(max_iter, "max_iter"),
         budget=UNLIMITED if time_limit is None else budget,
     )
-    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor, True))
+    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor, marginals, True))
     options = replace(options, epsilon=options.epsilon / request.unit, exact=request.weights is not None)
     check_room("entropic_gw", request.problem, effort, solver == "PGD" and takes_multiscale(request.problem, "auto"))
     given, notes = _start(request, start)
@@ -354,6 +361,7 @@ def lower_bound(
     alpha: Any = None,
     loss: Any = "square",
     floor: float | None = None,
+    marginals: Marginals | None = None,
     effort: str = "rows",
     time_limit: float | None = None,
     memory_limit: float | None = None,
@@ -364,6 +372,8 @@ def lower_bound(
     ----------
     C1, C2, p, q, M, alpha, loss, floor
         As in `sorted_gw`.
+    marginals : Balanced, SemiRelaxed or Partial, optional
+        As in `exact_gw`.
     effort : str
         How far to climb the ladder of bounds, one of `gwfast.EFFORTS`.
     time_limit, memory_limit : float, optional
@@ -394,7 +404,7 @@ def lower_bound(
     """
     checks.choice(effort, EFFORTS, "effort")
     budget = _budget(effort, time_limit, memory_limit)
-    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor))
+    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor, marginals))
     problem = request.problem
     check_room("lower_bound", problem, effort)
     incumbent = Incumbent()
@@ -417,6 +427,7 @@ def certify(
     alpha: Any = None,
     loss: Any = "square",
     floor: float | None = None,
+    marginals: Marginals | None = None,
     effort: str = "rows",
     time_limit: float | None = None,
     memory_limit: float | None = None,
@@ -427,6 +438,8 @@ def certify(
     ----------
     C1, C2, p, q, M, alpha, loss, floor
         As in `sorted_gw`.
+    marginals : Balanced, SemiRelaxed or Partial, optional
+        As in `exact_gw`.
     plan : array (n, m) or Plan
         The transport plan, from any library.  Small errors of its marginals (a Sinkhorn plan) are repaired before
         its objective is taken; `marginal_error` says how large they were.
@@ -457,7 +470,7 @@ def certify(
     0.0
     """
     checks.choice(effort, EFFORTS, "effort")
-    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor))
+    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor, marginals))
     problem = request.problem
     check_room("certify", problem, effort)
     given, error = repaired(problem, request.given(plan))

@@ -12,6 +12,7 @@ import numpy as np
 from gwfast.budget import UNLIMITED
 from gwfast.certify import repaired
 from gwfast.errors import InputError
+from gwfast.marginals import Marginals
 from gwfast.method import keep_best
 from gwfast.methods import DUALS, METHODS
 from gwfast.presolve import presolve, problem_of
@@ -33,6 +34,7 @@ def verify(
     alpha: Any = None,
     loss: Any = "square",
     floor: float | None = None,
+    marginals: Marginals | None = None,
     plan: Any = None,
 ) -> Certificate:
     r"""Prove a certificate again from the spaces and its stored duals alone, without the solver that found them.
@@ -47,8 +49,8 @@ def verify(
     ----------
     certificate : Certificate
         From any front door, or from `load_certificate`.
-    C1, C2, p, q, M, alpha, loss, floor
-        As in `sorted_gw`: arrays or spaces of n and m points.
+    C1, C2, p, q, M, alpha, loss, floor, marginals
+        As in `exact_gw`: arrays or spaces of n and m points.
     plan : array (n, m) or Plan, optional
         Proves the upper end, as in `certify`; without it the upper end is infinite.
 
@@ -87,7 +89,7 @@ def verify(
         raise InputError(
             f"certificate: expected a Certificate, found {type(certificate).__name__}; pass the certificate of a result"
         )
-    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor))
+    request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor, marginals))
     problem = request.problem
     named = dict.fromkeys(bound.theorem for bound in certificate.bounds)
     found: dict[str, Bound] = {}

@@ -52,7 +52,8 @@ def loss_scale(problem: Problem) -> float:
     """Size of the objective at the product coupling: what temperatures are measured in."""
     a, b = problem.x.moments, problem.y.moments
     structure = item(a.second) + item(b.second) - 2 * item(a.total) * item(b.total)
-    scale = problem.alpha * max(structure, 1e-12 * problem.size)
+    mass = problem.marginals.mass  # of which the gradient is a multiple
+    scale = problem.alpha * mass * max(structure, 1e-12 * problem.size)
     if problem.M is not None:
         xp = namespace(problem.M)
         scale += (1 - problem.alpha) * item(xp.max(problem.M) - xp.min(problem.M)) / 4

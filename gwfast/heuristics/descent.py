@@ -13,6 +13,7 @@ from gwfast.budget import UNLIMITED, Budget
 from gwfast.heuristics.annealing import Schedule, anneal
 from gwfast.heuristics.conditional_gradient import Potentials, conditional_gradient, first_vertex
 from gwfast.heuristics.exchanges import two_exchange
+from gwfast.heuristics.labels import best_labels
 from gwfast.heuristics.pair import best_pair, fits_pair
 from gwfast.heuristics.permutations import permuted
 from gwfast.heuristics.products import Products
@@ -136,8 +137,8 @@ def _rivals(problem: Problem) -> Iterator[tuple[str, Plan]]:
     if balanced:
         sorting = best_sorted(problem)
         yield sorting.start, _plan(sorting)
-    if n * m > POLICY.many_starts and balanced:
-        return
+        if n * m > POLICY.many_starts:
+            return
     yield "the product coupling", Plan(problem.shape, matrix=marginals.start(problem.p, problem.q))
     if n * m > POLICY.many_starts:
         return
@@ -146,6 +147,26 @@ def _rivals(problem: Problem) -> Iterator[tuple[str, Plan]]:
     p, q = to_numpy(problem.p), to_numpy(problem.q)
     for _ in range(POLICY.random_starts):
         yield "a random vertex", marginals.minimum(rng.random((n, m)), p, q).plan(problem.p)
+
+
+def _best_free(problem: Problem, options: Descent) -> Found:
+    """The best of the descents from a short annealed run and from every rival, where a marginal is free."""
+    start, _ = annealed_start(problem, Schedule(steps=POLICY.free_steps, scalings=8), options.budget)
+    rough = replace(options, tol=max(options.tol, 1e-6), max_iter=min(options.max_iter, POLICY.free_programs))
+    best = descend(problem, start, "an annealed start", rough)
+    value = item(problem.objective(_plan(best)))
+    rivals = list(_rivals(problem))
+    if problem.marginals.name == "semi_relaxed":
+        rivals.append(("the best labels", best_labels(problem, [_plan(best), start])))
+    for name, plan in rivals:
+        if options.budget.expired:
+            return replace(best, stop=Stop.TIME_LIMIT)
+        other = descend(problem, plan, name, rough)
+        reached = item(problem.objective(_plan(other)))
+        if reached < value:
+            best, value = other, reached
+    last = descend(problem, _plan(best), best.start, options)
+    return replace(last, iterations=best.iterations + last.iterations)
 
 
 def _better_sorted(problem: Problem, found: Found) -> Found:
@@ -183,6 +204,8 @@ def _best_found(problem: Problem, options: Descent) -> Found:
         return _better_sorted(problem, multiscale(problem, options.budget, options.say))
     if fits_pair(problem, options.budget) and options.max_iter >= PROGRAMS and options.tol >= STATIONARY:
         return best_pair(problem)
+    if problem.marginals is not BALANCED:
+        return _best_free(problem, options)
     start, hint = annealed_start(problem, options.schedule, options.budget)
     small = problem.shape[0] * problem.shape[1] <= POLICY.many_starts
     rough = replace(options, tol=max(options.tol, 1e-6)) if small else options

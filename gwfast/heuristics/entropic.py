@@ -23,6 +23,7 @@ from gwfast.problem import Problem, linearised, second_moments
 from gwfast.result import Stop
 from gwfast.transport import round_to_marginals
 
+_STRONGEST = 1e4  # times the temperature: the pull towards the last plan at most
 _OTHERS = 1e-3  # share of a given start that is spread over all pairs
 
 
@@ -135,37 +136,85 @@ def _run(problem: Problem, options: Entropic) -> Found:
             scaled = problem.marginals.project(cost, p, q, g, temperature, 1e-3, 20)
             plan, g, image = scaled.plan, scaled.g, products.image(scaled.plan)
             back = image if problem.symmetric else products.back(scaled.plan)
-    name = "the product coupling" if start is None else GIVEN
-    value, inner, stop, step, potentials = float("inf"), 1e-2, Stop.ITERATIONS, 0, None
+    begin = _Iterate(plan, image, back, g, log_plan)
+    found = _iterate(products, begin, options, factor)
+    return replace(found, start="the product coupling" if start is None else GIVEN)
+
+
+@dataclass(frozen=True, eq=False)
+class _Iterate:
+    """A plan, its products, its column potential and its logarithm up to a constant."""
+
+    plan: Array
+    image: Array
+    back: Array
+    g: Array
+    log_plan: Array
+    value: float = math.inf
+    level: float = math.inf  # what the steps minimise
+    error: float = math.inf
+    spread: float = 0.0
+
+
+def _iterate(products: Products, last: _Iterate, options: Entropic, factor: float) -> Found:
+    """Mirror or proximal steps until the value settles.
+
+    A step minimises <gradient, T> + entropy <T, log T> + pull KL(T | T_k).  Where what the steps minimise would rise,
+    as it may where it is not concave, the pull is raised and the step taken again.
+    """
+    problem = products.problem
+    balanced = problem.marginals is BALANCED
+    entropy, pull = (0.0, options.epsilon) if options.proximal else (options.epsilon, 0.0)
+    inner, stop, step, potentials = 1e-2, Stop.ITERATIONS, 0, None
     while step < options.max_iter:
         step += 1
-        cost = linearised(problem, image, back, Plan(problem.shape, matrix=plan))
-        if options.proximal:
-            cost = cost - options.epsilon * log_plan
-            g = xp.zeros_like(q)  # the last plan is already in the cost
-        scaled = problem.marginals.project(
-            cost, p, q, g, options.epsilon, max(inner, options.tol / 2), options.scalings
-        )
-        if not math.isfinite(item(xp.sum(scaled.plan))):  # costs over the temperature leave float64: keep the last plan
+        scaled = _step(products, last, entropy, pull, max(inner, options.tol / 2), options.scalings)
+        if scaled is None:  # costs over the temperature leave float64: keep the last plan
             break
-        plan, g = scaled.plan, scaled.g
-        potentials = None if options.proximal else (scaled.f / factor, scaled.g / factor)
-        if options.proximal:
-            log_plan = (scaled.f[:, None] + scaled.g[None, :] - cost) / options.epsilon
-        image = products.image(plan)
-        back = image if problem.symmetric else products.back(plan)
-        last, value = value, _objective(problem, plan, image)
-        change = abs(last - value) / max(abs(value), 1e-12 * problem.size, 1e-300)
+        found, f = scaled
+        size = max(abs(found.value), 1e-12 * problem.size, 1e-300)
+        noise = 2 * max(found.error, last.error) * found.spread  # what marginals that are off do to the value
+        rise = found.level - last.level - noise
+        if rise > 0.5 * options.tol * size and pull < _STRONGEST * options.epsilon:
+            pull = max(2 * pull, options.epsilon)
+            continue
+        change = abs(last.value - found.value) / size * (entropy + pull) / options.epsilon
+        last = found
+        potentials = None if options.proximal or not balanced else (f / factor, last.g / factor)
         inner = min(inner, 0.1 * change)
-        if change <= options.tol and scaled.error <= options.tol:
+        if change <= options.tol and last.error <= options.tol:
             stop = Stop.MARGINALS
             break
         if options.budget.expired:
             stop = Stop.TIME_LIMIT
             break
-    rounded = Plan(problem.shape, matrix=problem.marginals.repair(plan, p, q))
-    found = Found(plan=rounded, stop=stop, start=name, iterations=step)
+    rounded = Plan(problem.shape, matrix=problem.marginals.repair(last.plan, problem.p, problem.q))
+    found = Found(plan=rounded, stop=stop, iterations=step)
     return replace(found, potentials=potentials, epsilon=options.epsilon / factor)
+
+
+def _step(
+    products: Products, last: _Iterate, entropy: float, pull: float, tol: float, scalings: int
+) -> tuple[_Iterate, Array] | None:
+    """The next iterate and its row potential, or None where it is no number."""
+    problem, temperature = products.problem, entropy + pull
+    xp = namespace(problem.p)
+    cost, g = linearised(problem, last.image, last.back, Plan(problem.shape, matrix=last.plan)), last.g
+    if pull:
+        cost = cost - pull * last.log_plan
+        g = g if entropy else xp.zeros_like(g)  # a proximal step has the last plan in its cost
+    scaled = problem.marginals.project(cost, problem.p, problem.q, g, temperature, tol, scalings)
+    plan = scaled.plan
+    if not math.isfinite(item(xp.sum(plan))):
+        return None
+    log_plan = (scaled.f[:, None] + scaled.g[None, :] - cost) / temperature
+    image = products.image(plan)
+    back = image if problem.symmetric else products.back(plan)
+    value = level = _objective(problem, plan, image)
+    if entropy:
+        level += entropy * item(xp.sum(plan * xp.log(xp.clip(plan, 1e-300, None))))
+    spread = item(xp.max(cost)) - item(xp.min(cost))
+    return _Iterate(plan, image, back, scaled.g, log_plan, value, level, scaled.error, spread), scaled.f
 
 
 def _objective(problem: Problem, plan: Array, image: Array) -> float:

@@ -2,5 +2,7 @@
 
 from gwfast.marginals.balanced import BALANCED, Balanced
 from gwfast.marginals.base import Marginals
+from gwfast.marginals.partial import Partial
+from gwfast.marginals.semi_relaxed import SemiRelaxed
 
-__all__ = ["BALANCED", "Balanced", "Marginals"]
+__all__ = ["BALANCED", "Balanced", "Marginals", "Partial", "SemiRelaxed"]

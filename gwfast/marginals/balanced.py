@@ -22,6 +22,8 @@ class Balanced:
     name: str = "balanced"
     rows_given: bool = True
     columns_given: bool = True
+    columns_used: bool = True
+    mass: float = 1.0
 
     def start(self, p: Array, q: Array) -> Array:
         """The product coupling p q'."""

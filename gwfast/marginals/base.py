@@ -23,6 +23,10 @@ class Marginals(Protocol):
     rows_given, columns_given : bool
         Whether T 1 = p, and T' 1 = q, for every feasible plan.  Where not, terms of the objective that are constant
         otherwise depend on the plan.
+    columns_used : bool
+        Whether the weights of the second space restrict the plans.
+    mass : float
+        The mass of every feasible plan.
     """
 
     @property
@@ -31,6 +35,10 @@ class Marginals(Protocol):
     def rows_given(self) -> bool: ...
     @property
     def columns_given(self) -> bool: ...
+    @property
+    def columns_used(self) -> bool: ...
+    @property
+    def mass(self) -> float: ...
 
     def start(self, p: Array, q: Array) -> Array:
         """A feasible plan (n, m) that prefers no pair."""

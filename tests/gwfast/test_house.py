@@ -38,9 +38,11 @@ def small(seed=0, n=5, m=4, kind="cloud", **more):
 class SemiRelaxed:
     """The plans with T 1 = p, written outside the library: one file, and one line where it is used."""
 
-    name: str = "semi_relaxed"
+    name: str = "from outside"
     rows_given: bool = True
     columns_given: bool = False
+    columns_used: bool = True
+    mass: float = 1.0
 
     def start(self, p, q):
         return BALANCED.start(p, q)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from gwfast.bounds import (
     closed,
     doubly_nonnegative,
+    free_rows,
     one_feature,
     quadratic,
     rlt1,
@@ -18,7 +19,7 @@ from gwfast.bounds import (
     third_lower_bound,
 )
 from gwfast.method import Method
-from gwfast.searches import branch_and_bound, coupling_search, low_dimension, orthogonal, rotations
+from gwfast.searches import branch_and_bound, coupling_search, label_search, low_dimension, orthogonal, rotations
 
 METHODS: tuple[Method, ...] = (
     sorting.METHOD,
@@ -36,6 +37,11 @@ METHODS: tuple[Method, ...] = (
     branch_and_bound.METHOD,
     doubly_nonnegative.METHOD,
     coupling_search.METHOD,
+    free_rows.BY_SIGN,
+    free_rows.SEMI_RELAXED,
+    free_rows.PARTIAL,
+    label_search.DUAL,
+    label_search.SEARCH,
 )
 
 OVER_PERMUTATIONS: tuple[Method, ...] = tuple(

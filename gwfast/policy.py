@@ -41,11 +41,15 @@ class Policy:
         Entries nm up to which eight starts cost less than the linear programs of one large problem.
     random_starts : int
         Random vertices among them; with six 18 of 20 problems of 6 points end at their optimum.
+    tiny_free, few_starts : int
+        Entries nm up to which problems with a free marginal get that many random vertices.
     free_steps, free_programs : int
         Where a marginal is free: steps of the annealed start, and linear programs for each start before the best is
         followed to the end.
     label_starts, label_steps : int, float
         Random labels of semi-relaxed problems, and entries of the costs that they may look at.
+    label_sweeps, label_nodes : int
+        Groups of five sweeps of the dual of semi-relaxed problems at most; nodes of the first search.
     kicks, kick_starts : int
         Kicks of a permutation, and random permutations beside the rounded plans: chr12c ends at its optimum.
     kick_steps, kick_step : float
@@ -209,9 +213,13 @@ class Policy:
     tiny_entries: int = 400
     many_starts: int = 2_500
     random_starts: int = 6
+    tiny_free: int = 150
+    few_starts: int = 20
     free_steps: int = 16
-    free_programs: int = 100
+    free_programs: int = 50
     label_starts: int = 60
+    label_sweeps: int = 60
+    label_nodes: int = 20_000
     label_steps: float = 2e6
     anneal_share: float = 0.4
     vertex_share: float = 0.7

@@ -145,7 +145,8 @@ def _rivals(problem: Problem) -> Iterator[tuple[str, Plan]]:
     # vertices for random linear costs, the same ones at every call
     rng = np.random.default_rng(0)
     p, q = to_numpy(problem.p), to_numpy(problem.q)
-    for _ in range(POLICY.random_starts):
+    few = not balanced and n * m <= POLICY.tiny_free
+    for _ in range(POLICY.few_starts if few else POLICY.random_starts):
         yield "a random vertex", marginals.minimum(rng.random((n, m)), p, q).plan(problem.p)
 
 

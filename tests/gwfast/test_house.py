@@ -82,6 +82,8 @@ def test_a_method_refuses_what_it_is_no_theorem_for(method, change):
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
 def test_a_method_declares_its_theorems_and_needs(method):
     problem = small(n=4, m=4)
+    plans = {"semi_relaxed": gwfast.SemiRelaxed(), "partial": gwfast.Partial(0.5)}.get(method.domain.marginals[0])
+    problem = problem if plans is None else replace(problem, marginals=plans)
     assert method.effort in gwfast.EFFORTS
     assert method.theorems
     assert method.applies(problem)

@@ -15,7 +15,20 @@ def main() -> int:
     ):
         os.environ.update(dict.fromkeys(THREADS, "1"))
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *sys.argv[1:]])
-    from benchmarks import bounds, entropic, large, limits, many, quality, sizes, sorting, speed, table, validity
+    from benchmarks import (
+        bounds,
+        entropic,
+        large,
+        limits,
+        many,
+        quality,
+        sizes,
+        sorting,
+        speed,
+        table,
+        validity,
+        variants,
+    )
 
     suites = {"quality": quality.run, "speed": speed.run, "entropic": entropic.run, "sorting": sorting.run}
     suites |= {
@@ -29,6 +42,7 @@ def main() -> int:
         "sizes": sizes.run,
         "many": many.run,
         "large": large.run,
+        "variants": variants.run,
     }
     names = sys.argv[1:] or list(suites)
     unknown = [n for n in names if n not in suites and n != "table"]

@@ -41,6 +41,9 @@ class Policy:
         Entries nm up to which eight starts cost less than the linear programs of one large problem.
     random_starts : int
         Random vertices among them; with six 18 of 20 problems of 6 points end at their optimum.
+    entropic_cold, entropic_steps : float, int
+        Share of the loss of the product coupling below which entropic runs are in float64 and begin with that many
+        falling temperatures.
     tiny_free, few_starts : int
         Entries nm up to which problems with a free marginal get that many random vertices.
     free_steps, free_programs : int
@@ -213,6 +216,8 @@ class Policy:
     tiny_entries: int = 400
     many_starts: int = 2_500
     random_starts: int = 6
+    entropic_cold: float = 0.03
+    entropic_steps: int = 24
     tiny_free: int = 150
     few_starts: int = 20
     free_steps: int = 16

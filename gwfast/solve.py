@@ -17,7 +17,7 @@ from gwfast.bounds.one_feature import forms
 from gwfast.budget import MEMORY, UNLIMITED, Budget
 from gwfast.certify import repaired
 from gwfast.errors import ConvergenceWarning, InputError
-from gwfast.heuristics.annealing import schedule_for
+from gwfast.heuristics.annealing import loss_scale, schedule_for
 from gwfast.heuristics.descent import GIVEN, Descent, best_descent
 from gwfast.heuristics.entropic import Entropic, entropic_descent
 from gwfast.heuristics.sampled import check_passes, pass_seconds, suits_rows, takes_rows
@@ -257,6 +257,7 @@ def entropic_gw(
     q: Any = None,
     *,
     epsilon: float = 5e-3,
+    relative: bool = False,
     M: Any = None,
     alpha: Any = None,
     loss: Any = "square",
@@ -281,6 +282,9 @@ def entropic_gw(
         As in `exact_gw`.
     epsilon : float
         Temperature, in units of the squared costs; POT's convention (its gradient carries the factor 2).
+    relative : bool
+        Whether `epsilon` is a share of the objective of the product coupling (with features, and a quarter of their
+        range), so that it does not depend on the unit of the costs.
     start : array (n, m), Plan or scipy sparse array, optional
         A plan to begin from too (POT's `G0`), at the last temperature; as in `exact_gw`.
     solver : {"PGD", "PPA"}
@@ -337,7 +341,8 @@ def entropic_gw(
         budget=UNLIMITED if time_limit is None else budget,
     )
     request = presolve(*problem_of(C1, C2, p, q, M, alpha, loss, floor, marginals, True))
-    options = replace(options, epsilon=options.epsilon / request.unit, exact=request.weights is not None)
+    unit = loss_scale(request.problem) if relative else 1 / request.unit
+    options = replace(options, epsilon=options.epsilon * unit, exact=request.weights is not None)
     check_room("entropic_gw", request.problem, effort, solver == "PGD" and takes_multiscale(request.problem, "auto"))
     given, notes = _start(request, start)
     if given is not None and takes_multiscale(request.problem, "auto") and solver == "PGD":

@@ -11,7 +11,7 @@ from gwfast.arrays import Array, item, namespace, on_host
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.errors import InputError
 from gwfast.features import FeatureCost
-from gwfast.heuristics.annealing import single_arguments
+from gwfast.heuristics.annealing import loss_scale, single_arguments
 from gwfast.heuristics.descent import GIVEN
 from gwfast.heuristics.products import Products
 from gwfast.large.entropic import entropic_points
@@ -19,17 +19,25 @@ from gwfast.large.multiscale import takes_multiscale
 from gwfast.marginals import BALANCED
 from gwfast.method import Found
 from gwfast.plan import Plan
+from gwfast.policy import POLICY
 from gwfast.problem import Problem, linearised, second_moments
 from gwfast.result import Stop
 from gwfast.transport import round_to_marginals
 
 _STRONGEST = 1e4  # times the temperature: the pull towards the last plan at most
+_PATIENCE = 8  # steps without a smaller change
 _OTHERS = 1e-3  # share of a given start that is spread over all pairs
 
 
-def falling_temperatures(epsilon: float) -> list[float]:
-    """Temperatures of the few first steps, one each: they leave the product coupling by the better side."""
-    return [epsilon * 6 ** (1 - k / 6) for k in range(6)]
+def falling_temperatures(epsilon: float, scale: float = 0.0) -> list[float]:
+    """Temperatures of the first steps, one each: they leave the product coupling by the better side.
+
+    Where `epsilon` is a small share of the `scale` of the loss, they begin at a third of it.
+    """
+    if epsilon >= POLICY.entropic_cold * scale:
+        return [epsilon * 6 ** (1 - k / 6) for k in range(6)]
+    steps = POLICY.entropic_steps
+    return [epsilon * (0.3 * scale / epsilon) ** (1 - k / steps) for k in range(steps)]
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ class Entropic:
     @property
     def scalings(self) -> int:
         """Sinkhorn scalings in a step at most: mirror descent carries its potentials over, proximal steps do not."""
-        return 500 if self.proximal else 50
+        return 500 if self.proximal or self.exact else 50
 
     @property
     def fits_single(self) -> bool:
@@ -114,9 +122,13 @@ def _run(problem: Problem, options: Entropic) -> Found:
         raise InputError('solver: found "PPA" with a FeatureCost of many points, which it needs as a matrix; pass PGD')
     products = Products(problem, single=False)
     xp = namespace(problem.p)
-    balanced = problem.marginals is BALANCED
+    balanced, scale = problem.marginals is BALANCED, loss_scale(problem)
+    if options.epsilon < POLICY.entropic_cold * scale:  # single precision cannot reach the tolerance
+        options = replace(options, exact=True)
     if options.start is None and options.fits_single and balanced and not products.factored and on_host(problem.p):
-        return _compiled(problem, options)
+        found = _compiled(problem, options, factor)
+        if found is not None:
+            return found
     p, q = problem.p, problem.q
     a, b = problem.x.moments, problem.y.moments
     start = options.start
@@ -131,7 +143,7 @@ def _run(problem: Problem, options: Entropic) -> Found:
         back = image if problem.symmetric else products.back(plan)
     g = xp.zeros_like(q)
     if not options.proximal and start is None:
-        for temperature in falling_temperatures(options.epsilon):
+        for temperature in falling_temperatures(options.epsilon, scale):
             cost = linearised(problem, image, back, Plan(problem.shape, matrix=plan))
             scaled = problem.marginals.project(cost, p, q, g, temperature, 1e-3, 20)
             plan, g, image = scaled.plan, scaled.g, products.image(scaled.plan)
@@ -166,6 +178,7 @@ def _iterate(products: Products, last: _Iterate, options: Entropic, factor: floa
     balanced = problem.marginals is BALANCED
     entropy, pull = (0.0, options.epsilon) if options.proximal else (options.epsilon, 0.0)
     inner, stop, step, potentials = 1e-2, Stop.ITERATIONS, 0, None
+    least, stalled = math.inf, 0
     while step < options.max_iter:
         step += 1
         scaled = _step(products, last, entropy, pull, max(inner, options.tol / 2), options.scalings)
@@ -182,6 +195,11 @@ def _iterate(products: Products, last: _Iterate, options: Entropic, factor: floa
         last = found
         potentials = None if options.proximal or not balanced else (f / factor, last.g / factor)
         inner = min(inner, 0.1 * change)
+        stalled, least = (0, change) if change < 0.8 * least else (stalled + 1, least)
+        if stalled >= _PATIENCE:  # a cycle: marginals that are too far off, or steps that are too long
+            if inner <= options.tol / 2 and pull < _STRONGEST * options.epsilon:
+                pull = max(2 * pull, options.epsilon)
+            inner, least, stalled = max(inner / 30, options.tol / 2), math.inf, 0
         if change <= options.tol and last.error <= options.tol:
             stop = Stop.MARGINALS
             break
@@ -226,10 +244,11 @@ def _objective(problem: Problem, plan: Array, image: Array) -> float:
     return value + (1 - problem.alpha) * item(xp.sum(plan * problem.M))
 
 
-def _compiled(problem: Problem, options: Entropic) -> Found:
+def _compiled(problem: Problem, options: Entropic, factor: float) -> Found | None:
+    """The run in single precision, or None where it did not meet its tolerance."""
     from gwfast.kernels.sinkhorn import entropic_dense
 
-    plan, _, steps, met = entropic_dense(
+    plan, g, steps, met = entropic_dense(
         *single_arguments(Products(problem, single=True)),
         np.array(falling_temperatures(options.epsilon), dtype=np.float32),
         np.float32(options.epsilon),
@@ -240,7 +259,18 @@ def _compiled(problem: Problem, options: Entropic) -> Found:
     )
     if not np.isfinite(plan).all():
         plan, met = problem.p[:, None] * problem.q[None, :], False
+    elif not met:  # single precision did not get there
+        return None
     rounded = round_to_marginals(plan.astype(np.float64), problem.p, problem.q)
+    potentials = _potentials(problem, rounded, g.astype(np.float64), options.epsilon)
     stop = Stop.MARGINALS if met else Stop.ITERATIONS
     plan = Plan(problem.shape, matrix=rounded)
-    return Found(plan=plan, stop=stop, start="the product coupling", iterations=steps)
+    found = Found(plan=plan, stop=stop, start="the product coupling", iterations=steps)
+    return replace(found, potentials=tuple(f / factor for f in potentials), epsilon=options.epsilon / factor)
+
+
+def _potentials(problem: Problem, plan: Array, g: Array, epsilon: float) -> tuple[Array, Array]:
+    """Potentials of a plan: the given one of the columns, and that of the rows which makes them exact."""
+    K = (g[None, :] - problem.gradient(plan)) / epsilon
+    top = K.max(axis=1)
+    return epsilon * (np.log(problem.p / np.exp(K - top[:, None]).sum(axis=1)) - top), g

@@ -76,16 +76,29 @@ class SourceConfig(ModelConfig):
     weight : float
         Weight of its part of the distillation loss.
     cache : str
-        Folder of its cached logits; empty to run the model during training.
+        Folder of its cached logits; empty to run the model during training.  Once it is whole, the model itself is no
+        longer needed: fill it here, train there.
+    served : str
+        Address of an OpenAI-compatible server that gives log-probabilities of prompts (http://host:8000/v1), or a file
+        or folder of what vLLM gave as prompt_logprobs (.jsonl, .parquet).  `model` then only names the tokenizer, and
+        `cache` is filled from there.  OPENAI_API_KEY of the environment is sent where it is set.
+    served_name : str
+        Name of the model on the server; `model` by default.
     """
 
     name: str = ""
     weight: float = 1.0
     cache: str = ""
+    served: str = ""
+    served_name: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        expand_home(self, "sources", "cache")
+        expand_home(self, "sources", "cache", *([] if "://" in self.served else ["served"]))
+        require(
+            not self.served or bool(self.cache),
+            f"sources: {self.served!r} is served, which needs a folder for what it says; give cache",
+        )
         require(self.weight >= 0, f"sources: weight is {self.weight}; expected 0 or more")
 
     @property

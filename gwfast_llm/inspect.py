@@ -37,6 +37,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
         raise FusionError(f"--tflops is {options.tflops:g}; expected a positive number, for instance 150")
     if int(os.environ.get("RANK", "0")) > 0:
         return 0  # the first process says it all
+    from gwfast_llm.models.elsewhere import is_elsewhere
     from gwfast_llm.models.stored_weights import check_numbers
     from gwfast_llm.reports.inspection import inspected
 
@@ -44,7 +45,8 @@ def _run(options: Any, config: FuseConfig | None) -> int:
     for line in inspected(config, gpus, options.tflops):
         print(line)
     for model in (config.pivot, *config.sources):
-        check_numbers(model)
+        if not is_elsewhere(model):
+            check_numbers(model)
     return 0
 
 

@@ -24,6 +24,7 @@ from gwfast_llm.models.checks import (
     load_checked,
     settings_of,
 )
+from gwfast_llm.models.elsewhere import is_elsewhere, tokenizer_folder
 from gwfast_llm.models.stored_weights import INDEX, check_finite, check_numbers, role_of
 from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.trouble import out_of_memory
@@ -46,7 +47,7 @@ def _check_path(config: ModelConfig) -> None:
 def check_weights(config: ModelConfig) -> None:
     """Look at the configuration and the weight files of a model, without loading them.
 
-    Weights of a hub name are left to the hub.
+    Weights of a hub name are left to the hub; sources that are known from their cache have none here.
 
     Raises
     ------
@@ -54,6 +55,8 @@ def check_weights(config: ModelConfig) -> None:
         When it is no causal language model, when there are no weights in safetensors, or one is missing, cut short,
         left over or of another shape.
     """
+    if is_elsewhere(config):
+        return
     _check_files(config)
     missing = functools.partial(_not_found, config, "model")
     found = settings_of(role_of(config), config, missing)
@@ -129,7 +132,11 @@ def load_tokenizer(config: ModelConfig) -> Any:
     FusionError
         When it cannot be found or reports no offsets.
     """
-    _check_path(config)
+    kept, choose = tokenizer_folder(config), True
+    if kept is not None:
+        config, choose = ModelConfig(str(kept)), False  # the template in it is the one that was chosen
+    elif not is_elsewhere(config):
+        _check_path(config)
     try:
         # A tokenizer saved as generic must be read as generic: for some model types (qwen2) AutoTokenizer would put
         # the family's own splitting rules in the place of those in tokenizer.json, and the ids would change.
@@ -155,7 +162,8 @@ def load_tokenizer(config: ModelConfig) -> Any:
             f"{role_of(config)}: the tokenizer of {config.model!r} reports no character offsets; "
             "a fast tokenizer (tokenizer.json) is needed to align it with another"
         )
-    choose_template(tokenizer, role_of(config), config.chat_template, config.chat_template_kwargs)
+    if choose:
+        choose_template(tokenizer, role_of(config), config.chat_template, config.chat_template_kwargs)
     return tokenizer
 
 

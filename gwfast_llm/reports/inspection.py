@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from gwfast_llm.config import FuseConfig, ObjectiveConfig
+from gwfast_llm.models.elsewhere import is_elsewhere
 from gwfast_llm.models.loading import check_weights, held_note
 from gwfast_llm.models.shape import Shape, shape_of, spell_count
 from gwfast_llm.reports.duration import SHOWN, Batches, first_batches, teacher_time, training_time
@@ -81,10 +82,16 @@ def inspected(config: FuseConfig, gpus: int, tflops: float) -> Iterator[str]:
     yield example_lines(run, labels)
     for k, source in enumerate(config.sources, 1):
         yield alignment(run, k, source.label)
-    shapes = [shape_of(config.pivot, config.lora), *map(shape_of, config.sources)]
+    here = [k for k, source in enumerate(config.sources) if not is_elsewhere(source)]
+    shapes = [shape_of(config.pivot, config.lora), *(shape_of(config.sources[k]) for k in here)]
     yield memory(config, run, shapes, gpus)
     yield training_time(config, shapes[0], batches, tflops, gpus)
-    for number, (source, shape) in enumerate(zip(config.sources, shapes[1:])):
+    for number, source in enumerate(config.sources):
+        if number not in here:
+            yield f"source {source.label}: {'served' if source.served else 'its weights are not here'}"
+            yield cache_line(config, number, run)
+            continue
+        shape = shapes[1 + here.index(number)]
         size = spell_bytes(WIDTHS.get(shape.dtype, 4) * shape.weights)
         yield f"source {source.label}: {spell_count(shape.weights)} weights, {size} in {shape.dtype}"
         yield teacher_time(source.label, shape, [len(row.ids) for row in run.rows[1 + number]], tflops)
@@ -177,7 +184,7 @@ def memory(config: FuseConfig, run: PreparedRun, shapes: Sequence[Shape], gpus: 
     lengths = [len(row.ids) for row in run.rows[0]]
     running = sum(
         WIDTHS.get(own.dtype, 4) * own.weights
-        for source, own in zip(config.sources, shapes[1:])
+        for source, own in zip([s for s in config.sources if not is_elsewhere(s)], shapes[1:])
         if not source.cache and Objective.of(config.objective, 1).needs.sources
     )
     alone = memory_of(config, shape, lengths, running)

@@ -59,6 +59,11 @@ def model_fingerprint(config: ModelConfig) -> str:
     return _short(*pieces)
 
 
+def name_fingerprint(*names: str) -> str:
+    """Hash of what something is called, where there is nothing else to look at."""
+    return _short(*(name.encode() for name in names))
+
+
 def tokenizer_fingerprint(tokenizer: Any) -> str:
     """Hash of the rules and the vocabulary of a fast tokenizer.
 

@@ -65,7 +65,7 @@ BLOCK = 16  # examples that a source is asked at once
 
 
 class Source(Protocol):
-    """A source model, running or read from disk."""
+    """A source: a model that runs, one that is served, or what either said, read from disk."""
 
     name: str
     tokenizer: object

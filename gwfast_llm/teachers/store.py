@@ -62,6 +62,7 @@ def write_store(
     keep: int,
     dtype: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    raw: bool = True,
 ) -> int:
     """Run a source over its examples and keep what it says; goes on where an earlier call was stopped.
 
@@ -79,6 +80,8 @@ def write_store(
         Type of the log-probabilities on disk.
     progress : callable, optional
         Called with (examples done, examples in all).
+    raw : bool
+        Whether the log-sum-exp is that of the model's logits; a server gives log-probabilities alone.
 
     Returns
     -------
@@ -92,6 +95,7 @@ def write_store(
     """
     keys = [row_key(row) for row in source.rows]
     head = {"source": source.name, **identity.stated, "keep": keep, "dtype": dtype}
+    head |= {} if raw else {"raw": False}
     return write_shards(
         folder, head, keys, lambda run: _shard(source, run, keys, keep, TYPES[dtype], progress), progress
     )
@@ -168,6 +172,7 @@ class StoredSource:
                 f"objective.source_top_k is {keep}; lower it or cache again"
             )
         self._keep = keep or manifest["keep"]
+        self.raw = manifest.get("raw", True) is not False
         self._shards = Shards(f"source {name}", folder, manifest, READ)
         self._keys = [row_key(row) for row in rows]
         lacking = [i for i, key in enumerate(self._keys) if key not in self._shards]

@@ -298,6 +298,11 @@ class Gld(Term):
         return self.options.scale == "source" and self.options.weights != "logits"
 
     @property
+    def on_raw_logits(self) -> bool:
+        """Whether node weights are raw logits."""
+        return self.options.weights == "logits"
+
+    @property
     def most(self) -> float:
         """Most that the term may pull beside the cross-entropy."""
         return self.pull

@@ -198,6 +198,11 @@ class Term(ABC):
         return False
 
     @property
+    def on_raw_logits(self) -> bool:
+        """Whether the term needs the sources' raw logits, which a server does not give."""
+        return False
+
+    @property
     def most(self) -> float:
         """Most that the term may pull beside the cross-entropy; 0 keeps its weight as given.
 

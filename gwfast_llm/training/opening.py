@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gwfast_llm.config import ObjectiveConfig
+from gwfast_llm.system.errors import FusionError
 from gwfast_llm.teachers.desk import Carrier, SourceDesk, path_maps
+from gwfast_llm.teachers.signal import Source
 from gwfast_llm.terms.objective import Objective
 from gwfast_llm.terms.term import SourceTexts
 from gwfast_llm.training.prepare import Prepared
@@ -54,6 +58,7 @@ def open_sources(prepared: Prepared, quiet: bool) -> OpenSources:
         open_source(source, its, rows, keep, size, data.date)
         for source, its, rows in zip(prepared.sources, data.tokenizers[1:], data.rows[1:])
     ]
+    _check_raw(config.objective, sources)
     maps = path_maps(prepared.tokenizer, prepared.rows[:size], sources, data.examples[:size])
     texts = [[row.ids for row in own[:size]] for own in data.rows]
     opened = [SourceTexts(s.name, path, own) for s, path, own in zip(sources, maps, texts[1:])]
@@ -76,3 +81,14 @@ def open_sources(prepared: Prepared, quiet: bool) -> OpenSources:
     weights = [source.weight for source in prepared.sources]
     desk = SourceDesk(prepared.rows, sources, weights, maps, config.objective.routing, keep, carriers, stored)
     return OpenSources(desk, Objective.of(config.objective, desk.slots if prepared.needs.sources else 0), notes)
+
+
+def _check_raw(objective: ObjectiveConfig, sources: Sequence[Source]) -> None:
+    """Refuse terms on raw logits of sources that give none."""
+    without = [source.name for source in sources if not getattr(source, "raw", True)]
+    terms = [own.term.name for own in Objective.of(objective, 1).terms if own.term.on_raw_logits]
+    if without and terms:
+        raise FusionError(
+            f"objective.{terms[0]} works on raw logits, and source {without[0]} was served as log-probabilities; leave "
+            "objective.gld_raw out and gld_weights at log_probs, or use another objective"
+        )

@@ -14,9 +14,10 @@ from gwfast_llm.config import FuseConfig
 from gwfast_llm.system.disk import require_room, spell_bytes
 from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.records import read_object, write_object
-from gwfast_llm.teachers.fingerprint import examples_fingerprint, model_fingerprint, tokenizer_fingerprint
+from gwfast_llm.teachers.fingerprint import examples_fingerprint, tokenizer_fingerprint
 from gwfast_llm.training.prepare import PreparedRun
 from gwfast_llm.training.saving import KEPT
+from gwfast_llm.training.sources import source_fingerprint
 
 INPUTS = "inputs.json"
 BESIDE = 2**25  # bytes of tokenizer, records, pictures and page, at most
@@ -89,7 +90,7 @@ def inputs_of(config: FuseConfig, run: PreparedRun, sources: Sequence[Any]) -> d
     }
     labels = ["the pivot", *(f"source {source.label}" for source in sources)]
     for label, model, tokenizer in zip(labels, [config.pivot, *sources], run.tokenizers):
-        found[f"the model of {label}"] = model_fingerprint(model)
+        found[f"the model of {label}"] = source_fingerprint(model)
         found[f"the tokenizer of {label}"] = tokenizer_fingerprint(tokenizer)
     return found
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gwfast_llm.config import FuseConfig, SourceConfig
+from gwfast_llm.models.elsewhere import is_elsewhere
 from gwfast_llm.models.loading import check_weights, load_tokenizer
 from gwfast_llm.models.positions import check_positions
 from gwfast_llm.system.errors import FusionError
@@ -64,7 +65,8 @@ def prepare_run(config: FuseConfig, sources: Sequence[SourceConfig]) -> Prepared
     """
     tokenizers = [load_tokenizer(config.pivot), *map(load_tokenizer, sources)]
     for model in (config.pivot, *sources):
-        check_positions(model, config.data.max_length, "data.max_length")
+        if not is_elsewhere(model):
+            check_positions(model, config.data.max_length, "data.max_length")
     data = pinned(config).data
     train = read_data(data.train, data)
     held_out = read_data(data.validation, data) if data.validation else ReadData([], [])

@@ -8,13 +8,20 @@ from typing import Any
 
 import torch
 
-from gwfast_llm.config import FuseConfig, SourceConfig
+from gwfast_llm.config import FuseConfig, ModelConfig, SourceConfig
+from gwfast_llm.models.elsewhere import is_elsewhere, keep_tokenizer
 from gwfast_llm.models.loading import load_model, memory_message
 from gwfast_llm.system.trouble import out_of_memory
-from gwfast_llm.teachers.fingerprint import model_fingerprint, template_fingerprint, tokenizer_fingerprint
-from gwfast_llm.teachers.manifest import MANIFEST
+from gwfast_llm.teachers.fingerprint import (
+    model_fingerprint,
+    name_fingerprint,
+    template_fingerprint,
+    tokenizer_fingerprint,
+)
+from gwfast_llm.teachers.manifest import MANIFEST, read_manifest
 from gwfast_llm.teachers.online import OnlineSource, Remembered
 from gwfast_llm.teachers.path import PathMap
+from gwfast_llm.teachers.served.source import served_source
 from gwfast_llm.teachers.signal import Source
 from gwfast_llm.teachers.store import Identity, StoredSource, write_store
 from gwfast_llm.teachers.targets import StoredTargets, TargetFolder
@@ -28,7 +35,18 @@ REMEMBERED_BYTES = 2**30  # sources whose answers fit into this much memory are 
 
 def identity_of(config: SourceConfig, tokenizer: Any, date: str = "") -> Identity:
     """Fingerprints of a source, and the date in the prompts."""
-    return Identity(model_fingerprint(config), tokenizer_fingerprint(tokenizer), template_fingerprint(tokenizer), date)
+    return Identity(source_fingerprint(config), tokenizer_fingerprint(tokenizer), template_fingerprint(tokenizer), date)
+
+
+def source_fingerprint(config: ModelConfig) -> str:
+    """Fingerprint of a model; of one that is known from its cache, the one that travels in that."""
+    if not isinstance(config, SourceConfig) or not is_elsewhere(config):
+        return model_fingerprint(config)
+    if (Path(config.cache) / MANIFEST).is_file():
+        found = read_manifest(Path(config.cache)).get("model")
+        if isinstance(found, str):
+            return found
+    return name_fingerprint("served", config.served_name or config.model)
 
 
 def online_source(
@@ -73,8 +91,18 @@ def store_source(
     source, tokenizer, rows = config.sources[number], run.tokenizers[1 + number], run.rows[1 + number]
     assert source.cache, "checked by the callers"
     keep = kept_logits(config, tokenizer)
-    online = online_source(source, tokenizer, rows, keep, run.size)
-    return write_store(Path(source.cache), online, identity_of(source, tokenizer, run.date), keep, dtype, progress)
+    identity, folder = identity_of(source, tokenizer, run.date), Path(source.cache)
+    if source.served:
+        asked: Source = served_source(source, tokenizer, rows, keep)
+    elif is_elsewhere(source):
+        StoredSource(source.label, folder, tokenizer, rows, identity, keep)  # says what is missing of it
+        progress(len(rows), len(rows))
+        return 0
+    else:
+        asked = online_source(source, tokenizer, rows, keep, run.size)
+    computed = write_store(folder, asked, identity, keep, dtype, progress, raw=not source.served)
+    keep_tokenizer(tokenizer, folder)
+    return computed
 
 
 def carried_beforehand(config: FuseConfig, number: int, run: PreparedRun) -> bool:

@@ -301,3 +301,18 @@ def test_the_losses_keep_almost_nothing_for_the_backward_pass():
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
         gwfast_llm.uld_loss(z, t, m, m) + gwfast_llm.gld_loss(z, t, m, m, nodes="rank", weights="logits")
     assert sum(kept.values()) < 4 * z.numel() * 4 / 100
+
+
+def test_the_tail_is_one_bucket_with_its_analytic_gradient():
+    """dKL/dz_j = p_j - q_j inside the kept tokens and p_j (Q - P) / (1 - P) outside, P and Q the mass kept."""
+    z = logits(30, 1, 3, 9).requires_grad_()
+    ids = torch.stack([torch.randperm(9, generator=torch.Generator().manual_seed(k))[:4] for k in range(3)])[None]
+    q = torch.rand(1, 3, 4, generator=torch.Generator().manual_seed(9), dtype=torch.float64).softmax(-1) * 0.8
+    tail = 1 - q.sum(-1)
+    mask = torch.ones(1, 3, dtype=torch.bool)
+    (found,) = torch.autograd.grad(kl_part(z.log_softmax(-1).gather(-1, ids), q, tail, mask).total, z)
+    p = z.detach().softmax(-1)
+    kept = torch.zeros_like(p).scatter(-1, ids, 1.0)
+    inside, outside = p - torch.zeros_like(p).scatter(-1, ids, q), (p * kept).sum(-1, keepdim=True)
+    expected = kept * inside + (1 - kept) * p * (q.sum(-1, keepdim=True) - outside) / (1 - outside)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)

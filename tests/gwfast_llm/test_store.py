@@ -286,7 +286,7 @@ def test_killed_caching_resumes_to_the_same_bytes(home, tmp_path, examples):
     other = dataclasses.replace(config, sources=[dataclasses.replace(one, cache=str(tmp_path / "whole"))])
     assert cache_command(["--config", str(written(other, tmp_path / "d.yaml"))]) == 0
     files = [path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*") if path.is_file()]
-    assert len(files) == 2 * 9  # shards and manifest, of the signals and of the targets
+    assert len(files) == 2 * 9 + 2  # shards and manifest, of the signals and of the targets; the tokenizer
     for name in files:
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
 

@@ -10,7 +10,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "chain_sum": {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 2},
     "gcd": {"max_numbers": 2, "max_value": 60},
     "spell_backward": {"min_word_len": 3, "max_word_len": 5},
-    "word_sorting": {"min_words": 3, "max_words": 3},
+    "lcm": {"max_numbers": 2, "max_value": 20},
     "family_relationships": {},
 }
 

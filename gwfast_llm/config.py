@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -163,12 +164,16 @@ class TrainConfig:
     ----------
     steps : int
         Optimiser steps.
+    epochs : float
+        Passes over the training examples in place of steps; 0 for steps.
     batch_size : int
         Examples a step and process, before accumulation.
     accumulate : int
         Batches whose gradients are added before a step.
     lr, warmup_steps, weight_decay, max_grad_norm : float
-        AdamW with linear warm-up and linear decay to zero, gradients clipped.
+        AdamW with linear warm-up, gradients clipped.
+    schedule : {"linear", "cosine", "constant"}
+        How the learning rate falls after the warm-up: to zero in a line or along a cosine, or not at all.
     seed : int
         Seed of order and dropout.
     log_every : int
@@ -200,12 +205,14 @@ class TrainConfig:
     """
 
     steps: int = 1000
+    epochs: float = 0.0
     batch_size: int = 16
     accumulate: int = 1
     lr: float = 1e-5
     warmup_steps: int = 20
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
     seed: int = 0
     log_every: int = 10
     interval_every: int = 0
@@ -224,7 +231,7 @@ class TrainConfig:
         for name in ("steps", "batch_size", "accumulate", "log_every"):
             value = getattr(self, name)
             require(value >= 1, f"train.{name} is {value}; expected at least 1")
-        for name in ("warmup_steps", "weight_decay", "seed", "interval_every", "eval_every", "diagnose"):
+        for name in ("epochs", "warmup_steps", "weight_decay", "seed", "interval_every", "eval_every", "diagnose"):
             value = getattr(self, name)
             require(value >= 0, f"train.{name} is {value}; expected 0 or more")
         require(
@@ -233,6 +240,12 @@ class TrainConfig:
         )
         require(self.chunk >= -1, f"train.chunk is {self.chunk}; expected 1 or more, 0 for whole logits, -1 to choose")
         require(self.lr > 0, f"train.lr is {self.lr}; expected a positive number")
+
+    def steps_on(self, examples: int, processes: int = 1) -> int:
+        """Optimiser steps on so many training examples: those of the epochs where epochs are given."""
+        if not self.epochs:
+            return self.steps
+        return max(1, math.ceil(self.epochs * examples / (self.batch_size * self.accumulate * processes)))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import torch
 
 from gwfast_llm.command_line.parser import config_parser, guard, parse
 from gwfast_llm.config import FuseConfig, ModelConfig
+from gwfast_llm.models.elsewhere import is_elsewhere
 from gwfast_llm.reports.scoring import TaskScore, closing_of, evaluate, usable_examples
 from gwfast_llm.system.errors import FusionError
 from gwfast_llm.system.values import in_home
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parser = config_parser("evaluate", DESCRIPTION)
     parser.add_argument("--models", type=list[str], default=[], help="folders or hub names to score too")
+    parser.add_argument("--only", type=list[str], default=[], help="of all these, by name: pivot, names of sources")
     parser.add_argument(
         "--tasks", type=list[str], default=[], help="tasks of lm-evaluation-harness, by name or YAML file"
     )
@@ -52,7 +54,7 @@ def _run(options: Any, config: FuseConfig | None) -> int:
         raise FusionError("data.validation is empty; give held-out examples, or --tasks")
     harness = Harness(options.tasks) if options.tasks else None
     data = pinned(config).data
-    models = [config.pivot, *config.sources, *(ModelConfig(in_home(one, "--models")) for one in options.models)]
+    models = _chosen(config, options)
     for one in models:
         check_weights(one)  # all models are checked before the first one is scored
     examples = usable_examples(data, models) if data.validation else []
@@ -68,6 +70,19 @@ def _run(options: Any, config: FuseConfig | None) -> int:
             for found in harness.scores(one.shown, model, tokenizer, options.batch, data.chat):
                 _print_harness(one.shown, found, options.json)
     return 0
+
+
+def _chosen(config: FuseConfig, options: Any) -> list[ModelConfig]:
+    """The models to score: pivot, sources and those of --models, or the ones of them that --only names."""
+    known: dict[str, ModelConfig] = {"pivot": config.pivot, **{source.label: source for source in config.sources}}
+    known |= {one: ModelConfig(in_home(one, "--models")) for one in options.models}
+    unknown = [one for one in options.only if one not in known]
+    if unknown:
+        raise FusionError(f"--only: there is no {unknown[0]!r}; expected some of {', '.join(known)}")
+    served = [n for n in options.only or known if is_elsewhere(known[n])]
+    if served:
+        raise FusionError(f"source {served[0]} has no weights here, it cannot be scored; leave it out with --only")
+    return [known[name] for name in options.only or known]
 
 
 def _print(name: str, score: TaskScore, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from gwfast_llm.system.values import check_fields
 
 CROSS_ENTROPY = "sft"
 Preset = Literal["path", "infigfusion", "sft", "custom"]
-Routing = Literal["mince", "all"]
+Routing = Literal["mince", "all", "mean"]
 
 
 def _weight(default: float = 0.0) -> Any:
@@ -68,9 +68,10 @@ class ObjectiveConfig:
         added to every logit, and on real logits its gradient drowns the cross-entropy's.
     gld_window : int
         Positions of one graph of gld_aligned; 0 for whole answers.
-    routing : {"mince", "all"}
+    routing : {"mince", "all", "mean"}
         `mince`: every example learns from the source with the lower loss on its answer (on the text that all sources
-        read, where data.max_length cuts).  `all`: from every source.
+        read, where data.max_length cuts).  `all`: from every source, whose losses add up.  `mean`: from every source,
+        their weights divided by the sum of them.
     """
 
     preset: Preset = "path"

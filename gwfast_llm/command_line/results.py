@@ -45,7 +45,8 @@ def write_fusion(config: FuseConfig, fused: Any, work: Path) -> list[str]:
 
     def write() -> None:
         metrics = marked(config.objective.preset, config, fused.metrics)
-        run_report.write_records(work, run_report.fusion_record(config, fused.seconds, fused.notes), metrics)
+        record = run_report.fusion_record(config, fused.seconds, fused.notes, fused.steps)
+        run_report.write_records(work, record, metrics)
 
     complaints = _tried("the records of the run", write)
     complaints += write_trained(fused, work / MODEL, work)
@@ -96,6 +97,8 @@ def write_objectives(config: FuseConfig, objectives: dict[str, FuseConfig], fail
     terms = dict.fromkeys(term for own in weights for term, weight in own.items() if weight)
     notes = dict.fromkeys(note for kept in done.values() for note in kept.notes)
     record = run_report.objectives_record(config, found, list(terms), failed, list(notes))
+    if config.train.epochs:
+        record["steps"] = max((int(row.get("step", 0)) for row in metrics), default=0)
     run_report.write_records(work, record, [*metrics, *score_records(found)])
     print("\n".join(notes))
     print(f"\n{scores_table(found, metrics)}\n")

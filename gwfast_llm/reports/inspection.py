@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ from gwfast_llm.terms.objective import Objective
 from gwfast_llm.text.alignment import matched_starts
 from gwfast_llm.text.examples import Encoded, end_token_of
 from gwfast_llm.training.loggers import check_loggers
+from gwfast_llm.training.opening import weights_of
 from gwfast_llm.training.prepare import PreparedRun, prepare_run
 from gwfast_llm.training.sources import carried_beforehand, kept_logits, open_source, open_targets
 
@@ -63,9 +65,11 @@ def inspected(config: FuseConfig, gpus: int, tflops: float) -> Iterator[str]:
     for model in (config.pivot, *config.sources):
         check_weights(model)
     run = prepare_run(config, config.sources)
+    train = dataclasses.replace(config.train, steps=config.train.steps_on(run.size, gpus), epochs=0.0)
+    config = dataclasses.replace(config, train=train)
     yield f"objective {config.objective.preset}: {recommendation(config)}"
     yield f"{run.size} training examples, {len(run.examples) - run.size} held out"
-    for note in run.notes:
+    for note in (*run.notes, *weights_of(config.sources, config.objective.routing)[1]):
         yield f"note: {one_line(note)}"
     labels = ["pivot", *(f"source {source.label}" for source in config.sources)]
     for label, tokenizer, rows in zip(labels, run.tokenizers, run.rows):

@@ -30,7 +30,7 @@ AGAIN = "copy the file from where it is whole"
 Part = tuple[str, Callable[[Path], None]]
 
 
-def fusion_record(config: FuseConfig, seconds: float, notes: Sequence[str]) -> dict[str, Any]:
+def fusion_record(config: FuseConfig, seconds: float, notes: Sequence[str], steps: int = 0) -> dict[str, Any]:
     """What the page of a fusion says beside its metrics."""
     record = {
         "kind": "fusion",
@@ -38,7 +38,7 @@ def fusion_record(config: FuseConfig, seconds: float, notes: Sequence[str]) -> d
         "sources": [{"label": s.label, "model": s.model, "weight": s.weight} for s in config.sources],
         "preset": config.objective.preset,
         "weights": {name: weight for name, weight in config.objective.weights.items() if weight},
-        "steps": config.train.steps,
+        "steps": steps or config.train.steps,
         "seconds": seconds,
         "notes": list(notes),
     }

@@ -61,7 +61,7 @@ class SourceDesk:
         Weight of each source.
     maps : sequence of PathMap
         Map of each source into the pivot's vocabulary.
-    routing : {"mince", "all"}
+    routing : {"mince", "all", "mean"}
         See `gwfast_llm.config.ObjectiveConfig`.
     keep : int
         Pivot tokens kept in a target; 0 keeps all.
@@ -104,7 +104,7 @@ class SourceDesk:
     def _asked(self, indices: Sequence[int]) -> tuple[list[list[int]], list[list[Signal]]]:
         """Routes, and every source's signals, each asked once."""
         signals = [source.signals(indices) for source in self.sources]
-        if self._routing == "all":
+        if self._routing != "mince":
             return [list(range(len(self.sources)))] * len(indices), signals
         routes = []
         for k, i in enumerate(indices):

@@ -42,11 +42,20 @@ def pivot_memory(config: FuseConfig, sharded: bool) -> str:
     return f"out of memory while the pivot is trained; {', '.join(left[:-1])}{', or ' if left[1:] else ''}{left[-1]}"
 
 
+def run_name(folder: Path) -> str:
+    """Name of a run for loggers: that of the folder that holds the checkpoints, as it will be called in the end."""
+    return folder.absolute().parent.name.removeprefix(".").removesuffix(".unfinished")
+
+
+SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+
+
 def training_arguments(train: TrainConfig, folder: Path, quiet: bool, bf16: bool) -> TrainingArguments:
     """The `transformers.TrainingArguments` of a `TrainConfig`; checkpoints go into `folder`."""
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=train.steps,
+        run_name=run_name(folder),
         per_device_train_batch_size=train.batch_size,
         per_device_eval_batch_size=train.batch_size,
         gradient_accumulation_steps=train.accumulate,
@@ -54,7 +63,7 @@ def training_arguments(train: TrainConfig, folder: Path, quiet: bool, bf16: bool
         warmup_steps=train.warmup_steps,
         weight_decay=train.weight_decay,
         max_grad_norm=train.max_grad_norm,
-        lr_scheduler_type="linear",
+        lr_scheduler_type=SCHEDULES[train.schedule],
         logging_steps=train.log_every,
         seed=train.seed,
         data_seed=train.seed,

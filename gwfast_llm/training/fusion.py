@@ -41,6 +41,8 @@ class Fused:
         Time from loading to the end of training.
     notes : list of str
         What was left out or cut from the data.
+    steps : int
+        Optimiser steps.
     """
 
     model: Any
@@ -48,6 +50,7 @@ class Fused:
     metrics: list[Metric]
     seconds: float
     notes: list[str]
+    steps: int = 0
 
 
 def fuse(
@@ -87,6 +90,7 @@ def fuse(
 def _fuse(config: FuseConfig, progress: Progress | None, folder: Folder) -> Fused:
     started, quiet = time.perf_counter(), progress is not None
     prepared = prepare_fusion(config)
+    config = prepared.config
     loaded = load_pivot(prepared)
     opened = open_sources(prepared, quiet)
     start = start_of(prepared, loaded, folder, quiet)
@@ -113,7 +117,8 @@ def _fuse(config: FuseConfig, progress: Progress | None, folder: Folder) -> Fuse
     limited = [own.term.name for own in opened.objective.terms if own.term.most]
     metrics += [{"step": 0, f"weight_{name}": trainer.weighing.weights[name]} for name in limited]
     trained = whole_model(trainer, config).eval()
-    return Fused(trained, prepared.tokenizer, metrics, time.perf_counter() - started, list(map(one_line, notes)))
+    seconds = time.perf_counter() - started
+    return Fused(trained, prepared.tokenizer, metrics, seconds, list(map(one_line, notes)), config.train.steps)
 
 
 def _plain(row: Metric) -> Metric:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gwfast_llm.config import ObjectiveConfig
+from gwfast_llm.config import ObjectiveConfig, SourceConfig
 from gwfast_llm.system.errors import FusionError
 from gwfast_llm.teachers.desk import Carrier, SourceDesk, path_maps
 from gwfast_llm.teachers.signal import Source
@@ -78,9 +78,30 @@ def open_sources(prepared: Prepared, quiet: bool) -> OpenSources:
         for k, (source, found) in enumerate(zip(sources, stored))
         if found is None and carried_beforehand(config, k, data)
     ]
-    weights = [source.weight for source in prepared.sources]
+    weights, more = weights_of(prepared.sources, config.objective.routing)
+    notes += more
     desk = SourceDesk(prepared.rows, sources, weights, maps, config.objective.routing, keep, carriers, stored)
     return OpenSources(desk, Objective.of(config.objective, desk.slots if prepared.needs.sources else 0), notes)
+
+
+def weights_of(sources: Sequence[SourceConfig], routing: str) -> tuple[list[float], list[str]]:
+    """Weights of the sources in the loss, and what the user should know of them.
+
+    Examples
+    --------
+    >>> weights_of([SourceConfig("a"), SourceConfig("b", weight=3.0)], "mean")[0]
+    [0.25, 0.75]
+    """
+    weights = [source.weight for source in sources]
+    total = sum(weights)
+    if routing == "mean" and total:
+        return [weight / total for weight in weights], []
+    if routing == "all" and len(weights) > 1:
+        return weights, [
+            f"objective.routing all: the losses of {len(weights)} sources add up to {total:g} times that of one; mean "
+            "divides their weights by that"
+        ]
+    return weights, []
 
 
 def _check_raw(objective: ObjectiveConfig, sources: Sequence[Source]) -> None:

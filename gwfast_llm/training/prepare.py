@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ class Prepared:
     Attributes
     ----------
     config : FuseConfig
-        The configuration.
+        The configuration, epochs counted in steps.
     needs : Needs
         What the terms need.
     sources : list of SourceConfig
@@ -161,4 +162,6 @@ def prepare_fusion(config: FuseConfig) -> Prepared:
             "lora.four_bit does not go with FSDP or DeepSpeed; run it without them, each process then holds the "
             "model in 4 bits, or use --lora.four_bit false"
         )
-    return Prepared(config, needs, sources, data, sharded)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    train = dataclasses.replace(config.train, steps=config.train.steps_on(data.size, processes), epochs=0.0)
+    return Prepared(dataclasses.replace(config, train=train), needs, sources, data, sharded)

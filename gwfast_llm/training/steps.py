@@ -15,6 +15,7 @@ from gwfast_llm.system.trouble import out_of_disk, out_of_memory
 from gwfast_llm.terms.collate import FusionCollator
 from gwfast_llm.training.arguments import pivot_memory
 from gwfast_llm.training.checkpoints import remove_halves, step_of
+from gwfast_llm.training.loggers import ConfigurationCallback
 from gwfast_llm.training.observers import LoggingCallback, Scene
 from gwfast_llm.training.order import Indices
 from gwfast_llm.training.preflight import bytes_of
@@ -44,6 +45,7 @@ def trainer_of(
     size, total, pad = prepared.data.size, len(prepared.rows), prepared.tokenizer.pad_token_id or 0
     longest = config.data.max_length if config.train.packing else 0
     told = [ProgressCallback(progress)] if progress is not None else []
+    described = [ConfigurationCallback(config.as_dict())] if config.train.report_to else []
     trainer = FusionTrainer(
         scene.pivot.model,
         scene.start.arguments,
@@ -51,10 +53,12 @@ def trainer_of(
         FusionCollator(prepared.rows, pad, config.objective, scene.desk, longest),
         Indices(0, size),
         Indices(size, total),
-        [MarkCallback(), *told, *observers],
+        [MarkCallback(), *told, *observers, *described],
         scene.pivot.head,
         config.train.save_every if folder.keeps else 0,
     )
+    for callback in described:
+        callback.loggers = trainer.callback_handler.callbacks
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, LoggingCallback):
             callback.log = trainer.log

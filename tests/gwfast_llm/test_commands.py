@@ -181,6 +181,11 @@ def test_evaluate_prints_every_model_and_task(fusion, home, capsys):
     assert [Path(row["model"]).name for row in rows[::2]] == ["pivot", "A", "B", "A"]
     assert {row["task"] for row in rows} == {"S", "L"}
     assert all(0 <= row["value"] <= 1 and row["nats_a_byte"] > 0 for row in rows)
+    assert evaluate_command(["--config", str(fusion), "--only", "[B]", "--json"]) == 0
+    only = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert only == [row for row in rows if Path(row["model"]).name == "B"]
+    assert evaluate_command(["--config", str(fusion), "--only", "[C]"]) == 2
+    assert "--only: there is no 'C'; expected some of pivot, A, B" in capsys.readouterr().err
 
 
 def test_scores_are_their_definitions(home, examples):

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -336,13 +337,14 @@ def test_loggers_are_known_and_installed_before_anything_is_loaded(home, command
 def test_intervals_are_reported_and_events_lie_outside_the_checkpoints(home, tmp_path, command, monkeypatch):
     from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, TensorBoardCallback
 
-    written = []
+    written, said = [], {}
 
     class Board(TensorBoardCallback):
         """TensorBoard without the package: keeps what it is given."""
 
         def __init__(self):
             self.logging_dir = None
+            self.tb_writer = SimpleNamespace(add_text=lambda name, text: said.update({name: text}))
 
         def on_train_begin(self, args, state, control, **kwargs):
             written.append(self.logging_dir)
@@ -358,6 +360,7 @@ def test_intervals_are_reported_and_events_lie_outside_the_checkpoints(home, tmp
     config = configuration(home, interval_every=2, report_to=["tensorboard"])
     assert command(config=config)[0] == 0
     assert written[0] == str(unfinished(tmp_path) / "logs")
+    assert "preset: path" in said["configuration"]
     assert [step for step, logs in written[1:-1] if "gw_lower" in logs] == [0, 2, 4]
     assert [step for step, logs in written[1:-1] if "loss" in logs] == [1, 2, 3, 4]
 

@@ -27,6 +27,7 @@ from gwfast_llm.system.errors import FusionError
 from gwfast_llm.terms.objective import Objective
 from gwfast_llm.text.examples import encode_all
 from gwfast_llm.text.reading import read_examples
+from gwfast_llm.training.arguments import training_arguments
 from gwfast_llm.training.fusion import fuse
 from gwfast_llm.training.sources import online_source
 from gwfast_llm.training.trainer import BATCH
@@ -103,6 +104,29 @@ def test_evaluation_loss_is_the_objective_of_all_held_out_examples_at_once(home,
     finally:
         FusionTrainer.evaluate = original
     assert found["eval_loss"] == pytest.approx(seen["loss"], rel=1e-5)
+
+
+def test_epochs_are_counted_in_steps_and_the_schedule_is_the_one_asked_for(home):
+    fused = fuse(config(home, epochs=1.4, batch_size=5, accumulate=2, log_every=1, schedule="cosine"), quiet)
+    steps = 5  # 1.4 x 32 examples, ten a step
+    assert [row["step"] for row in fused.metrics if "loss" in row] == list(range(1, steps + 1))
+    assert fused.steps == steps
+    train = TrainConfig(steps=10, warmup_steps=0, lr=1.0, schedule="cosine")
+    given = training_arguments(train, Path("x") / ".name.unfinished" / "checkpoints", True, False)
+    assert (given.lr_scheduler_type, given.run_name) == ("cosine", "name")
+
+
+def test_the_mean_of_sources_is_one_source_where_they_are_the_same(home):
+    base = config(home, steps=1)
+    names = [dataclasses.replace(base.sources[0], name=name, weight=w) for name, w in (("A", 1.0), ("twin", 3.0))]
+    losses = {}
+    for routing, sources in (("mean", names), ("all", names), ("mince", names[:1])):
+        objective = ObjectiveConfig(preset="custom", path=1.0, uld=0.5, source_top_k=0, routing=routing)
+        found = fuse(dataclasses.replace(base, sources=sources, objective=objective), quiet)
+        losses[routing] = found.metrics[0]["path"]
+        assert any("add up to 4 times" in note for note in found.notes) == (routing == "all")
+    assert losses["mean"] == pytest.approx(losses["mince"], rel=1e-5)
+    assert losses["all"] == pytest.approx(4 * losses["mince"], rel=1e-5)
 
 
 def test_runs_repeat_exactly(home):

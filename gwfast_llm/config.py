@@ -261,6 +261,9 @@ class LoraConfig:
     targets : str
         Modules that get one: `all-linear`, or names separated by commas.  An output layer that is tied to the embedding
         gets weights of its own where one of the two is adapted.
+    export : {"merged", "adapter", "both"}
+        What the run's model folder holds: the pivot with the adapters merged into its weights; the adapters alone, for
+        peft; or the former with the latter in its folder `adapter`.
     four_bit : bool
         Hold the pivot's own weights in 4 bits while the adapters train (QLoRA; needs bitsandbytes).  The adapters are
         merged into the weights as they were before, in pivot.dtype.
@@ -270,6 +273,7 @@ class LoraConfig:
     alpha: float = 32.0
     dropout: float = 0.0
     targets: str = "all-linear"
+    export: Literal["merged", "adapter", "both"] = "merged"
     four_bit: bool = False
 
     def __post_init__(self) -> None:
@@ -278,6 +282,10 @@ class LoraConfig:
         require(bool(self.targets.strip()), "lora.targets is empty; give all-linear, or names separated by commas")
         require(self.rank >= 0, f"lora.rank is {self.rank}; expected 0 or more")
         require(0 <= self.dropout < 1, f"lora.dropout is {self.dropout}; expected at least 0 and less than 1")
+        require(
+            self.rank > 0 or self.export == "merged",
+            f"lora.export is {self.export!r}, but all weights are trained; give lora.rank, or export merged",
+        )
         require(
             self.rank > 0 or not self.four_bit,
             "lora.four_bit needs adapters, since weights in 4 bits cannot be trained; give lora.rank, for instance 16",

@@ -13,6 +13,7 @@ from gwfast_llm.command_line.parser import config_parser, guard, parse
 from gwfast_llm.command_line.results import (
     draw_report,
     publish,
+    push,
     warn,
     write_comparison,
     write_fusion,
@@ -42,11 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", type=str, default="", help="name of the run folder (a number by default)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing run of that name")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of an unfinished run")
+    parser.add_argument("--push_to_hub", type=str, default="", help="upload the model there, as private: you/name")
     return guard(lambda: _run(*parse(parser, arguments)))
 
 
 def _run(options: Any, config: FuseConfig | None) -> int:
     with interruption.lasting_streams():
+        if options.push_to_hub and (config is None or options.compare):
+            raise FusionError("--push_to_hub uploads the model of one fusion; give --config, without --compare")
         if config is None:
             if options.compare:
                 raise FusionError(
@@ -169,6 +173,8 @@ def _fuse(config: FuseConfig, options: Any) -> int:
             complaints = write_fusion(run.config, fused, run.work) if fused else []
             complaints = publish(run.work, run.target, options.overwrite, complaints)
             stopped = interruption.asked()
+        if options.push_to_hub and not stopped:
+            complaints += push(run.target / run_folder.MODEL, options.push_to_hub)
         return draw_report(run.target, complaints, stopped)
 
 
@@ -178,6 +184,8 @@ def _compare(config: FuseConfig, options: Any) -> int:
     from gwfast_llm.reports import run_report
 
     comparison.objectives_of(options.compare, config)
+    if config.lora.export == "adapter":
+        raise FusionError("--compare scores merged models; use lora.export merged or both")
     with ExitStack() as stack:
         run = _open(config, options, "compare", {run_folder.COMPARE: True}, stack)
         objectives = comparison.objectives_of(options.compare, run.config)

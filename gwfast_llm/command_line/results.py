@@ -49,7 +49,15 @@ def write_fusion(config: FuseConfig, fused: Any, work: Path) -> list[str]:
         run_report.write_records(work, record, metrics)
 
     complaints = _tried("the records of the run", write)
-    complaints += write_trained(fused, work / MODEL, work)
+    complaints += write_trained(fused, work / MODEL, work, config.lora.export)
+
+    def card() -> None:
+        from gwfast_llm.reports.model_card import model_card
+        from gwfast_llm.system.records import write_text
+
+        write_text(work / MODEL / CARD, model_card(config, fused.metrics, fused.notes, fused.steps))
+
+    complaints += _tried("the model card", card)
     if fused.notes:
         print("\n".join(fused.notes))
     return complaints
@@ -60,7 +68,7 @@ def marked(objective: str, config: FuseConfig, metrics: list[dict[str, Any]]) ->
     return [{"objective": objective, "seed": config.train.seed, **row} for row in metrics]
 
 
-def write_trained(fused: Any, target: Path, work: Path) -> list[str]:
+def write_trained(fused: Any, target: Path, work: Path, export: str = "merged") -> list[str]:
     """Write the model of a fusion; what is not there as it should be.
 
     Raises
@@ -77,7 +85,7 @@ def write_trained(fused: Any, target: Path, work: Path) -> list[str]:
     full = f"the disk of {work.parent} is full: the model needs {size}; make room, or give --runs on another disk"
     try:
         with out_of_disk(full):
-            return write_model(fused.model, fused.tokenizer, target)
+            return write_model(fused.model, fused.tokenizer, target, export)
     except (OSError, FusionError) as problem:
         why = str(problem) if isinstance(problem, FusionError) else f"the model cannot be written to {work} ({problem})"
         raise FusionError(why if kept_in(work) else f"{why}; {_rescued(fused)}") from None
@@ -170,6 +178,24 @@ def publish(
         raise
     print(f"{made} {target / made}")
     return [complaint.replace(str(work), str(target)) for complaint in complaints]
+
+
+CARD = "README.md"
+
+
+def push(folder: Path, repository: str) -> list[str]:
+    """Upload a model with its card to the hub, as a private repository; what went wrong."""
+    try:
+        from huggingface_hub import HfApi
+
+        api = HfApi()
+        name = api.create_repo(repository, private=True, exist_ok=True).repo_id
+        api.upload_folder(repo_id=name, folder_path=str(folder), commit_message="Model made by gwfast_llm")
+    except Exception as problem:  # the hub's library has many ways to fail
+        why = one_line(f"{type(problem).__name__}: {problem}")[:200]
+        return [f"the model could not be pushed to {repository} ({why}); it is whole in {folder}"]
+    print(f"pushed to {name}, which is private: fill in the licences of its card before it is made public")
+    return []
 
 
 def warn(complaints: list[str]) -> None:

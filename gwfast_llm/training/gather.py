@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_model
+from safetensors.torch import save_file, save_model
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from gwfast_llm.config import FuseConfig
@@ -16,9 +18,42 @@ from gwfast_llm.system.trouble import is_out_of_disk
 from gwfast_llm.training.arguments import with_adapters
 from gwfast_llm.training.trainer import FusionTrainer
 
+ADAPTER = "adapter"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Adapters as peft writes them.
+
+    Attributes
+    ----------
+    config : peft.LoraConfig
+        Rank, scale, targets, and the name of the pivot.
+    weights : dict of str to Tensor
+        Their weights, on the host.
+    """
+
+    config: Any
+    weights: dict[str, torch.Tensor]
+
+    def write(self, folder: Path) -> None:
+        """Write them into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config.save_pretrained(folder)
+        save_file(self.weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def adapter_of(trained: Any) -> Adapter:
+    """The adapters of a model, before they are merged."""
+    import peft
+
+    weights = peft.get_peft_model_state_dict(trained)
+    config = dataclasses.replace(trained.peft_config["default"], inference_mode=True)
+    return Adapter(config, {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()})
+
 
 def whole_model(trainer: FusionTrainer, config: FuseConfig) -> Any:
-    """Gather the trained model and merge its adapters.
+    """Gather the trained model and merge its adapters; where they are to be kept, they are its ``kept_adapter``.
 
     Parameters
     ----------
@@ -48,11 +83,14 @@ def whole_model(trainer: FusionTrainer, config: FuseConfig) -> Any:
         trained = with_adapters(load_model(config.pivot), config.lora)
         peft.set_peft_model_state_dict(trained, adapters)
     if config.lora.rank:
-        return trained.merge_and_unload()
+        kept = None if config.lora.export == "merged" else adapter_of(trained)
+        merged = trained.merge_and_unload()
+        merged.kept_adapter = kept
+        return merged
     return trained if config.pivot.dtype == "auto" else trained.to(getattr(torch, config.pivot.dtype))
 
 
-def write_model(model: Any, tokenizer: Any, target: Path) -> list[str]:
+def write_model(model: Any, tokenizer: Any, target: Path, export: str = "merged") -> list[str]:
     """Write a model and its tokenizer into a folder that is there whole or not at all.
 
     Parameters
@@ -61,6 +99,8 @@ def write_model(model: Any, tokenizer: Any, target: Path) -> list[str]:
         What to write.
     target : Path
         The folder; must not exist.
+    export : {"merged", "adapter", "both"}
+        See `gwfast_llm.config.LoraConfig`.
 
     Returns
     -------
@@ -68,9 +108,13 @@ def write_model(model: Any, tokenizer: Any, target: Path) -> list[str]:
         What is not in it as it should be, and what to do: the weights are kept whatever else cannot be written.
     """
     complaints = []
+    adapter = getattr(model, "kept_adapter", None)
     with whole_folder(target) as folder:
+        if adapter is not None:
+            adapter.write(folder / ADAPTER if export == "both" else folder)
         try:
-            model.save_pretrained(folder)
+            if adapter is None or export == "both":
+                model.save_pretrained(folder)
         except Exception as problem:
             if isinstance(problem, OSError) or is_out_of_disk(problem):
                 raise

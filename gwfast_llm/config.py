@@ -181,7 +181,8 @@ class TrainConfig:
     interval_every : int
         Steps between measurements of the certified GW interval on held-out examples; 0 switches it off.
     eval_every : int
-        Steps between evaluations of the objective on held-out examples; 0 switches it off.
+        Steps between evaluations of the objective on held-out examples, beside those before the first step and after
+        the last; 0 switches it off.
     save_every : int
         Steps between checkpoints from which --resume goes on.  -1 (the default) writes one after every ten minutes
         (ten times what writing takes, where that is longer) and after the last step of runs of more than a minute;

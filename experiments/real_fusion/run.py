@@ -34,7 +34,7 @@ from gwfast_llm.training.fusion import fuse
 from gwfast_llm.training.gather import write_model
 
 RECORD = Record(Path(__file__).parent / "records")
-OBJECTIVES = ("sft", "path", "infigfusion")
+OBJECTIVES = ("sft", "infigfusion", "path")
 SEEDS = (0, 1)
 EXPERT, FUSION, TESTS = 72, 32, 40  # problems a task
 EXPERT_TRAIN = TrainConfig(steps=45, batch_size=8, lr=2e-4, warmup_steps=5, log_every=15, diagnose=0)

@@ -10,6 +10,7 @@ import yaml
 
 from gwfast_llm.config import FuseConfig, ModelConfig
 from gwfast_llm.reports.markdown import code, markdown
+from gwfast_llm.reports.pages import held_out_table
 
 FILL = "to be filled in"
 
@@ -77,11 +78,7 @@ def model_card(config: FuseConfig, metrics: Sequence[dict[str, Any]], notes: Seq
 
 
 def _scores(metrics: Sequence[dict[str, Any]]) -> str:
-    held_out = [row for row in metrics if "eval_loss" in row]
-    if not held_out:
+    found = held_out_table(metrics)
+    if not found:
         return "No held-out scores: `data.validation` or `train.eval_every` was not set."
-    first, last = held_out[0], held_out[-1]
-    names = [name for name in last if name.startswith("eval_") and name in first]
-    rows = [f"| {name.removeprefix('eval_')} | {first[name]:.4f} | {last[name]:.4f} |" for name in names]
-    table = [f"| held out | step {first['step']:g} | step {last['step']:g} |", "|---|---|---|", *rows]
-    return "\n".join(table) + "\n\nOne seed, on held-out examples of the same data."
+    return f"{found}\n\nOne seed, on held-out examples of the same data."

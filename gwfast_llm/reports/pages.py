@@ -86,6 +86,20 @@ def diagnosis_table(metrics: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def held_out_table(metrics: Sequence[dict[str, Any]]) -> str:
+    """Markdown table of the objective and its parts on held-out examples, before and after; empty without them."""
+    rows = [row for row in metrics if "eval_loss" in row]
+    if not rows:
+        return ""
+    first, last = rows[0], rows[-1]
+    names = [name for name in last if name.startswith("eval_") and name in first]
+    lines = [f"| held out | step {first['step']:g} | step {last['step']:g} |", "|---|---|---|"]
+    for name in names:
+        label = "objective" if name == "eval_loss" else name.removeprefix("eval_")
+        lines.append(f"| {label} | {first[name]:.4f} | {last[name]:.4f} |")
+    return "\n".join(lines)
+
+
 def fusion_page(record: dict[str, Any], metrics: Sequence[dict[str, Any]], pictures: Sequence[str]) -> str:
     """Markdown page of a fusion of the user's own models.
 
@@ -110,7 +124,7 @@ def fusion_page(record: dict[str, Any], metrics: Sequence[dict[str, Any]], pictu
     if losses:
         lines = [f"loss {losses[0]['loss']:.4f} at step {losses[0]['step']}, {losses[-1]['loss']:.4f} at the end"]
     if held_out:
-        lines.append(f"held-out objective {held_out[0]['eval_loss']:.4f}, {held_out[-1]['eval_loss']:.4f} at the end")
+        lines.append(held_out_table(metrics))
     if intervals:
         first, last = intervals[0], intervals[-1]
         lines.append(

@@ -100,7 +100,7 @@ class Border:
 
 
 class BorderCallback(TrainerCallback):
-    """Tells the trainer that a step is done, and saves where the trainer said so at the start of the step."""
+    """Tells the trainer that a step is done; saves where it said so at the start of the step, evaluates at the end."""
 
     def __init__(self, trainer: Any):
         self._trainer = trainer
@@ -109,6 +109,8 @@ class BorderCallback(TrainerCallback):
         """Remember the moment; ask for a checkpoint."""
         self._trainer.border = Border.here(None, 0)
         control.should_save |= self._trainer.save_due
+        if args.eval_strategy != "no" and state.global_step >= state.max_steps:
+            control.should_evaluate = True
 
 
 def agreed_checkpoint(folder: Path, before: int | None = None) -> tuple[Path | None, str]:

@@ -99,7 +99,8 @@ class FusionTrainer(Trainer):
         self._broken: Tensor | None = None
         self._clock = SaveClock(save_every)
         self._saved = -1  # step of the last checkpoint, or at which this process began
-        self._evaluating = self._evaluate_first = False
+        self._evaluating = False
+        self._evaluate_first = args.eval_strategy != "no"  # a run that goes on asks its checkpoint
         self.save_due = False
         self.border = Border.here(None, 0)
         self.add_callback(BorderCallback(self))
@@ -202,6 +203,7 @@ class FusionTrainer(Trainer):
         """Load what the optimiser was, and what had been summed since the last logged step."""
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint:
+            self._evaluate_first = False
             self._load_sums(Path(checkpoint))
 
     def _load_sums(self, checkpoint: Path) -> None:
@@ -215,6 +217,7 @@ class FusionTrainer(Trainer):
         """Become what a run was after its last step; the trainer would do one more before it looks at their number."""
         self._load_from_checkpoint(str(checkpoint))
         self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        self._evaluate_first = False
         self._load_sums(checkpoint)
         if self._evaluate_first:
             self.evaluate()

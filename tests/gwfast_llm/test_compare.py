@@ -100,15 +100,15 @@ def test_every_objective_is_its_own_fusion_scored_and_reported(fuse_here, home, 
 
 
 def test_what_fails_costs_nothing_of_the_others(fuse_here, tmp_path):
-    code, said = fuse_here("--compare", "sft,gld=1e38,path", log_every=1)
+    code, said = fuse_here("--compare", "sft,uld=1e38,path", log_every=1)
     assert code == 2
     error = said.splitlines()[-1]
-    assert error.startswith("error: gld=1e38 failed: the loss")
+    assert error.startswith("error: uld=1e38 failed: the loss")
     assert "the results of 2 fusions is kept" in error
     work = tmp_path / "runs" / ".r.unfinished"
     assert f"the others are compared in {work / 'report.md'}" in error
     page = (work / "report.md").read_text()
-    assert "* gld=1e38 **failed**: the loss" in page
+    assert "* uld=1e38 **failed**: the loss" in page
     assert "| sft | " in page
     assert "| path | " in page
     before = {path: path.stat().st_mtime_ns for path in work.rglob("*.safetensors")}

@@ -52,8 +52,8 @@ def metrics(folder):
 
 STOPS = [
     ("training_step", 6, signal.SIGINT, 2),  # in the second of the two batches of step 3
-    ("_totals", 13, signal.SIGTERM, 5),  # in the midst of the evaluation of step 5
-    ("_totals", 20, signal.SIGHUP, 6),  # in that after the last step
+    ("_totals", 18, signal.SIGTERM, 5),  # in the midst of the evaluation of step 5
+    ("_totals", 25, signal.SIGHUP, 6),  # in that after the last step
 ]
 
 

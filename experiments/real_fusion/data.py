@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from gwfast_llm.text.examples import Example
@@ -17,8 +18,10 @@ TASKS: dict[str, dict[str, Any]] = {
 
 def drawn(seed: int, each: int, avoid: set[str]) -> list[Example]:
     """So many problems of every task, none of which is in `avoid`, to which they are added."""
-    import reasoning_gym
-
+    try:
+        reasoning_gym: Any = importlib.import_module("reasoning_gym")
+    except ImportError:
+        raise SystemExit("real_fusion: reasoning-gym is not installed; pip install 'gwfast-ot[real]'") from None
     found = []
     for task, options in TASKS.items():
         source = reasoning_gym.create_dataset(task, size=20 * each, seed=seed, **options)

@@ -83,9 +83,10 @@ def small(home: Path, gguf: Path) -> Path:
                 loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
             except ImportError as problem:
                 raise Missing(f"real_fusion: {problem}; install the extra 'real'".splitlines()[0]) from None
-            if hasattr(loaded.config, "quantization_config"):
-                del loaded.config.quantization_config  # the weights are plain numbers now
-            plain = LlamaForCausalLM(loaded.config)
+            settings: Any = loaded.config
+            if hasattr(settings, "quantization_config"):
+                del settings.quantization_config  # the weights are plain numbers now
+            plain: Any = LlamaForCausalLM(settings)
             plain.load_state_dict(loaded.state_dict())
             plain.config.tie_word_embeddings = True
             plain.tie_weights()

@@ -49,6 +49,8 @@ def verdict() -> str:
     """Whether the published objective keeps up with fine-tuning."""
     found = []
     for name in OBJECTIVES[1:]:
+        if not {r["seed"] for r in runs(name)} & {r["seed"] for r in runs("sft")}:
+            continue
         mean, error = difference(name, "sft")
         if mean <= 0:
             said = "below that of `sft`"
@@ -57,9 +59,15 @@ def verdict() -> str:
         else:
             said = f"above that of `sft` by {mean / error:.1f} standard errors: it lost"
         found.append(f"`{name}`: {mean:+.3f} ± {error:.3f} nats a problem, {said}.")
-    return "Cross-entropy on the tests against `sft` with the same steps (standard error over problems): " + " ".join(
-        found
-    )
+    head = "Cross-entropy on the tests against `sft` with the same steps, on the seeds that both have"
+    return f"{head} (standard error over problems): {' '.join(found) or 'not yet measured.'}"
+
+
+def missing() -> str:
+    """Runs that the record lacks, in words."""
+    wanted = [*BEFORE, *(f"{name} seed {seed}" for seed in SEEDS for name in OBJECTIVES)]
+    left = [name for name in wanted if name not in RECORD.done()]
+    return f"**Not yet run:** {', '.join(left)}." if left else ""
 
 
 def pulls() -> str:
@@ -83,14 +91,19 @@ def _one_line(text: str) -> str:
 
 def brief() -> str:
     """A few sentences for overviews."""
-    before, expert = runs("smollm2")[0], runs("expert")[0]
-    means = {n: (fmean(r["exact"] for r in runs(n)), fmean(r["nats_a_byte"] for r in runs(n))) for n in OBJECTIVES}
-    parts = "; ".join(f"`{n}` {exact:.2f} and {nats:.2f}" for n, (exact, nats) in means.items())
+    before, expert = runs("smollm2"), runs("expert")
+    if not before or not expert:
+        return "Not yet run: `make real`."
+
+    def both(rows: list[Row]) -> str:
+        return f"{fmean(r['exact'] for r in rows):.2f} and {fmean(r['nats_a_byte'] for r in rows):.2f}"
+
+    seeds = max((len(runs(n)) for n in OBJECTIVES), default=0)
+    after = "; ".join(f"`{n}` {both(own)}" for n in OBJECTIVES if (own := runs(n)))
     return (
-        f"SmolLM2-135M learns from an expert under Qwen 3's tokenizer: exact match and nats a byte on "
-        f"{len(before['nats'])} held-out problems before {before['exact']:.2f} and {before['nats_a_byte']:.2f}, of the "
-        f"expert {expert['exact']:.2f} and {expert['nats_a_byte']:.2f}, after the same steps (mean of {len(SEEDS)} "
-        f"seeds) {parts}."
+        f"SmolLM2-135M learns from an expert under Qwen 3's tokenizer.  Exact match and nats a byte on "
+        f"{len(before[0]['nats'])} held-out problems: before {both(before)}, the expert {both(expert)}; after the same "
+        f"steps, mean of {seeds} seed{'s' * (seeds > 1)}: {after}."
     )
 
 
@@ -114,6 +127,7 @@ def readme() -> str:
                 scores(),
                 "One figure a seed. Exact match: every token of the answer is the most probable one (teacher forcing).",
                 verdict(),
+                *([missing()] if missing() else []),
                 "The weight of GLD in `infigfusion`:\n\n" + pulls(),
                 "## What the models write",
                 samples(),

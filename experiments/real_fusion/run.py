@@ -191,7 +191,7 @@ def main(home: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--home", type=Path, default=None, help="folder for models and caches (2.5 GB)")
     given = parser.parse_args().home
     main(given or cache_folder() / "real_fusion")

@@ -33,6 +33,15 @@ def test_readmes_say_what_the_records_say(catalogue, readme):
         assert (experiment.folder / "README.md").read_text() == readme.folder_readme(experiment), experiment.name
 
 
+@pytest.mark.parametrize("name", ["usable_objective", "real_fusion"])
+def test_readmes_of_experiments_on_their_own_say_what_the_records_say(name):
+    report = importlib.import_module(f"experiments.{name}.report")
+    assert (ROOT / "experiments" / name / "README.md").read_text() == report.readme()
+    rows = report.RECORD.rows
+    assert len({row["job"] for row in rows}) == len(rows)
+    assert all(row["seconds"] > 0 for row in rows)
+
+
 def test_results_on_pages_say_what_the_records_say(readme):
     assert readme.pages()
     for page in readme.pages():

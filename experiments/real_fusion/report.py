@@ -63,6 +63,22 @@ def verdict() -> str:
     return f"{head} (standard error over problems): {' '.join(found) or 'not yet measured.'}"
 
 
+def between_seeds() -> str:
+    """How far two seeds of fine-tuning lie apart, beside what the objectives differ by."""
+    own = [r["nats_a_byte"] for r in runs("sft")]
+    if len(own) < 2:
+        return ""
+    first = runs("sft")[0]
+    apart = [abs(r["nats_a_byte"] - first["nats_a_byte"]) for n in OBJECTIVES[1:] for r in runs(n) if r["seed"] == 0]
+    spread, most = max(own) - min(own), max(apart, default=0.0)
+    more = "more than" if spread > most else "less than"
+    best = max(OBJECTIVES, key=lambda n: runs(n)[0]["exact"] if runs(n) else 0.0)
+    return (
+        f"Two seeds of `sft` differ by {spread:.3f} nats a byte, {more} the objectives do on seed 0 (at most {most:.3f}); "
+        f"exact match of seed 0 is highest for `{best}`."
+    )
+
+
 def missing() -> str:
     """Runs that the record lacks, in words."""
     wanted = [*BEFORE, *(f"{name} seed {seed}" for seed in SEEDS for name in OBJECTIVES)]
@@ -98,8 +114,11 @@ def brief() -> str:
     def both(rows: list[Row]) -> str:
         return f"{fmean(r['exact'] for r in rows):.2f} and {fmean(r['nats_a_byte'] for r in rows):.2f}"
 
-    seeds = max((len(runs(n)) for n in OBJECTIVES), default=0)
-    after = "; ".join(f"`{n}` {both(own)}" for n in OBJECTIVES if (own := runs(n)))
+    shared = set.intersection(*({r["seed"] for r in runs(n)} for n in OBJECTIVES))
+    seeds = len(shared)
+    if not seeds:
+        return "Not yet run for every objective: `make real`."
+    after = "; ".join(f"`{n}` {both([r for r in runs(n) if r['seed'] in shared])}" for n in OBJECTIVES)
     return (
         f"SmolLM2-135M learns from an expert under Qwen 3's tokenizer.  Exact match and nats a byte on "
         f"{len(before[0]['nats'])} held-out problems: before {both(before)}, the expert {both(expert)}; after the same "
@@ -127,6 +146,7 @@ def readme() -> str:
                 scores(),
                 "One figure a seed. Exact match: every token of the answer is the most probable one (teacher forcing).",
                 verdict(),
+                *([between_seeds()] if between_seeds() else []),
                 *([missing()] if missing() else []),
                 "The weight of GLD in `infigfusion`:\n\n" + pulls(),
                 "## What the models write",

@@ -74,8 +74,8 @@ def between_seeds() -> str:
     more = "more than" if spread > most else "less than"
     best = max(OBJECTIVES, key=lambda n: runs(n)[0]["exact"] if runs(n) else 0.0)
     return (
-        f"Two seeds of `sft` differ by {spread:.3f} nats a byte, {more} the objectives do on seed 0 (at most {most:.3f}); "
-        f"exact match of seed 0 is highest for `{best}`."
+        f"Two seeds of `sft` differ by {spread:.3f} nats a byte, {more} the objectives do on seed 0 (at most "
+        f"{most:.3f}); exact match of seed 0 is highest for `{best}`."
     )
 
 

@@ -106,7 +106,7 @@ def _times() -> list[dict]:
                 ours, theirs, value = make(*draw(rng, n, n, kind))
                 a = min((timed(ours) for _ in range(REPEATS)), key=lambda run: run[0])
                 b = min((timed(theirs) for _ in range(REPEATS)), key=lambda run: run[0])
-                found.append((a[0], b[0], a[1] / max(value(b[1]), 1e-12)))
+                found.append((a[0], b[0], float(a[1]) / max(value(b[1]), 1e-12)))  # pyright: ignore[reportArgumentType]
             row = {"part": "times", "variant": name, "n": n, "gwfast": median([f[0] for f in found])}
             row |= {"pot": median([f[1] for f in found]), "ratio": median([f[0] / f[1] for f in found])}
             rows.append(row | {"value_ratio": float(np.mean([f[2] for f in found]))})

@@ -49,6 +49,8 @@ class Policy:
     free_steps, free_programs : int
         Where a marginal is free: steps of the annealed start, and linear programs for each start before the best is
         followed to the end.
+    label_entries : int
+        Entries n^2 m up to which single changes of labels cost no more than the descents.
     label_starts, label_steps : int, float
         Random labels of semi-relaxed problems, and entries of the costs that they may look at.
     label_sweeps, label_nodes : int
@@ -222,6 +224,7 @@ class Policy:
     few_starts: int = 20
     free_steps: int = 16
     free_programs: int = 50
+    label_entries: int = 200_000
     label_starts: int = 60
     label_sweeps: int = 60
     label_nodes: int = 20_000

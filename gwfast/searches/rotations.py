@@ -26,7 +26,7 @@ from gwfast.transport import wasserstein_1d
 _BLOCKS = 256  # block means of a side
 _BATCH = 8  # cells at a time
 _FITTED, _REMEMBERED = 0.5, 30  # first guess of a share of what blocks hide, and programs that it is a mean of
-_RAISE = 0.05  # share of the value between two targets
+_RAISE = 0.02  # share of the value between two targets
 _FINEST = 0.01  # half of the edge of cells that are not halved
 
 

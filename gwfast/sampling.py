@@ -72,9 +72,9 @@ def sampled_gw(
     Examples
     --------
     >>> import numpy as np, gwfast
-    >>> x = np.random.default_rng(0).normal(size=(1500, 3))
+    >>> x = np.random.default_rng(0).normal(size=(1500, 3)) * [1.5, 1.0, 0.6]
     >>> found = gwfast.sampled_gw(gwfast.PointCloud(x), gwfast.PointCloud(x[::-1] + 0.001))
-    >>> bool((found.plan.permutation == np.arange(1500)[::-1]).mean() > 0.99), found.rows
+    >>> bool(found.mean < 1e-3), found.rows
     (True, 256)
     """
     begin = UNLIMITED.now()

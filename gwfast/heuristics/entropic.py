@@ -26,6 +26,7 @@ from gwfast.transport import round_to_marginals
 
 _STRONGEST = 1e4  # times the temperature: the pull towards the last plan at most
 _PATIENCE = 8  # steps without a smaller change
+_DUST = 1e-40  # of the mass of a point
 _OTHERS = 1e-3  # share of a given start that is spread over all pairs
 
 
@@ -146,6 +147,8 @@ def _run(problem: Problem, options: Entropic) -> Found:
         for temperature in falling_temperatures(options.epsilon, scale):
             cost = linearised(problem, image, back, Plan(problem.shape, matrix=plan))
             scaled = problem.marginals.project(cost, p, q, g, temperature, 1e-3, 20)
+            if not math.isfinite(item(xp.sum(scaled.plan))):  # costs over the temperature leave float64
+                break
             plan, g, image = scaled.plan, scaled.g, products.image(scaled.plan)
             back = image if problem.symmetric else products.back(scaled.plan)
     begin = _Iterate(plan, image, back, g, log_plan)
@@ -206,9 +209,17 @@ def _iterate(products: Products, last: _Iterate, options: Entropic, factor: floa
         if options.budget.expired:
             stop = Stop.TIME_LIMIT
             break
-    rounded = Plan(problem.shape, matrix=problem.marginals.repair(last.plan, problem.p, problem.q))
+    rounded = Plan(problem.shape, matrix=_without_dust(problem, last.plan))
     found = Found(plan=rounded, stop=stop, iterations=step)
     return replace(found, potentials=potentials, epsilon=options.epsilon / factor)
+
+
+def _without_dust(problem: Problem, T: Array) -> Array:
+    """A feasible plan without entries that no marginal feels, which would cost an upper end its exactness."""
+    xp, p, q = namespace(T), problem.p, problem.q
+    least = xp.where(p[:, None] < q[None, :], p[:, None], q[None, :])
+    T = problem.marginals.repair(T, p, q)
+    return xp.where(T < _DUST * least, xp.zeros_like(T), T)
 
 
 def _step(

@@ -62,7 +62,11 @@ class Balanced:
         spread as a product, as `repair` does.  A point that is matched whole misses nothing.
         """
         rows, columns = plan.marginals()
-        if plan.is_dense:
+        if plan.is_dense and plan.is_stored:
+            xp = namespace(plan.matrix)
+            filled = xp.astype(plan.matrix != 0, plan.matrix.dtype)
+            atoms_of_rows, atoms_of_columns = xp.sum(filled, axis=1), xp.sum(filled, axis=0)
+        elif plan.is_dense:
             atoms_of_rows, atoms_of_columns = float(plan.shape[1]), float(plan.shape[0])
         else:
             one = namespace(p).ones_like(plan.mass)

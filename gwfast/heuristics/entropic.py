@@ -217,9 +217,9 @@ def _iterate(products: Products, last: _Iterate, options: Entropic, factor: floa
 def _without_dust(problem: Problem, T: Array) -> Array:
     """A feasible plan without entries that no marginal feels, which would cost an upper end its exactness."""
     xp, p, q = namespace(T), problem.p, problem.q
-    least = xp.where(p[:, None] < q[None, :], p[:, None], q[None, :])
+    dust = _DUST * xp.where(p[:, None] < q[None, :], p[:, None], q[None, :])
     T = problem.marginals.repair(T, p, q)
-    return xp.where(T < _DUST * least, xp.zeros_like(T), T)
+    return xp.where(T < dust, xp.zeros_like(T), T)
 
 
 def _step(

@@ -66,7 +66,9 @@ def ended_and_resumed(home, folder, kind, launcher=FORKED):
     return folder / "ended"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=pytest.mark.nightly) if k == "zero3" else k for k in KINDS]
+)  # a minute and a half with ZeRO-3
 def test_two_processes_that_were_ended_and_resumed_give_the_losses_of_one(home, tmp_path, whole_run, kind):
     resumed = ended_and_resumed(home, tmp_path, kind)
     agrees(whole_run, resumed)

@@ -218,8 +218,8 @@ def _without_dust(problem: Problem, T: Array) -> Array:
     """A feasible plan without entries that no marginal feels, which would cost an upper end its exactness."""
     xp, p, q = namespace(T), problem.p, problem.q
     dust = _DUST * xp.where(p[:, None] < q[None, :], p[:, None], q[None, :])
-    T = problem.marginals.repair(T, p, q)
-    return xp.where(T < dust, xp.zeros_like(T), T)
+    repaired = problem.marginals.repair(T, p, q)
+    return xp.where(repaired < dust, xp.zeros_like(repaired), repaired)
 
 
 def _step(

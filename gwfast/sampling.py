@@ -49,7 +49,7 @@ def sampled_gw(
     p, q : arrays (n,) and (m,), optional
         Weights; uniform by default.
     rows : int
-        Points of the first space from which the value is estimated; they take no part in the search.
+        Points of the first space from which the value is estimated, drawn independently of the search.
     time_limit : float, optional
         Seconds after which the search ends with the best plan so far.
     verbose : bool
@@ -96,7 +96,7 @@ def sampled_gw(
     host = problem.hosted()
     order = np.argsort(to_numpy(found.plan.rows), kind="stable")
     atoms = (to_numpy(a)[order] for a in (found.plan.rows, found.plan.cols, found.plan.mass))
-    values = Judge(host.x, host.y, count, _SEED).values(*atoms) * request.unit
+    values = Judge(host.x, host.y, count, _SEED, double=True).values(*atoms) * request.unit
     return Estimate(
         plan=request.plan(found.plan),
         mean=float(values.mean()),

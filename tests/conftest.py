@@ -1,6 +1,7 @@
 """Backends and hypothesis settings shared by all tests."""
 
 import os
+import signal
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -19,6 +20,12 @@ hypothesis.settings.register_profile(
     "nightly", deadline=None, max_examples=200, print_blob=True, suppress_health_check=list(hypothesis.HealthCheck)
 )
 hypothesis.settings.load_profile("ci")
+
+
+def pytest_configure():
+    """Tests send themselves Ctrl-C, which a shell lets commands in the background ignore."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

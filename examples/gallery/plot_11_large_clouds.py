@@ -3,8 +3,8 @@ Match 100,000 points
 ====================
 
 Two scans of a snail's shell, the second one turned, with points of its own.  Squared distances of points need no
-matrix: the search goes from block means to single points.  It takes about a minute of one core and 360 MB, see
-:doc:`/large`.
+matrix: the search goes from block means to single points.  The time is printed below; more of them
+are in :doc:`/large`.
 """
 
 import matplotlib.pyplot as plt

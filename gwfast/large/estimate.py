@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,7 +17,7 @@ _ROWS = 32  # rows of the second space at a time
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A plan, and an estimate of its value from a sample of rows that took no part in its choice.
+    """A plan, and an estimate of its value from rows that were drawn independently of its choice.
 
     Attributes
     ----------
@@ -39,21 +39,24 @@ class Estimate:
     standard_error: float
     rows: int
     stop: Stop
-    seconds: float = field(compare=False)
+    seconds: float
 
     def __str__(self) -> str:
         return f"about {self.mean:.6g}, standard error {self.standard_error:.2g} from {self.rows} rows"
 
 
 class Judge:
-    """Values of plans at points that are drawn once, so that plans compare; O(r n) memory for r points."""
+    """Values of plans at points that are drawn once, so that plans compare; O(r n) memory for r points.
 
-    def __init__(self, x: Space, y: Space, count: int, seed: int) -> None:
+    Costs of the first space are in single precision, but for `double`.
+    """
+
+    def __init__(self, x: Space, y: Space, count: int, seed: int, double: bool = False) -> None:
         self.x, self.y = x, y
         rng, p = np.random.default_rng(seed), to_numpy(x.weights)
         self.points = np.sort(rng.choice(x.n, count, p=p))
         self.share = rng.random(count)  # where in the mass of its point a drawn atom lies
-        self.costs = single_rows(x, self.points)
+        self.costs = whole_rows(x, self.points) if double else single_rows(x, self.points)
 
     def values(self, rows: np.ndarray, cols: np.ndarray, mass: np.ndarray) -> np.ndarray:
         """Mean squared difference of the costs (r,) of each point and of an atom of its, over the plan.

@@ -32,6 +32,15 @@ class Partial:
     InputError
         `mass` is not as above.
 
+    Notes
+    -----
+    A linear step is a transport of n + 1 by m + 1 points, an entropic one some hundred scalings of O(nm).
+
+    References
+    ----------
+    L. Chapel, M. Z. Alaya, G. Gasso, Partial optimal transport with applications on positive-unlabeled learning, 2020;
+    docs/theory/partial_rows.md.
+
     Examples
     --------
     >>> import numpy as np, gwfast

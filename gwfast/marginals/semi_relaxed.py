@@ -19,6 +19,13 @@ from gwfast.transport import LinearSolution
 class SemiRelaxed:
     """The plans T >= 0 with T 1 = p: each point of the first space goes where it costs least.
 
+    A linear step and an entropic one take O(nm); weights of the second space are not used.
+
+    References
+    ----------
+    C. Vincent-Cuaz, R. Flamary, M. Corneli, T. Vayer, N. Courty, Semi-relaxed Gromov-Wasserstein divergence and
+    applications on graphs, 2022; docs/theory/semi_relaxed_rows.md.
+
     Examples
     --------
     >>> import numpy as np, gwfast

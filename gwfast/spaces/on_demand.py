@@ -74,7 +74,9 @@ class Rows(Space):
     ) -> None:
         n = checks.count(count, "count")
         if not callable(function):
-            raise InputError(f"function: expected one that takes points and returns rows, found {function!r}")
+            raise InputError(
+                f"function: expected one that takes points and returns rows, found {type(function).__name__}"
+            )
         self._set(count=n, function=function, weights=weights, rounding=checks.number(rounding, "rounding"))
         self._set(index=np.arange(n), factor=1.0, largest=0.0)
         some = np.unique(np.linspace(0, n - 1, min(n, _LOOKED)).astype(np.int64))

@@ -168,6 +168,6 @@ class PointCloud(Space):
         total = p @ mean
         plain, centred = distance_variances(X, p, mean, mean - total)
         second = p @ (plain + mean * mean)
-        error = 8 * (self.n + 16) * EPS * second**0.5
+        error = 8 * (self.n + X.shape[1] + 16) * EPS * second**0.5
         found = mean, mean, total, second, plain**0.5, centred**0.5, error, error
         return Moments(*(from_numpy(np.asarray(a), self.points) for a in found))

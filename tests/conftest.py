@@ -23,9 +23,10 @@ hypothesis.settings.load_profile("ci")
 
 
 def pytest_configure():
-    """Tests send themselves Ctrl-C, which a shell lets commands in the background ignore."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Tests send themselves Ctrl-C and hang-ups, which commands in the background and under nohup ignore."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 @pytest.fixture(autouse=True, scope="session")

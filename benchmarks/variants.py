@@ -77,7 +77,28 @@ def _partial_fused(C1, C2, p, q, M, s):
     return ours, theirs, lambda T: objective(C1, C2, T, M)
 
 
-VARIANTS = {"kl": _kl, "semi": _semi, "semi fused": _semi_fused, "partial": _partial, "partial fused": _partial_fused}
+def _unbalanced(C1, C2, p, q, M, s):
+    rho = s * objective(C1, C2, p[:, None] * q)
+    marginals = gwfast.Unbalanced(rho)
+
+    def theirs():
+        options = {"reg_marginals": rho, "epsilon": 0, "divergence": "kl", "unbalanced_solver": "mm"}
+        return ot.gromov.fused_unbalanced_gromov_wasserstein(C1, C2, p, q, **options)[0]
+
+    def value(T):
+        return gwfast.certify(C1, C2, T, p, q, marginals=marginals, effort="sort").upper
+
+    return lambda: gwfast.exact_gw(C1, C2, p, q, marginals=marginals).value, theirs, value
+
+
+VARIANTS = {
+    "kl": _kl,
+    "semi": _semi,
+    "semi fused": _semi_fused,
+    "partial": _partial,
+    "partial fused": _partial_fused,
+    "unbalanced": _unbalanced,
+}
 
 
 def _values() -> list[dict]:

@@ -5,7 +5,7 @@ from gwfast.features import FeatureCost
 from gwfast.many.neighbours import nearest, neighbours
 from gwfast.many.result import Neighbours, Pairwise
 from gwfast.many.table import pairwise_gw
-from gwfast.marginals import Balanced, Partial, SemiRelaxed
+from gwfast.marginals import Balanced, Partial, SemiRelaxed, Unbalanced
 from gwfast.method import EFFORTS
 from gwfast.plan import Plan
 from gwfast.problem import Problem
@@ -49,6 +49,7 @@ __all__ = [
     "SemiRelaxed",
     "Space",
     "Stop",
+    "Unbalanced",
     "WorkerError",
     "certify",
     "entropic_gw",

@@ -17,6 +17,7 @@ from gwfast.bounds import (
     spectral,
     split,
     third_lower_bound,
+    unbalanced_entries,
 )
 from gwfast.method import Method
 from gwfast.searches import branch_and_bound, coupling_search, label_search, low_dimension, orthogonal, rotations
@@ -40,6 +41,7 @@ METHODS: tuple[Method, ...] = (
     free_rows.BY_SIGN,
     free_rows.SEMI_RELAXED,
     free_rows.PARTIAL,
+    unbalanced_entries.METHOD,
     label_search.DUAL,
     label_search.SEARCH,
 )

@@ -42,7 +42,8 @@ def plan_value(problem: Problem, plan: Plan) -> PlanValue:
               + 4 \Big( \sum_i e_i \sum_j p_j C_{1,ij}^2 + \sum_k e'_k \sum_l q_l C_{2,kl}^2 \Big),
 
     where u counts the roundings of the sum.  A sum of squares loses nothing else; an expanded form is off by a
-    multiple of E C1^2 + E C2^2, and by the missing masses once more.  O(N) beyond the objective, for N atoms.
+    multiple of E C1^2 + E C2^2, and by the missing masses once more.  Unbalanced plans miss nothing, and pay a penalty
+    with a margin of its own.  O(N) beyond the objective, for N atoms.
     """
     missing = problem.marginals.missing(plan, problem.p, problem.q)
     if problem.loss is SQUARE:
@@ -57,6 +58,12 @@ def plan_value(problem: Problem, plan: Plan) -> PlanValue:
         value = (1 - alpha) * linear + alpha * total
         margin = (1 - alpha) * lost + alpha * margin
         margin += 8 * EPS * ((1 - alpha) * abs(item(linear)) + alpha * abs(item(total)))
+    penalty = problem.marginals.penalty
+    if penalty is not None:
+        sides = (*plan.marginals(), problem.p, problem.q)
+        paid, atoms = penalty.value(*sides), max(plan.shape) if plan.is_dense else plan.mass.shape[0]
+        margin += penalty.rounding(*sides, atoms) + 4 * EPS * (abs(item(value)) + abs(item(paid)))
+        value = value + paid
     return PlanValue(value, Bound("upper", value + margin, PLAN, margin))
 
 
@@ -73,10 +80,10 @@ def _structure_margin(problem: Problem, plan: Plan, found: Structure, missing: t
         if total == 0 and same and not _differs(problem, Plan(plan.shape, rows, cols, mass)):
             rounding = 0.0
         else:
-            doubt = 0.0 if same and total == 0 else problem.x.doubt + problem.y.doubt
+            doubt = 0.0 if same and total == 0 else _doubt(problem, plan)
             rounding = 4 * (mass.shape[0] + n + m + 16) * EPS * total + doubt * (2 * total**0.5 + doubt) + TINY
     else:
-        doubt, size = problem.x.doubt + problem.y.doubt, item(second_moments(problem, plan))
+        doubt, size = _doubt(problem, plan), item(second_moments(problem, plan))
         rounding = 8 * (n + m + 32) * EPS * size + doubt * (2 * (2 * size) ** 0.5 + doubt) + TINY
     first, second = missing
     y = problem.y
@@ -86,6 +93,19 @@ def _structure_margin(problem: Problem, plan: Plan, found: Structure, missing: t
     moved = item(first @ _squares(problem.x)) + item(second @ _squares(y))
     own = found.direct or found.points is not None  # the value is that of the plan with the marginals it has
     return rounding * (1 + 1e-9) + (2.01 if own else 3.01) * moved
+
+
+def _doubt(problem: Problem, plan: Plan) -> float:
+    """Error of the root of the structure term, from errors of the costs."""
+    return (problem.x.doubt + problem.y.doubt) * _mass(problem, plan)
+
+
+def _mass(problem: Problem, plan: Plan) -> float:
+    """Mass of a plan, at least 1; only unbalanced ones have more."""
+    if problem.marginals.penalty is None:
+        return 1.0
+    rows = plan.marginals()[0]
+    return max(1.0, 1.001 * item(namespace(rows).sum(rows)))
 
 
 def _loss_margin(problem: Problem, plan: Plan, missing: tuple[Array, Array]) -> tuple[Array, float]:
@@ -119,4 +139,6 @@ def _feature_margin(problem: Problem, plan: Plan, missing: tuple[Array, Array]) 
     size = features(replace(problem, M=xp.abs(M)), plan)
     atoms = sum(problem.shape) if plan.is_dense else plan.mass.shape[0]
     spread = item(xp.max(M)) - item(xp.min(M))
-    return (2 * (atoms + 32) * EPS * item(size) + item(xp.sum(missing[0])) * spread) * (1 + 1e-9) + problem.doubt
+    return (2 * (atoms + 32) * EPS * item(size) + item(xp.sum(missing[0])) * spread) * (
+        1 + 1e-9
+    ) + problem.doubt * _mass(problem, plan)

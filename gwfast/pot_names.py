@@ -74,7 +74,7 @@ NAMES = {
     "warmstart": "missing here: potentials are kept from step to step; leave it out",
     "unbalanced": _BALANCED,
     "unbalanced_type": _BALANCED,
-    "reg_marginals": _BALANCED,
+    "reg_marginals": "pass marginals=gwfast.Unbalanced(rho=...) to exact_gw or entropic_gw",
     "divergence": _BALANCED,
     "m": _BALANCED,
     "nb_dummies": _BALANCED,

@@ -54,7 +54,7 @@ class Problem:
     loss : Loss
         The square of the difference, the Kullback-Leibler loss or the inner product.
     marginals : Marginals
-        The feasible plans: couplings, `SemiRelaxed` or `Partial` ones.
+        The feasible plans: couplings, `SemiRelaxed`, `Partial` or `Unbalanced` ones.
     doubt : float
         Bound of the error of every entry of `M`, where its units do not hold it whole.
 
@@ -103,7 +103,7 @@ class Problem:
             L(a, b) = (a - b)^2, a log(a / b) - a + b, or -2 a b.
         floor : float, optional
             With "kl": costs below it are raised to it, on both sides; POT's is 1e-18.
-        marginals : Balanced, SemiRelaxed or Partial, optional
+        marginals : Balanced, SemiRelaxed, Partial or Unbalanced, optional
             The feasible plans; couplings without it.
 
         Returns
@@ -187,8 +187,11 @@ class Problem:
         if extent > 0:  # a term of little weight must not leave float64
             exponent = min(exponent, math.floor((_WIDEST - math.log2(extent)) / 2))
         root = 2.0**exponent
+        plans = self.marginals.scaled(root**4)
         M = None if self.M is None else multiplied(self.M, root**2)
-        scaled = replace(self, x=self.x.scaled(root), y=self.y.scaled(root), M=M, doubt=self.doubt * root**4)
+        scaled = replace(
+            self, x=self.x.scaled(root), y=self.y.scaled(root), M=M, doubt=self.doubt * root**4, marginals=plans
+        )
         return scaled, root**4
 
     @property
@@ -230,9 +233,10 @@ class Problem:
             value = structure(self, plan).value
         else:
             value = loss_value(self.loss, *admitted(self.loss, self.x, self.y), plan).value
-        if self.M is None:
-            return value
-        return (1 - self.alpha) * features(self, plan) + self.alpha * value
+        if self.M is not None:
+            value = (1 - self.alpha) * features(self, plan) + self.alpha * value
+        penalty = self.marginals.penalty
+        return value if penalty is None else value + penalty.value(*plan.marginals(), self.p, self.q)
 
     def gradient(self, plan: Array) -> Array:
         """Gradient (n, m) of the objective at a dense plan, up to terms that no feasible plan sees."""
@@ -270,7 +274,11 @@ def _plans(marginals: Any) -> Marginals:
     """Check a set of feasible plans; couplings are always the same record."""
     if isinstance(marginals, type):
         raise InputError(f"marginals: found a class, {marginals.__name__}; make one, gwfast.{marginals.__name__}(...)")
-    lacking = [name for name in ("name", "rows_given", "minimum", "repair") if not hasattr(marginals, name)]
+    lacking = [
+        name
+        for name in ("name", "rows_given", "penalty", "scaled", "minimum", "repair")
+        if not hasattr(marginals, name)
+    ]
     if lacking:
         raise InputError(
             f"marginals: expected a set of feasible plans, found {marginals!r} without {lacking[0]}; leave it "
@@ -420,6 +428,8 @@ def _second(space: Space, weights: Array) -> Array:
     """The form w' (C o C) w of weights w (n,) of any sum above 0."""
     weights = namespace(weights).astype(weights, space.weights.dtype)
     total = namespace(weights).sum(weights)
+    if item(total) == 0:  # an unbalanced plan may carry nothing
+        return total
     return total**2 * space.weighted(weights / total).moments.second
 
 
@@ -440,7 +450,7 @@ def _pairs(x: Space, y: Space, plan: Plan) -> Array:
         found = pair_sum(x, y, plan)
         if found is not None:
             return from_numpy(np.asarray(found), plan.mass)
-    total = namespace(plan.mass).zeros_like(plan.mass[0])
+    total = namespace(plan.mass).sum(plan.mass[:0])
     for w, gap in differences(x, y, plan):
         total = total + w @ ((gap * gap) @ plan.mass)
     return total
@@ -456,7 +466,7 @@ def product(problem: Problem, plan: Array) -> Array:
 def linearised(problem: Problem, image: Array, back: Array, plan: Plan | None = None) -> Array:
     """Gradient -2 alpha (C1 T C2' + C1' T C2) + (1 - alpha) M from the two products (n, m).
 
-    Marginals that are not given add the derivative of E C1^2 or E C2^2 under those of `plan`.
+    Marginals that are not given add the derivative of E C1^2 or E C2^2 under those of `plan`, and that of a penalty.
     """
     cost = -2 * problem.alpha * (image + back)
     if problem.M is not None:
@@ -470,6 +480,9 @@ def linearised(problem: Problem, image: Array, back: Array, plan: Plan | None = 
         cost = cost + xp.astype(problem.alpha * _square_slope(problem.x, rows), cost.dtype)[:, None]
     if not marginals.columns_given:
         cost = cost + xp.astype(problem.alpha * _square_slope(problem.y, columns), cost.dtype)[None, :]
+    if marginals.penalty is not None:
+        first, second = marginals.penalty.slopes(rows, columns, problem.p, problem.q)
+        cost = cost + first[:, None] + second[None, :]
     return cost
 
 
@@ -477,6 +490,8 @@ def _square_slope(space: Space, weights: Array) -> Array:
     """Derivative (n,) of w' (C o C) w in the weights w (n,)."""
     weights = namespace(weights).astype(weights, space.weights.dtype)
     total = namespace(weights).sum(weights)
+    if item(total) == 0:
+        return weights
     weighted = space.weighted(weights / total)
     rows = weighted.moments.rms**2
     return total * (2 * rows if space.symmetric else rows + weighted.T.moments.rms**2)

@@ -146,9 +146,9 @@ def exact_gw(
     ----------
     C1, C2, p, q, M, alpha, loss, floor
         As in `sorted_gw`.
-    marginals : Balanced, SemiRelaxed or Partial, optional
-        The feasible plans: couplings by default; those with the first marginal p and any second one, without `q`; or
-        those that carry a given mass within p and q.  Squared loss only.
+    marginals : Balanced, SemiRelaxed, Partial or Unbalanced, optional
+        The feasible plans: couplings by default; those with the first marginal p and any second one, without `q`;
+        those that carry a given mass within p and q; or all, at a price.  Squared loss only.
     start : array (n, m), Plan or scipy sparse array, optional
         A plan to descend from too (POT's `G0`).  Its marginals are repaired; `notes` says how far they were off, and
         whether it led to the plan that is returned.
@@ -278,7 +278,7 @@ def entropic_gw(
     ----------
     C1, C2, p, q, M, alpha, loss, floor
         As in `sorted_gw`.
-    marginals : Balanced, SemiRelaxed or Partial, optional
+    marginals : Balanced, SemiRelaxed, Partial or Unbalanced, optional
         As in `exact_gw`.
     epsilon : float
         Temperature, in units of the squared costs; POT's convention (its gradient carries the factor 2).
@@ -377,7 +377,7 @@ def lower_bound(
     ----------
     C1, C2, p, q, M, alpha, loss, floor
         As in `sorted_gw`.
-    marginals : Balanced, SemiRelaxed or Partial, optional
+    marginals : Balanced, SemiRelaxed, Partial or Unbalanced, optional
         As in `exact_gw`.
     effort : str
         How far to climb the ladder of bounds, one of `gwfast.EFFORTS`.
@@ -443,7 +443,7 @@ def certify(
     ----------
     C1, C2, p, q, M, alpha, loss, floor
         As in `sorted_gw`.
-    marginals : Balanced, SemiRelaxed or Partial, optional
+    marginals : Balanced, SemiRelaxed, Partial or Unbalanced, optional
         As in `exact_gw`.
     plan : array (n, m) or Plan
         The transport plan, from any library.  Small errors of its marginals (a Sinkhorn plan) are repaired before

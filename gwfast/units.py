@@ -59,7 +59,8 @@ def near_one(problem: Problem) -> tuple[Problem, float]:
         xp, M = namespace(M), M * 2.0 ** (4 * k_features)
         lost = k_features < 0 and bool(xp.any((xp.abs(M) < TINY) & (problem.M != 0)))
         doubt = TINY if lost else 0.0
-    return replace(problem, x=x, y=y, M=M, doubt=doubt + problem.doubt * 2.0 ** (4 * k_features)), 2.0 ** (-4 * k)
+    doubt, plans = doubt + problem.doubt * 2.0 ** (4 * k_features), problem.marginals.scaled(2.0 ** (4 * k))
+    return replace(problem, x=x, y=y, M=M, doubt=doubt, marginals=plans), 2.0 ** (-4 * k)
 
 
 def _halves(size: float, limit: int, power: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gwfast.arrays import item, namespace, to_numpy
 from gwfast.budget import UNLIMITED, Budget
-from gwfast.heuristics.annealing import Schedule, anneal
+from gwfast.heuristics.annealing import Schedule, anneal, loss_scale
 from gwfast.heuristics.conditional_gradient import Potentials, conditional_gradient, first_vertex
 from gwfast.heuristics.exchanges import two_exchange
 from gwfast.heuristics.labels import best_labels
@@ -19,6 +19,8 @@ from gwfast.heuristics.permutations import permuted
 from gwfast.heuristics.products import Products
 from gwfast.heuristics.sampled import sampled, takes_rows
 from gwfast.heuristics.sorting import best_sorted
+from gwfast.heuristics.unbalanced import ROUGH, settled
+from gwfast.heuristics.unbalanced_steps import falling
 from gwfast.large.multiscale import multiscale, takes_multiscale
 from gwfast.marginals import BALANCED
 from gwfast.method import Found
@@ -73,6 +75,8 @@ def descend(problem: Problem, start: Plan, name: str, options: Descent, hint: Po
 
     Exchanges come first because they are cheap beside a linear program, of which the descent then needs fewer.
     """
+    if problem.marginals.penalty is not None:
+        return settled(problem, start, name, options.max_iter, options.budget)
     plan, steps = start, 0
     if problem.shape[0] * problem.shape[1] >= POLICY.single_entries:
         rough = conditional_gradient(
@@ -171,6 +175,36 @@ def _best_free(problem: Problem, options: Descent) -> Found:
     return replace(last, iterations=best.iterations + last.iterations)
 
 
+_UNBALANCED = {
+    "an annealed start": Schedule(hot=0.3, cold=0.002, steps=60),
+    "a cool annealed start": Schedule(hot=0.05, cold=0.002, steps=30),
+}
+"""Both, and the best coupling: alone each ends above POT's value in one of six problems, the best of them in none."""
+
+
+def _best_unbalanced(problem: Problem, options: Descent) -> Found:
+    """The best of the descents from two annealed runs and from the best coupling."""
+    xp, products, scale = namespace(problem.p), Products(problem, single=False), loss_scale(problem)
+    product, found = problem.p[:, None] * problem.q[None, :], list[Found]()
+
+    def follow(start: Plan, name: str) -> None:
+        found.append(settled(problem, start, name, options.max_iter, options.budget, ROUGH))
+
+    for name, schedule in _UNBALANCED.items():
+        if not found or not options.budget.expired:
+            temperatures = [t * scale for t in schedule.temperatures()]
+            T = falling(products, product, temperatures, options.budget.slice(POLICY.anneal_share)).plan
+            follow(Plan(problem.shape, matrix=T if bool(xp.all(xp.isfinite(T))) else product), name)
+    if not options.budget.expired:
+        coupling = _best_found(replace(problem, marginals=BALANCED), options)
+        follow(_plan(coupling), f"a coupling, from {coupling.start}")
+    best = min(found, key=lambda f: item(problem.objective(_plan(f))))
+    if options.budget.expired:
+        return replace(best, stop=Stop.TIME_LIMIT)
+    last = descend(problem, _plan(best), best.start, options)
+    return replace(last, iterations=best.iterations + last.iterations)
+
+
 def _better_sorted(problem: Problem, found: Found) -> Found:
     """A plan, or the best sorted one where that is better: of points on a line it is optimal."""
     rival = best_sorted(problem)
@@ -206,6 +240,8 @@ def _best_found(problem: Problem, options: Descent) -> Found:
         return _better_sorted(problem, multiscale(problem, options.budget, options.say))
     if fits_pair(problem, options.budget) and options.max_iter >= PROGRAMS and options.tol >= STATIONARY:
         return best_pair(problem)
+    if problem.marginals.penalty is not None:
+        return _best_unbalanced(problem, options)
     if problem.marginals is not BALANCED:
         return _best_free(problem, options)
     start, hint = annealed_start(problem, options.schedule, options.budget)

@@ -14,6 +14,7 @@ from gwfast.features import FeatureCost
 from gwfast.heuristics.annealing import loss_scale, single_arguments
 from gwfast.heuristics.descent import GIVEN
 from gwfast.heuristics.products import Products
+from gwfast.heuristics.unbalanced_steps import falling, first_step, next_step, weighed
 from gwfast.large.entropic import entropic_points
 from gwfast.large.multiscale import takes_multiscale
 from gwfast.marginals import BALANCED
@@ -91,12 +92,51 @@ def entropic_descent(problem: Problem, options: Entropic) -> Found:
     return given if _minimised(problem, options, given) <= _minimised(problem, options, found) else found
 
 
+def _unbalanced(problem: Problem, options: Entropic) -> Found:
+    """Steps between unbalanced plans until the objective and the plan settle; see `unbalanced_steps`."""
+    if options.proximal:
+        raise InputError('solver: found "PPA" with unbalanced plans; pass "PGD", or exact_gw')
+    normal, factor = problem.normalised()
+    epsilon, products = options.epsilon * factor, Products(normal, single=False)
+    xp, temperatures = namespace(normal.p), falling_temperatures(epsilon, loss_scale(normal))
+    start = options.start
+    plan = normal.marginals.start(normal.p, normal.q)
+    if start is None:
+        last = falling(products, plan, temperatures, options.budget)
+    else:
+        last = first_step(products, (1 - _OTHERS) * start.toarray() + _OTHERS * plan)
+    stop, step, pull = Stop.ITERATIONS, 0, 0.0
+    while step < options.max_iter:
+        step += 1
+        found = next_step(products, last, epsilon, options.scalings // 5, pull)
+        if found is None:
+            break
+        if found.level > last.level + options.tol / 2 * abs(last.level) and pull < _STRONGEST * epsilon:
+            pull = max(2 * pull, epsilon)
+            continue
+        moved = item(xp.sum(xp.abs(found.plan - last.plan)))
+        change = abs(found.level - last.level) / max(abs(found.level), 1e-300) * (epsilon + pull) / epsilon
+        last = found
+        moved *= (epsilon + pull) / epsilon
+        if change <= options.tol and moved <= 10 * options.tol * item(xp.sum(found.plan)):
+            stop = Stop.STALLED
+            break
+        if options.budget.expired:
+            stop = Stop.TIME_LIMIT
+            break
+    name = "the product coupling" if start is None else GIVEN
+    return Found(plan=Plan(problem.shape, matrix=last.plan), stop=stop, start=name, iterations=step)
+
+
 def _minimised(problem: Problem, options: Entropic, found: Found) -> float:
     """What the iterations minimise, at the plan that they reached."""
     assert found.plan is not None
     value = item(problem.objective(found.plan))
     if options.proximal:
         return value
+    if problem.marginals.penalty is not None:
+        products = Products(problem, single=False)
+        return weighed(problem, first_step(products, found.plan.toarray()), options.epsilon).level
     T = found.plan.toarray()
     xp = namespace(T)
     return value + options.epsilon * item(xp.sum(T * xp.log(xp.where(T > 0, T, xp.ones_like(T)))))
@@ -114,6 +154,8 @@ def _run(problem: Problem, options: Entropic) -> Found:
         Dense plan, rounded to the exact marginals.  O(n m (n + m)) a step (O(n m d) for factored spaces) plus O(nm)
         a scaling.
     """
+    if problem.marginals.penalty is not None:
+        return _unbalanced(problem, options)
     problem, factor = problem.normalised()
     options = replace(options, epsilon=min(options.epsilon * factor, 1e30))  # float32 holds it
     if takes_multiscale(problem, "auto") and not options.proximal:

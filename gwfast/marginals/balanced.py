@@ -10,6 +10,7 @@ import numpy as np
 from gwfast.arrays import Array, item, namespace, sum_by_index
 from gwfast.arrays.precision import EPS
 from gwfast.budget import UNLIMITED, Budget
+from gwfast.marginals.penalty import Penalty
 from gwfast.plan import Plan
 from gwfast.scaling import Scaling, project
 from gwfast.transport import LinearSolution, round_to_marginals, solve_linear
@@ -24,6 +25,11 @@ class Balanced:
     columns_given: bool = True
     columns_used: bool = True
     mass: float = 1.0
+    penalty: Penalty | None = None
+
+    def scaled(self, factor: float) -> Balanced:
+        """The same: no price depends on the unit."""
+        return self
 
     def start(self, p: Array, q: Array) -> Array:
         """The product coupling p q'."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from gwfast.arrays import Array
 from gwfast.budget import UNLIMITED, Budget
+from gwfast.marginals.penalty import Penalty
 from gwfast.plan import Plan
 from gwfast.scaling import Scaling
 from gwfast.transport import LinearSolution
@@ -26,7 +27,9 @@ class Marginals(Protocol):
     columns_used : bool
         Whether the weights of the second space restrict the plans.
     mass : float
-        The mass of every feasible plan.
+        The mass of every feasible plan; of unbalanced ones that of the weights.
+    penalty : Penalty or None
+        What the objective gains for marginals that are not the weights.
     """
 
     @property
@@ -39,6 +42,12 @@ class Marginals(Protocol):
     def columns_used(self) -> bool: ...
     @property
     def mass(self) -> float: ...
+    @property
+    def penalty(self) -> Penalty | None: ...
+
+    def scaled(self, factor: float) -> Marginals:
+        """The same for an objective that is multiplied by a power of two."""
+        ...
 
     def start(self, p: Array, q: Array) -> Array:
         """A feasible plan (n, m) that prefers no pair."""

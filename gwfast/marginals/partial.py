@@ -12,6 +12,7 @@ from gwfast.arrays import Array, item, namespace
 from gwfast.arrays.precision import EPS
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.errors import InputError
+from gwfast.marginals.penalty import Penalty
 from gwfast.partial_scaling import project_partial
 from gwfast.plan import Plan
 from gwfast.scaling import Scaling
@@ -55,12 +56,17 @@ class Partial:
     rows_given: bool = False
     columns_given: bool = False
     columns_used: bool = True
+    penalty: Penalty | None = None
 
     def __post_init__(self) -> None:
         mass = checks.positive(self.mass, "mass")
         if mass > 1:
             raise InputError(f"mass: expected a share of the mass, above 0 and at most 1, found {mass:g}")
         object.__setattr__(self, "mass", mass)
+
+    def scaled(self, factor: float) -> Partial:
+        """The same: no price depends on the unit."""
+        return self
 
     def start(self, p: Array, q: Array) -> Array:
         """The share of the product coupling p q'."""

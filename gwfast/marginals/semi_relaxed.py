@@ -10,6 +10,7 @@ import numpy as np
 from gwfast.arrays import Array, item, namespace, sum_by_index
 from gwfast.arrays.precision import EPS
 from gwfast.budget import UNLIMITED, Budget
+from gwfast.marginals.penalty import Penalty
 from gwfast.plan import Plan
 from gwfast.scaling import Scaling
 from gwfast.transport import LinearSolution
@@ -41,6 +42,11 @@ class SemiRelaxed:
     columns_given: bool = False
     columns_used: bool = False
     mass: float = 1.0
+    penalty: Penalty | None = None
+
+    def scaled(self, factor: float) -> SemiRelaxed:
+        """The same: no price depends on the unit."""
+        return self
 
     def start(self, p: Array, q: Array) -> Array:
         """The product p q' with the weights of the second space, which are uniform."""

@@ -53,6 +53,11 @@ class SemiRelaxed:
         lower = float(p @ u) - 1e-12 * float(p @ np.abs(u))
         return LinearSolution(np.arange(len(p)), cols, p, lower, (u, np.zeros(len(q))))
 
+    penalty = None
+
+    def scaled(self, factor):
+        return self
+
     def project(self, cost, p, q, g, epsilon, tol, max_iter):
         xp = namespace(cost)
         low = xp.min(cost, axis=1)
@@ -82,7 +87,11 @@ def test_a_method_refuses_what_it_is_no_theorem_for(method, change):
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
 def test_a_method_declares_its_theorems_and_needs(method):
     problem = small(n=4, m=4)
-    plans = {"semi_relaxed": gwfast.SemiRelaxed(), "partial": gwfast.Partial(0.5)}.get(method.domain.marginals[0])
+    plans = {
+        "semi_relaxed": gwfast.SemiRelaxed(),
+        "partial": gwfast.Partial(0.5),
+        "unbalanced": gwfast.Unbalanced(1.0),
+    }.get(method.domain.marginals[0])
     problem = problem if plans is None else replace(problem, marginals=plans)
     assert method.effort in gwfast.EFFORTS
     assert method.theorems

@@ -41,6 +41,7 @@ METHODS: tuple[Method, ...] = (
     free_rows.BY_SIGN,
     free_rows.SEMI_RELAXED,
     free_rows.PARTIAL,
+    free_rows.PAIRS,
     unbalanced_entries.METHOD,
     label_search.DUAL,
     label_search.SEARCH,

@@ -18,8 +18,8 @@ def filled(logs: Array, caps: Array, mass: float) -> Array:
     sizes, full = xp.take(xp.exp(logs - top), order, axis=0), xp.take(caps, order, axis=0)
     before = xp.cumulative_sum(full) - full
     tail = xp.flip(xp.cumulative_sum(xp.flip(sizes)))
-    tiny = float(xp.finfo(logs.dtype).tiny)
-    scales = xp.log(xp.clip(mass - before, tiny, None)) - xp.log(xp.clip(tail, tiny, None)) - top
+    tiny = xp.zeros_like(top) + float(xp.finfo(logs.dtype).tiny)
+    scales = xp.log(xp.maximum(mass - before, tiny)) - xp.log(xp.maximum(tail, tiny)) - top
     fits = scales <= xp.take(limits, order, axis=0)
     first = int(xp.argmax(xp.astype(fits, xp.int64)))
     scale = scales[first] if bool(fits[first]) else xp.max(limits)
@@ -40,9 +40,10 @@ def project_partial(
         Rows at most p and the mass exact to rounding; `error` is the mass by which columns exceed q.  O(nm) a scaling.
     """
     xp = namespace(cost)
-    tiny = float(xp.finfo(cost.dtype).tiny) * 1e4
+    zero = xp.zeros_like(q[0])
+    tiny = zero + float(xp.finfo(cost.dtype).tiny) * 1e4
     huge = 1e15 if cost.dtype == xp.float64 else 1e8
-    log = lambda x: xp.log(xp.clip(x, tiny, None))
+    log = lambda x: xp.log(xp.maximum(x, tiny))
     v, done, error = xp.minimum(g, xp.zeros_like(g)) / epsilon, 0, float("inf")
     while True:
         K = (v[None, :]) - cost / epsilon
@@ -57,13 +58,13 @@ def project_partial(
             done += 1
             columns = a @ K
             if done >= max_iter or done % 2 == 0:
-                error = item(xp.sum(xp.clip(b * columns - q, 0.0, None)))
+                error = item(xp.sum(xp.maximum(b * columns - q, zero)))
                 if error <= tol or done >= max_iter:
                     break
             # over g <= 0 and c, for these rows; column k has exp(v_k) b_k <= exp(c')
             logs = log(columns) - v
             b = xp.exp(filled(logs, q, mass) - log(columns))
-            shift = xp.max(xp.log(xp.clip(b, tiny, None)) + v)
+            shift = xp.max(log(b) + v)
             b = b / xp.exp(shift)
             if not (item(xp.max(b)) < huge and item(xp.max(a)) < huge):
                 break

@@ -425,12 +425,16 @@ def second_moments(problem: Problem, plan: Plan) -> Array:
 
 
 def _second(space: Space, weights: Array) -> Array:
-    """The form w' (C o C) w of weights w (n,) of any sum above 0."""
+    """The form w' (C o C) w of weights w (n,) of any sum."""
     weights = namespace(weights).astype(weights, space.weights.dtype)
-    total = namespace(weights).sum(weights)
-    if item(total) == 0:  # an unbalanced plan may carry nothing
-        return total
-    return total**2 * space.weighted(weights / total).moments.second
+    return weights @ _squares_times(space, weights)
+
+
+def _squares_times(space: Space, weights: Array) -> Array:
+    """The product (C o C) w, in blocks of rows."""
+    starts = range(0, space.n, row_block(space.n))
+    blocks = (space.rows(i, min(space.n, i + row_block(space.n))) for i in starts)
+    return namespace(weights).concat([(block * block) @ weights for block in blocks])
 
 
 def differences(x: Space, y: Space, plan: Plan) -> Iterator[tuple[Array, Array]]:
@@ -489,21 +493,13 @@ def linearised(problem: Problem, image: Array, back: Array, plan: Plan | None = 
 def _square_slope(space: Space, weights: Array) -> Array:
     """Derivative (n,) of w' (C o C) w in the weights w (n,)."""
     weights = namespace(weights).astype(weights, space.weights.dtype)
-    total = namespace(weights).sum(weights)
-    if item(total) == 0:
-        return weights
-    weighted = space.weighted(weights / total)
-    rows = weighted.moments.rms**2
-    return total * (2 * rows if space.symmetric else rows + weighted.T.moments.rms**2)
+    rows = _squares_times(space, weights)
+    return 2 * rows if space.symmetric else rows + _squares_times(space.T, weights)
 
 
 def square_form(space: Space, d: Array) -> Array:
-    """The form d' (C o C) d of a vector d (n,) of any signs, in blocks of rows."""
-    total, step = namespace(d).zeros_like(d[0]), row_block(space.n)
-    for start in range(0, space.n, step):
-        block = space.rows(start, min(space.n, start + step))
-        total = total + d[start : start + step] @ ((block * block) @ d)
-    return total
+    """The form d' (C o C) d of a vector d (n,) of any signs."""
+    return d @ _squares_times(space, d)
 
 
 def _factored(x: Gram, y: Gram, plan: Plan) -> Array:

@@ -8,12 +8,14 @@ from gwfast.arrays import item
 from gwfast.arrays.precision import EPS, TINY
 from gwfast.marginals import Partial
 from gwfast.method import Domain, Found, Method, Need, one_pass
+from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Bound
 
 SIGN = "sign"
 SEMI_RELAXED_ROWS = "semi-relaxed-rows"
 PARTIAL_ROWS = "partial-rows"
+PARTIAL_PAIRS = "partial-pairs"
 
 
 def lowered(problem: Problem, total: float, size: float, theorem: str) -> Bound:
@@ -97,6 +99,29 @@ def partial_rows(problem: Problem) -> Found:
     return Found((lowered(problem, best, best_size, PARTIAL_ROWS),))
 
 
+def partial_pairs(problem: Problem) -> Found:
+    """Partial transport with the cost D_ik: the partial transport of row i and row k; nm + 1 linear programs."""
+    host = problem.hosted()
+    marginals, alpha, p, q, (n, m) = host.marginals, item(host.alpha), host.p, host.q, host.shape
+    best, best_size = -np.inf, 0.0
+    for x, y in ((host.x, host.y),) if host.symmetric else ((host.x, host.y), (host.x.T, host.y.T)):
+        A, B = x.dense(), y.dense()
+        cost = np.zeros((n, m))
+        for i, k in np.ndindex(n, m):
+            cost[i, k] = alpha * max(marginals.minimum((A[i][:, None] - B[k]) ** 2, p, q).lower, 0.0)
+        if host.M is not None:
+            cost = cost + (1 - alpha) * host.M
+        total = marginals.minimum(cost, p, q).lower
+        if total > best:
+            best, best_size = total, marginals.mass * float(np.abs(cost).max())
+    return Found((lowered(problem, best, best_size, PARTIAL_PAIRS),))
+
+
+def _need_pairs(problem: Problem) -> Need:
+    pairs = problem.shape[0] * problem.shape[1]
+    return Need(pairs * (3e-4 + 1e-6 * pairs) * (1 if problem.symmetric else 2), 40.0 * pairs)
+
+
 def _need(problem: Problem) -> Need:
     n, m = problem.shape
     return Need(4e-7 * n * m * (n + m), 40.0 * max(n, m) ** 2)
@@ -121,5 +146,15 @@ PARTIAL = Method(
     one_pass(partial_rows),
     domain=Domain(marginals=("partial",)),
     need=_need,
+    once=True,
+)
+PAIRS = Method(
+    "partial pairs",
+    "dual",
+    (PARTIAL_PAIRS,),
+    one_pass(partial_pairs),
+    domain=Domain(marginals=("partial",)),
+    suits=lambda problem: problem.shape[0] * problem.shape[1] <= POLICY.pair_programs,
+    need=_need_pairs,
     once=True,
 )

@@ -122,15 +122,16 @@ def test_no_plan_is_below_the_bound_of_partial_problems(seed):
         p, q = rng.dirichlet(np.ones(n)), rng.dirichlet(np.ones(m))
         marginals = gwfast.Partial(s)
         options = {"M": M, "alpha": None if M is None else alpha, "marginals": marginals}
-        proved = gwfast.lower_bound(C1, C2, p, q, **options)
-        assert [b.theorem for b in proved.bounds] == ["sign", "partial-rows"]
+        proved = gwfast.lower_bound(C1, C2, p, q, effort="dual", **options)
+        values = {b.theorem: b.value for b in proved.bounds}
+        assert values["partial-pairs"] >= values["partial-rows"] * (1 - 1e-9 * np.sign(values["partial-rows"])) - 1e-12
         for _ in range(100):
             step = marginals.minimum(rng.normal(size=(n, m)), p, q)
             T = np.zeros((n, m))
             np.add.at(T, (step.rows, step.cols), step.mass)
             value = reference.objective(C1, C2, T, M, alpha)
             assert proved.lower <= value + 1e-15 * abs(value)
-        found = gwfast.exact_gw(C1, C2, p, q, effort="rows", **options)
+        found = gwfast.exact_gw(C1, C2, p, q, effort="dual", **options)
         assert proved.lower <= found.upper
         assert found.lower == proved.lower
 
@@ -166,4 +167,4 @@ def test_certificates_of_free_marginals_are_proved_again():
     assert "semi-relaxed-search" in again.unverified
     for method in METHODS:  # and no bound of couplings enters
         whole = presolve(gwfast.Problem.of(C1, C2, marginals=gwfast.Partial(0.5))).problem
-        assert method.applies(whole) == (method.name in ("sign", "partial rows"))
+        assert method.applies(whole) == (method.name in ("sign", "partial rows", "partial pairs"))

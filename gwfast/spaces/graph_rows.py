@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from concurrent.futures import Executor
 from threading import Lock
 from typing import Any
 
@@ -45,6 +46,12 @@ class Paths:
             far.append(int(nearest.argmax()))
         order = blocks_of(np.ascontiguousarray(np.column_stack(places)), max(1, n // LANES))[0]
         self._number(adjacency, order)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_kept": OrderedDict(), "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=Lock())
 
     def _number(self, adjacency: sp.csr_array, order: np.ndarray) -> None:
         self.order, self.rank = order, np.empty(self.n, np.int64)
@@ -96,6 +103,8 @@ class GraphRows(Rows):
         As for `Graph`.
     weights : array (n,), optional
         Mass of each node, summing to 1.
+    executor : concurrent.futures.Executor, optional
+        As for `Rows`.
 
     Raises
     ------
@@ -116,7 +125,14 @@ class GraphRows(Rows):
            [2., 1., 0.]])
     """
 
-    def __init__(self, graph: Any, *, weight: str | bool | None = None, weights: Array | None = None) -> None:
+    def __init__(
+        self,
+        graph: Any,
+        *,
+        weight: str | bool | None = None,
+        weights: Array | None = None,
+        executor: Executor | None = None,
+    ) -> None:
         adjacency = adjacency_of(graph, weight)
         if adjacency.nnz and not adjacency.data.min() >= 0:  # NaN too
             raise InputError(f"graph: edge lengths must be >= 0, found {adjacency.data.min():.3g}")
@@ -134,9 +150,9 @@ class GraphRows(Rows):
                 "keep one connected component"
             )
         # a length of k edges is rounded k times, by half a unit each
-        super().__init__(n, Paths(adjacency), weights, rounding=n * EPS)
+        super().__init__(n, Paths(adjacency), weights, rounding=n * EPS, executor=executor)
 
     @property
     def order(self) -> np.ndarray:
         function: Any = self.function
-        return np.argsort(function.rank[self.index])
+        return np.argsort(getattr(function, "function", function).rank[self.index])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -15,6 +16,7 @@ from gwfast.arrays.precision import EPS, TINY
 from gwfast.clock import now
 from gwfast.errors import InputError
 from gwfast.kernels.rows.sums import row_sums
+from gwfast.spaces.remote_rows import RemoteRows
 from gwfast.spaces.space import Moments, Space, std_with_error
 
 _BLOCK = 1 << 21  # numbers in a block of rows: many rows at a time pay where each is dear
@@ -38,6 +40,9 @@ class Rows(Space):
         Mass of each point, summing to 1.
     rounding : float
         Error of the costs over their root mean square, up to which they are right and symmetric.
+    executor : concurrent.futures.Executor, optional
+        Where the function runs, some rows a call: a `ProcessPoolExecutor`, dask's `Client().get_executor()`,
+        `mpi4py.futures`.  It travels once to each worker, by pickle.
 
     Raises
     ------
@@ -70,13 +75,20 @@ class Rows(Space):
     symmetric: bool = field(init=False, default=True, repr=False)
 
     def __init__(
-        self, count: int, function: Callable[[np.ndarray], Any], weights: Array = None, *, rounding: float = 1e-12
+        self,
+        count: int,
+        function: Callable[[np.ndarray], Any],
+        weights: Array = None,
+        *,
+        rounding: float = 1e-12,
+        executor: Executor | None = None,
     ) -> None:
         n = checks.count(count, "count")
         if not callable(function):
             raise InputError(
                 f"function: expected one that takes points and returns rows, found {type(function).__name__}"
             )
+        function = function if executor is None else RemoteRows(function, executor)
         self._set(count=n, function=function, weights=weights, rounding=checks.number(rounding, "rounding"))
         self._set(index=np.arange(n), factor=1.0, largest=0.0)
         some = np.unique(np.linspace(0, n - 1, min(n, _LOOKED)).astype(np.int64))

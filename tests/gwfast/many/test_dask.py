@@ -146,3 +146,11 @@ def test_mpi_gives_the_table_of_threads(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     table = gwfast.pairwise_gw(spaces(), quality="fast")
     np.testing.assert_array_equal(np.load(out), np.stack([table.values, table.lowers]))
+
+
+def test_rows_of_a_graph_on_a_cluster(client):
+    import networkx as nx
+
+    graph = nx.connected_watts_strogatz_graph(150, 6, 0.1, seed=0)
+    space = gwfast.GraphRows(graph, executor=client.get_executor(pure=False))
+    np.testing.assert_array_equal(space.dense(), gwfast.GraphRows(graph).dense())

@@ -9,8 +9,7 @@ from gwfast.budget import MEMORY
 from gwfast.errors import InputError
 from gwfast.policy import POLICY
 from gwfast.problem import Problem
-from gwfast.schedule import bounds_bytes
-from gwfast.spaces.points_value import takes_points
+from gwfast.schedule import bounds_bytes, without_matrix
 
 
 def solver_bytes(problem: Problem) -> int:
@@ -44,7 +43,7 @@ def check_room(call: str, problem: Problem, effort: str, sparse: bool = False, p
     """
     n, m = problem.shape
     needed = 0 if effort == "sort" else bounds_bytes(problem)
-    if needed > MEMORY and takes_points(problem.x, problem.y):
+    if needed > MEMORY and without_matrix(problem):
         needed = 0  # the schedule leaves out what needs matrices
     if call.endswith("_gw"):
         needed = max(needed, point * (n + m) if sparse else solver_bytes(problem))

@@ -16,6 +16,7 @@ from gwfast.bounds import (
     sorting,
     spectral,
     split,
+    subspace,
     third_lower_bound,
     unbalanced_entries,
 )
@@ -28,6 +29,7 @@ METHODS: tuple[Method, ...] = (
     one_feature.METHOD,
     second_lower_bound.METHOD,
     third_lower_bound.METHOD,
+    subspace.METHOD,
     spectral.METHOD,
     quadratic.METHOD,
     split.METHOD,

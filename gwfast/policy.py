@@ -53,6 +53,8 @@ class Policy:
         Entries n^2 m up to which single changes of labels cost no more than the descents.
     label_starts, label_steps : int, float
         Random labels of semi-relaxed problems, and entries of the costs that they may look at.
+    subspace_points : int
+        Points from which the few eigenvalues of a subspace are taken: all of 1500 take .5 s.
     pair_programs : int
         Entries nm up to which partial plans get a linear program for every pair of rows: 20 x 20 take .2 s.
     label_sweeps, label_nodes : int
@@ -228,6 +230,7 @@ class Policy:
     free_programs: int = 50
     label_entries: int = 200_000
     label_starts: int = 60
+    subspace_points: int = 1500
     pair_programs: int = 2500
     label_sweeps: int = 60
     label_nodes: int = 20_000

@@ -17,6 +17,8 @@ from gwfast.methods import METHODS
 from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Bound, Stop
+from gwfast.spaces.on_demand import Rows
+from gwfast.spaces.point_cloud import PointCloud
 from gwfast.spaces.points_value import takes_points
 
 
@@ -24,6 +26,12 @@ def bounds_bytes(problem: Problem) -> int:
     """Bytes that bounds beyond the sorting ones take: every entry sorted with its weight, rows against rows."""
     n, m = problem.shape
     return 72 * (n * n + m * m) + 48 * n * m
+
+
+def without_matrix(problem: Problem) -> bool:
+    """Whether the spaces compute their costs, so that methods which need matrices would make them."""
+    spaces = problem.x, problem.y
+    return takes_points(*spaces) or any(isinstance(s, (Rows, PointCloud)) for s in spaces)
 
 
 class Climb:
@@ -62,12 +70,12 @@ class Climb:
     ):
         level = EFFORTS.index(effort)
         chosen = [m for m in methods if EFFORTS.index(m.effort) <= level and m.applies(problem)]
-        crowded = bounds_bytes(problem) > budget.memory and takes_points(problem.x, problem.y)
+        crowded = bounds_bytes(problem) > budget.memory and without_matrix(problem)
         if crowded:  # spaces without matrices keep to the methods that make none
             crowded = any(not m.lean and m.suits(problem) for m in chosen if m.effort != EFFORTS[0])
             chosen = [m for m in chosen if m.lean]
         self.problem, self.taped, self.budget = problem, taped, budget
-        self.passes = [m for m in chosen if m.once]
+        self.passes = [m for m in chosen if m.once and m.suits(problem)]
         self.deep = [m for m in chosen if not m.once and m.suits(problem)]
         self.deep.sort(key=lambda m: not m.settles(problem))
         self.incumbent, self.cut, self.crowded = incumbent or Incumbent(), False, crowded

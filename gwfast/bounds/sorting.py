@@ -52,6 +52,11 @@ def _row_bounds(problem: Problem) -> dict[str, Array]:
     }
 
 
+def main_effects(problem: Problem) -> Array:
+    """The terms (t - t')^2 + 2 W_2^2(a, a') of symmetric costs: their totals and main effects."""
+    return _row_bounds(problem)[ANOVA_FIRST]
+
+
 def sorting_bounds(problem: Problem) -> tuple[Bound, ...]:
     r"""All bounds that sorting gives, each a proved lower bound of the objective over all couplings.
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gwfast_llm.objective_config import CROSS_ENTROPY, DISTILS, PRESETS, WEIGHTS, ObjectiveConfig
 from gwfast_llm.system.errors import one_line, redacted, require
 from gwfast_llm.system.values import check_fields, expand_home, is_day
-
-LARGEST_SEED = 2**32 - 1
+from gwfast_llm.train_config import TrainConfig
 
 __all__ = [
     "CROSS_ENTROPY",
@@ -157,99 +155,6 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Optimisation.
-
-    Attributes
-    ----------
-    steps : int
-        Optimiser steps.
-    epochs : float
-        Passes over the training examples in place of steps; 0 for steps.
-    batch_size : int
-        Examples a step and process, before accumulation.
-    accumulate : int
-        Batches whose gradients are added before a step.
-    lr, warmup_steps, weight_decay, max_grad_norm : float
-        AdamW with linear warm-up, gradients clipped.
-    schedule : {"linear", "cosine", "constant"}
-        How the learning rate falls after the warm-up: to zero in a line or along a cosine, or not at all.
-    seed : int
-        Seed of order and dropout.
-    log_every : int
-        Steps between logged losses.
-    interval_every : int
-        Steps between measurements of the certified GW interval on held-out examples; 0 switches it off.
-    eval_every : int
-        Steps between evaluations of the objective on held-out examples, beside those before the first step and after
-        the last; 0 switches it off.
-    save_every : int
-        Steps between checkpoints from which --resume goes on.  -1 (the default) writes one after every ten minutes
-        (ten times what writing takes, where that is longer) and after the last step of runs of more than a minute;
-        0 writes none but the one of Ctrl-C, a plain kill or a closed terminal.  In files and flags a number that is
-        not whole is rounded, with a note.
-    diagnose : int
-        Training examples on which every part's gradient is compared with the held-out cross-entropy's before the
-        first step; 0 switches it off.  Needs data.validation.
-    chunk : int
-        Positions at which logits exist at one time, at the cost of one more product with the output layer.  -1 (the
-        default) chooses: never more than one (B, L, V) tensor's worth, whole logits where a batch's take less than 64
-        MiB or objective.gld_aligned needs them.  0 makes the whole tensor, several copies of which are then alive.
-    packing : bool
-        Put the examples of a batch into as few rows of data.max_length tokens as fit, none seeing another: the same
-        losses without the cost of padding.
-    bf16, gradient_checkpointing : bool
-        Save memory and time on GPUs.  bf16 computes in bfloat16 (autocast); a pivot that comes in bfloat16 and is
-        trained whole does so in any case where the GPU can.
-    report_to : list of str
-        Loggers beside our own records: tensorboard, wandb, trackio, ...
-    """
-
-    steps: int = 1000
-    epochs: float = 0.0
-    batch_size: int = 16
-    accumulate: int = 1
-    lr: float = 1e-5
-    warmup_steps: int = 20
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    seed: int = 0
-    log_every: int = 10
-    interval_every: int = 0
-    eval_every: int = 0
-    save_every: int = -1
-    diagnose: int = 32
-    chunk: int = -1
-    packing: bool = False
-    bf16: bool = False
-    gradient_checkpointing: bool = False
-    report_to: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        check_fields(self, "train")
-        require(self.seed <= LARGEST_SEED, f"train.seed is {self.seed}; expected at most {LARGEST_SEED}")
-        for name in ("steps", "batch_size", "accumulate", "log_every"):
-            value = getattr(self, name)
-            require(value >= 1, f"train.{name} is {value}; expected at least 1")
-        for name in ("epochs", "warmup_steps", "weight_decay", "seed", "interval_every", "eval_every", "diagnose"):
-            value = getattr(self, name)
-            require(value >= 0, f"train.{name} is {value}; expected 0 or more")
-        require(
-            self.save_every >= -1,
-            f"train.save_every is {self.save_every}; expected 1 or more, 0 for none, -1 to save by time",
-        )
-        require(self.chunk >= -1, f"train.chunk is {self.chunk}; expected 1 or more, 0 for whole logits, -1 to choose")
-        require(self.lr > 0, f"train.lr is {self.lr}; expected a positive number")
-
-    def steps_on(self, examples: int, processes: int = 1) -> int:
-        """Optimiser steps on so many training examples: those of the epochs where epochs are given."""
-        if not self.epochs:
-            return self.steps
-        return max(1, math.ceil(self.epochs * examples / (self.batch_size * self.accumulate * processes)))
-
-
-@dataclass(frozen=True)
 class LoraConfig:
     """Low-rank adapters through peft; the result is merged into plain weights.
 
@@ -312,7 +217,7 @@ class FuseConfig:
         for name in ("eval_every", "interval_every"):
             value = getattr(self.train, name)
             require(
-                not value or bool(self.data.validation),
+                value <= 0 or bool(self.data.validation),
                 f"train.{name} is {value}, but there are no held-out examples; give data.validation or "
                 f"--train.{name} 0",
             )

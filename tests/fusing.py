@@ -35,6 +35,7 @@ def config_file(path, home, steps, batch_size=4, save_every=0, **more):
             "save_every": save_every,
             "eval_every": 4,
             "interval_every": 4,
+            "samples": 0,
             **more,
         },
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -45,10 +47,14 @@ def write_fusion(config: FuseConfig, fused: Any, work: Path) -> list[str]:
 
     def write() -> None:
         metrics = marked(config.objective.preset, config, fused.metrics)
-        record = run_report.fusion_record(config, fused.seconds, fused.notes, fused.steps)
+        samples = [dataclasses.asdict(sample) for sample in fused.samples]
+        cost: dict[str, Any] = {}
+        complaints.extend(_tried("time and memory beside their estimate", lambda: cost.update(_cost(config, fused))))
+        record = run_report.fusion_record(config, fused.seconds, fused.notes, fused.steps, samples, cost)
         run_report.write_records(work, record, metrics)
 
-    complaints = _tried("the records of the run", write)
+    complaints: list[str] = []
+    complaints += _tried("the records of the run", write)
     complaints += write_trained(fused, work / MODEL, work, config.lora.export)
 
     def card() -> None:
@@ -61,6 +67,17 @@ def write_fusion(config: FuseConfig, fused: Any, work: Path) -> list[str]:
     if fused.notes:
         print("\n".join(fused.notes))
     return complaints
+
+
+def _cost(config: FuseConfig, fused: Any) -> dict[str, Any]:
+    """Time and memory of a run beside their estimate; empty where nothing was measured."""
+    from gwfast_llm.reports.cost import cost_of
+
+    if fused.measured is None:
+        return {}
+    steps = dataclasses.replace(config.train, steps=fused.steps, epochs=0.0)
+    own = dataclasses.replace(config, train=steps)
+    return cost_of(own, fused.measured, fused.lengths, int(os.environ.get("WORLD_SIZE", "1")))
 
 
 def marked(objective: str, config: FuseConfig, metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -63,6 +64,43 @@ def table_length(model: str, trust_remote_code: bool) -> int:
             if table.dim() == 2 and table.is_floating_point() and not grows and _TABLE.search(f"{name}.{part}"):
                 found.append(table.shape[0])
     return min(found, default=0)
+
+
+def positions_note(config: ModelConfig, lengths: Sequence[int]) -> str:
+    """Say how many texts are longer than a model was made for; empty where none is or that is not known.
+
+    Rotary positions have no end, so such texts run; models read them worse.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        The model.
+    lengths : sequence of int
+        Tokens of every text under its tokenizer.
+    """
+    known = made_for(config.model, config.trust_remote_code)
+    longer = sum(length > known for length in lengths) if known else 0
+    if not longer:
+        return ""
+    return (
+        f"{longer} of {len(lengths)} examples have more tokens (at most {max(lengths)}) than the {known} positions "
+        f"that {role_of(config)} was made for (max_position_embeddings); data.max_length {known} cuts them"
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def made_for(model: str, trust_remote_code: bool) -> int:
+    """Positions that the configuration of a model states, stretched where it says so; 0 where it states none."""
+    try:
+        settings = AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code).get_text_config()
+        stated = int(getattr(settings, "max_position_embeddings", None) or 0)
+        rope: Any = getattr(settings, "rope_parameters", None) or getattr(settings, "rope_scaling", None) or {}
+        if rope.get("rope_type", rope.get("type")) in ("linear", "dynamic", "yarn") and rope.get("factor"):
+            first = rope.get("original_max_position_embeddings") or stated
+            return max(stated, int(first * rope["factor"]))
+        return stated
+    except Exception:
+        return 0  # what is wrong with it is said where the model is loaded
 
 
 def _usable(module: torch.nn.Embedding, settings: Any) -> int:

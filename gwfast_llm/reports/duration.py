@@ -45,6 +45,21 @@ def first_batches(lengths: Sequence[int], config: FuseConfig) -> Batches:
     return Batches(number, used, padded, packed)
 
 
+def tokens_a_step(config: FuseConfig, batches: Batches) -> float:
+    """Tokens that the pivot reads in a step on one GPU, padding included."""
+    return config.train.accumulate * (batches.packed if config.train.packing else batches.padded) / batches.number
+
+
+def operations_a_token(config: FuseConfig) -> int:
+    """Operations a weight and token."""
+    return (4 if config.lora.rank else 6) + (2 if config.train.gradient_checkpointing else 0)
+
+
+def operations_a_step(config: FuseConfig, shape: Shape, batches: Batches) -> float:
+    """Operations of a step on one GPU."""
+    return operations_a_token(config) * shape.weights * tokens_a_step(config, batches)
+
+
 def training_time(config: FuseConfig, shape: Shape, batches: Batches, tflops: float, gpus: int) -> str:
     """Say how long the steps take.
 
@@ -52,10 +67,8 @@ def training_time(config: FuseConfig, shape: Shape, batches: Batches, tflops: fl
     are trained, two more where the forward pass is made again.
     """
     train = config.train
-    a_batch = (batches.packed if train.packing else batches.padded) / batches.number
-    tokens = train.steps * train.accumulate * a_batch
-    each = (4 if config.lora.rank else 6) + (2 if train.gradient_checkpointing else 0)
-    seconds = each * shape.weights * tokens / (tflops * 1e12)
+    tokens, each = train.steps * tokens_a_step(config, batches), operations_a_token(config)
+    seconds = train.steps * operations_a_step(config, shape, batches) / (tflops * 1e12)
     examples = train.steps * train.accumulate * train.batch_size * gpus
     return (
         f"time: {train.steps} steps, {spell_count(tokens)} tokens on each GPU x {each} x {spell_count(shape.weights)} "

@@ -80,5 +80,5 @@ def model_card(config: FuseConfig, metrics: Sequence[dict[str, Any]], notes: Seq
 def _scores(metrics: Sequence[dict[str, Any]]) -> str:
     found = held_out_table(metrics)
     if not found:
-        return "No held-out scores: `data.validation` or `train.eval_every` was not set."
+        return "No held-out scores: `data.validation` was not set, or `train.eval_every` was 0."
     return f"{found}\n\nOne seed, on held-out examples of the same data."

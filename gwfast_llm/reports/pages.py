@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gwfast_llm.reports.cost import cost_table
 from gwfast_llm.reports.markdown import code, markdown
 from gwfast_llm.reports.words import objective_in_words
 
@@ -100,6 +101,22 @@ def held_out_table(metrics: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+SHOWN = 200  # characters of a prompt or an answer
+
+
+def samples_table(samples: Sequence[dict[str, str]]) -> str:
+    """Markdown table of what the pivot writes before and after; empty where nothing was written."""
+    if not samples:
+        return ""
+    names = ("prompt", "answer", "before", "after")
+    lines = ["| prompt | right answer | the pivot before | after |", "|---|---|---|---|"]
+    for own in samples:
+        # a prompt ends in what is asked, an answer begins with what counts
+        texts = [own["prompt"][-SHOWN:], *(own[name][:SHOWN] for name in names[1:])]
+        lines.append("| " + " | ".join(markdown(text.strip()) or "nothing" for text in texts) + " |")
+    return "\n".join(lines)
+
+
 def fusion_page(record: dict[str, Any], metrics: Sequence[dict[str, Any]], pictures: Sequence[str]) -> str:
     """Markdown page of a fusion of the user's own models.
 
@@ -132,6 +149,7 @@ def fusion_page(record: dict[str, Any], metrics: Sequence[dict[str, Any]], pictu
             f"[{last['gw_lower']:.4f}, {last['gw_upper']:.4f}] at the end"
         )
     lines += [f"![{name.removesuffix('.png')}]({name})" for name in pictures]
+    lines += [part for part in (samples_table(record.get("samples", [])), cost_table(record.get("cost", {}))) if part]
     notes = "\n".join(f"* {markdown(note)}" for note in record["notes"]) or "* every example was used whole"
     result = "\n\n".join(lines)
     return f"""# Fusion into {code(record["pivot"])}

@@ -30,7 +30,14 @@ AGAIN = "copy the file from where it is whole"
 Part = tuple[str, Callable[[Path], None]]
 
 
-def fusion_record(config: FuseConfig, seconds: float, notes: Sequence[str], steps: int = 0) -> dict[str, Any]:
+def fusion_record(
+    config: FuseConfig,
+    seconds: float,
+    notes: Sequence[str],
+    steps: int = 0,
+    samples: Sequence[dict[str, str]] = (),
+    cost: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """What the page of a fusion says beside its metrics."""
     record = {
         "kind": "fusion",
@@ -41,6 +48,8 @@ def fusion_record(config: FuseConfig, seconds: float, notes: Sequence[str], step
         "steps": steps or config.train.steps,
         "seconds": seconds,
         "notes": list(notes),
+        "samples": list(samples),
+        "cost": cost or {},
     }
     return redacted(record)
 

@@ -164,7 +164,10 @@ def _work(jobs: Any, news: Any) -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     import torch
+    import tqdm
 
+    # the usual lock of the bars is a semaphore of the system, which a worker that is stopped would leave behind
+    tqdm.tqdm.set_lock(threading.RLock())
     torch.set_num_threads(1)
     while True:
         name, function, arguments = jobs.get()

@@ -85,6 +85,8 @@ def objective_config(name: str, size: Size, seed: int) -> tuple[ObjectiveConfig,
         # diagnostics of the first seed are enough to show, and take as long as a third of the training
         interval_every=size.interval_every if seed == 0 else 0,
         diagnose=98 if seed == 0 else 0,
+        eval_every=0,  # every contender is scored on problems of its own, and samples are not shown
+        samples=0,
     )
     if name == "sft_short":
         steps = max(1, size.steps // 4)

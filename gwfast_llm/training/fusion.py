@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gwfast_llm.config import CROSS_ENTROPY, FuseConfig
 from gwfast_llm.system.errors import one_line
+from gwfast_llm.training.checkpoints import step_of
 from gwfast_llm.training.diagnosis import attach_diagnosis
 from gwfast_llm.training.gather import whole_model
 from gwfast_llm.training.interval import attach_interval
+from gwfast_llm.training.measured import Measured, Stopwatch, in_use, most_in_use, reset
 from gwfast_llm.training.observers import Scene, observe
 from gwfast_llm.training.opening import open_sources
 from gwfast_llm.training.pivot import load_pivot, with_training_aids
 from gwfast_llm.training.preflight import bytes_of, check_room
 from gwfast_llm.training.prepare import prepare_fusion
 from gwfast_llm.training.progress import Progress
+from gwfast_llm.training.samples import Sample, SampleCallback, chosen, samples_of
 from gwfast_llm.training.start import Folder, start_of
 from gwfast_llm.training.steps import train, trainer_of
 
@@ -43,6 +49,12 @@ class Fused:
         What was left out or cut from the data.
     steps : int
         Optimiser steps.
+    samples : list of Sample
+        What the pivot wrote to a few prompts before and after.
+    measured : Measured or None
+        Time and memory.
+    lengths : sequence of int
+        Tokens of every training example under the pivot's tokenizer.
     """
 
     model: Any
@@ -51,6 +63,9 @@ class Fused:
     seconds: float
     notes: list[str]
     steps: int = 0
+    samples: list[Sample] = field(default_factory=list)
+    measured: Measured | None = None
+    lengths: Sequence[int] = ()
 
 
 def fuse(
@@ -91,6 +106,8 @@ def _fuse(config: FuseConfig, progress: Progress | None, folder: Folder) -> Fuse
     started, quiet = time.perf_counter(), progress is not None
     prepared = prepare_fusion(config)
     config = prepared.config
+    reset()
+    before = in_use()
     loaded = load_pivot(prepared)
     opened = open_sources(prepared, quiet)
     start = start_of(prepared, loaded, folder, quiet)
@@ -99,8 +116,14 @@ def _fuse(config: FuseConfig, progress: Progress | None, folder: Folder) -> Fuse
         check_room(folder.path, *bytes_of(pivot.model), config)
     scene = Scene(prepared, opened.objective, opened.desk, loaded, pivot, start, quiet)
     callbacks, unseen = observe(scene, OBSERVERS)
+    shown = chosen(prepared)
+    callbacks += [SampleCallback(prepared, shown)] if shown else []
     trainer = trainer_of(scene, callbacks, progress, folder)
-    train(trainer, config, folder, start.last)
+    watch, first = Stopwatch(), step_of(start.last) if start.last else 0
+    with watch.running():
+        train(trainer, config, folder, start.last)
+    steps = max(0, trainer.state.global_step - first)
+    measured = Measured(watch.seconds, steps, most_in_use(), before, torch.cuda.is_available())
     held = [loaded.note] if loaded.note else []
     notes = [
         *prepared.data.notes,
@@ -117,8 +140,18 @@ def _fuse(config: FuseConfig, progress: Progress | None, folder: Folder) -> Fuse
     limited = [own.term.name for own in opened.objective.terms if own.term.most]
     metrics += [{"step": 0, f"weight_{name}": trainer.weighing.weights[name]} for name in limited]
     trained = whole_model(trainer, config).eval()
-    seconds = time.perf_counter() - started
-    return Fused(trained, prepared.tokenizer, metrics, seconds, list(map(one_line, notes)), config.train.steps)
+    samples = samples_of(trained, prepared, shown, trainer.state.log_history)
+    return Fused(
+        trained,
+        prepared.tokenizer,
+        metrics,
+        time.perf_counter() - started,
+        list(map(one_line, notes)),
+        config.train.steps,
+        samples,
+        measured,
+        [len(row.ids) for row in prepared.rows[: prepared.data.size]],
+    )
 
 
 def _plain(row: Metric) -> Metric:

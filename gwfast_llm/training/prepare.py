@@ -11,7 +11,7 @@ from typing import Any
 from gwfast_llm.config import FuseConfig, SourceConfig
 from gwfast_llm.models.elsewhere import is_elsewhere
 from gwfast_llm.models.loading import check_weights, load_tokenizer
-from gwfast_llm.models.positions import check_positions
+from gwfast_llm.models.positions import check_positions, positions_note
 from gwfast_llm.system.errors import FusionError
 from gwfast_llm.teachers.dates import pinned
 from gwfast_llm.terms.objective import Objective
@@ -73,6 +73,9 @@ def prepare_run(config: FuseConfig, sources: Sequence[SourceConfig]) -> Prepared
     held_out = read_data(data.validation, data) if data.validation else ReadData([], [])
     own = prepare(train.examples, tokenizers, data)
     notes = train.notes + own.notes
+    for model, rows in zip((config.pivot, *sources), own.rows):
+        longer = "" if is_elsewhere(model) else positions_note(model, [len(row.ids) for row in rows])
+        notes += [longer] if longer else []
     talks = any(e.messages for e in own.examples)
     date = data.date if talks and any(map(prints_date, tokenizers)) else ""
     if not held_out.examples:
@@ -163,5 +166,8 @@ def prepare_fusion(config: FuseConfig) -> Prepared:
             "model in 4 bits, or use --lora.four_bit false"
         )
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    train = dataclasses.replace(config.train, steps=config.train.steps_on(data.size, processes), epochs=0.0)
+    steps = config.train.steps_on(data.size, processes)
+    every = config.train.eval_every if config.data.validation else 0
+    # the evaluations before and after are made wherever there are any
+    train = dataclasses.replace(config.train, steps=steps, epochs=0.0, eval_every=steps if every < 0 else every)
     return Prepared(dataclasses.replace(config, train=train), needs, sources, data, sharded)

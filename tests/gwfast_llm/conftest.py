@@ -67,7 +67,16 @@ def fuse_here(home, tmp_path, capfd):
     from gwfast_llm.fuse import main
 
     def call(*flags, name="r", objective=None, **train):
-        train = {"steps": 6, "batch_size": 4, "lr": 3e-3, "log_every": 4, "diagnose": 0, **train}
+        train = {
+            "steps": 6,
+            "batch_size": 4,
+            "lr": 3e-3,
+            "log_every": 4,
+            "diagnose": 0,
+            "samples": 0,
+            "eval_every": 0,
+            **train,
+        }
         content = {
             "pivot": {"model": str(home / "pivot")},
             "sources": [{"model": str(home / "A"), "name": "A"}],

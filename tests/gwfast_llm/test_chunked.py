@@ -162,7 +162,7 @@ def test_training_in_chunks_is_training(home, tmp_path, kind):
             DataConfig(str(home / "train.jsonl"), str(home / "held-out.jsonl"), max_length=96, end_token=False),
             [SourceConfig(str(home / n), name=n) for n in "AB"],
             PARTS,
-            TrainConfig(steps=3, batch_size=8, lr=1e-2, log_every=1, eval_every=3, chunk=chunk, diagnose=0),
+            TrainConfig(steps=3, batch_size=8, lr=1e-2, log_every=1, eval_every=3, chunk=chunk, diagnose=0, samples=0),
         )
         return fuse(config, lambda done, total: None)
 

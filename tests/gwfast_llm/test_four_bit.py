@@ -29,7 +29,17 @@ old_name = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is dep
 
 
 def config(home, lora, **train):
-    train = {"steps": 8, "batch_size": 8, "lr": 3e-3, "warmup_steps": 1, "log_every": 1, "diagnose": 0, **train}
+    train = {
+        "steps": 8,
+        "batch_size": 8,
+        "lr": 3e-3,
+        "warmup_steps": 1,
+        "log_every": 1,
+        "diagnose": 0,
+        "eval_every": 0,
+        "samples": 0,
+        **train,
+    }
     return FuseConfig(
         ModelConfig(str(home / "pivot"), dtype="float32"),
         DataConfig(str(home / "train.jsonl"), str(home / "held-out.jsonl"), max_length=96, end_token=False),

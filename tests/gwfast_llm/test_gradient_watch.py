@@ -74,7 +74,9 @@ def configured(home, objective, **train):
         DataConfig(str(train.pop("data") / "train.jsonl"), max_length=96, end_token=False),
         [SourceConfig(str(home / "A"), name="A")],
         objective,
-        TrainConfig(**{"steps": 2, "batch_size": 4, "log_every": 1, "diagnose": 0, **train}),
+        TrainConfig(
+            **{"steps": 2, "batch_size": 4, "log_every": 1, "diagnose": 0, "eval_every": 0, "samples": 0, **train}
+        ),
     )
 
 

@@ -104,7 +104,16 @@ def test_a_renamed_pivot_teaches_nothing_new(home, renamed):
             [SourceConfig(str(renamed), name="twin")],
             ObjectiveConfig(preset="custom", source_top_k=0, **parts),
             TrainConfig(
-                steps=1, batch_size=16, lr=1e-9, log_every=1, diagnose=0, chunk=chunk, packing=packing, warmup_steps=0
+                steps=1,
+                batch_size=16,
+                lr=1e-9,
+                log_every=1,
+                diagnose=0,
+                eval_every=0,
+                samples=0,
+                chunk=chunk,
+                packing=packing,
+                warmup_steps=0,
             ),
         )
         fused = fuse(config, lambda done, total: None)

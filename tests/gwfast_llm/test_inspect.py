@@ -46,7 +46,9 @@ def built(home, tmp_path, tokenizers):
             DataConfig(str(home / "train.jsonl"), held_out, max_length=96, end_token=False),
             [SourceConfig(str(home / "A"), name="A")],
             ObjectiveConfig(source_top_k=20),
-            TrainConfig(**{"steps": 2, "batch_size": 8, "log_every": 1, "diagnose": 0, **train}),
+            TrainConfig(
+                **{"steps": 2, "batch_size": 8, "log_every": 1, "diagnose": 0, "eval_every": 0, "samples": 0, **train}
+            ),
             lora or LoraConfig(),
         )
 

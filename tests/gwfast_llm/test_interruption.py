@@ -130,7 +130,7 @@ def test_a_library_call_saves_into_the_folder_that_it_is_given(home, tmp_path, m
         ModelConfig(str(home / "pivot")),
         DataConfig(str(home / "train.jsonl"), max_length=96, end_token=False),
         objective=ObjectiveConfig(preset="sft"),
-        train=TrainConfig(steps=4, batch_size=4, save_every=0),
+        train=TrainConfig(steps=4, batch_size=4, save_every=0, eval_every=0, samples=0),
     )
     send_in(monkeypatch, "training_step", 3, signal.SIGINT)
     with pytest.raises(InterruptedFusion, match="SIGINT at step 2"):

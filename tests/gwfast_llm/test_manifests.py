@@ -290,3 +290,18 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     while any(map(alive, workers)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_workers_that_show_bars_leave_no_semaphores(tmp_path):
+    (tmp_path / "worker_job.py").write_text(
+        "import tqdm\ndef shown(progress):\n    return sum(tqdm.tqdm(range(3), disable=False))\n"
+    )
+    (tmp_path / "parent.py").write_text(
+        PARENT.replace("import wait", "import shown").split("        workers.run")[0]
+        + "        print(workers.run([Job('a', shown, (), 1.0)], lambda *a: None, lambda: None))\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", os.getcwd())])
+    line = [sys.executable, str(tmp_path / "parent.py")]
+    done = subprocess.run(line, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "{'a': 3}", done.stderr
+    assert "leaked" not in done.stderr

@@ -57,7 +57,7 @@ def peak(home, monkeypatch, objective, chunk):
         DataConfig(str(home / "train.jsonl"), str(home / "held-out.jsonl"), max_length=96, end_token=False),
         [SourceConfig(str(home / name), name=name) for name in "AB"],
         objective,
-        TrainConfig(steps=2, batch_size=8, log_every=1, eval_every=2, diagnose=8, chunk=chunk),
+        TrainConfig(steps=2, batch_size=8, log_every=1, eval_every=2, diagnose=8, samples=0, chunk=chunk),
     )
     with Alive(vocabulary) as alive:
         fuse(config, lambda done, total: None)

@@ -22,7 +22,7 @@ from gwfast_llm.config import (
 from gwfast_llm.evaluate import main as evaluate_command
 from gwfast_llm.fuse import main as fuse_command
 from gwfast_llm.inspect import main as inspect_command
-from gwfast_llm.models.positions import table_length
+from gwfast_llm.models.positions import positions_note, table_length
 from gwfast_llm.models.separate import check_separate
 from gwfast_llm.system.errors import FusionError
 from gwfast_llm.training.fusion import fuse
@@ -63,7 +63,7 @@ def test_a_tied_model_is_saved_as_it_was_trained(home, tmp_path, targets, monkey
         ModelConfig(str(home / "pivot")),
         DataConfig(str(home / "train.jsonl"), max_length=96, end_token=False),
         objective=ObjectiveConfig(preset="sft"),
-        train=TrainConfig(steps=4, batch_size=4, lr=0.05, warmup_steps=0, log_every=4, diagnose=0),
+        train=TrainConfig(steps=4, batch_size=4, lr=0.05, warmup_steps=0, log_every=4, diagnose=0, samples=0),
         lora=LoraConfig(rank=4, targets=targets),
     )
     assert AutoModelForCausalLM.from_pretrained(home / "pivot").config.tie_word_embeddings
@@ -184,3 +184,21 @@ def test_too_few_positions_are_one_line_before_any_work(home, tmp_path, capsys):
     assert evaluate_command(line) == 2
     assert "source s: " in (said := capsys.readouterr().err)
     assert "the longest held-out example asks for" in said
+
+
+@pytest.mark.parametrize(
+    ("rope", "known"),
+    [
+        ({}, 40),
+        ({"rope_type": "linear", "factor": 2.0}, 80),
+        ({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 40}, 160),
+    ],
+)
+def test_texts_longer_than_a_rotary_model_was_made_for_are_counted(tmp_path, rope, known):
+    more = {"rope_parameters": {"rope_theta": 1e4, **rope}} if rope else {}
+    transformers.LlamaConfig(**SMALL | {"max_position_embeddings": 40}, **more).save_pretrained(tmp_path / "m")
+    one = ModelConfig(str(tmp_path / "m"))
+    assert positions_note(one, [known]) == ""
+    assert f"2 of 3 examples have more tokens (at most 999) than the {known} positions that pivot" in positions_note(
+        one, [7, known + 1, 999]
+    )

@@ -110,7 +110,7 @@ def configured(home, objective, **train):
         DataConfig(str(home / "train.jsonl"), str(home / "held-out.jsonl"), max_length=LONGEST, end_token=False),
         [SourceConfig(str(home / "A"), name="A"), SourceConfig(str(home / "B"), name="B", weight=0.5)],
         objective,
-        TrainConfig(**train, diagnose=0),
+        TrainConfig(**train, diagnose=0, samples=0),
     )
 
 

@@ -30,7 +30,16 @@ from gwfast_llm.training.trainer import FusionTrainer
 
 
 def configuration(home, pivot=None, lora=None, objective=None, **train):
-    train = {"steps": 4, "batch_size": 4, "lr": 3e-3, "log_every": 1, "diagnose": 0, **train}
+    train = {
+        "steps": 4,
+        "batch_size": 4,
+        "lr": 3e-3,
+        "log_every": 1,
+        "diagnose": 0,
+        "eval_every": 0,
+        "samples": 0,
+        **train,
+    }
     return FuseConfig(
         ModelConfig(str(pivot or home / "pivot")),
         DataConfig(str(home / "train.jsonl"), str(home / "held-out.jsonl"), max_length=96, end_token=False),

@@ -164,7 +164,7 @@ def config_of(home, tmp_path, source, **objective):
         DataConfig(str(home / "train.jsonl"), max_length=96, end_token=False),
         [source],
         ObjectiveConfig(**{"source_top_k": K, **objective}),
-        TrainConfig(steps=3, batch_size=4, lr=1e-2, log_every=1, diagnose=0),
+        TrainConfig(steps=3, batch_size=4, lr=1e-2, log_every=1, diagnose=0, samples=0),
     )
 
 

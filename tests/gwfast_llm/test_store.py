@@ -194,7 +194,7 @@ def configuration(home, folder, cached):
         DataConfig(str(home / "train.jsonl"), str(home / "held-out.jsonl"), max_length=96, end_token=False),
         sources,
         ObjectiveConfig(preset="custom", path=1.0, uld=0.5, gld=0.1, hybrid=0.5, source_top_k=20),
-        TrainConfig(steps=4, batch_size=8, lr=1e-2, log_every=1, eval_every=2, interval_every=2, diagnose=0),
+        TrainConfig(steps=4, batch_size=8, lr=1e-2, log_every=1, eval_every=2, interval_every=2, diagnose=0, samples=0),
     )
 
 

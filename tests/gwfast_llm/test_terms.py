@@ -36,7 +36,18 @@ def config(home, objective, sources="AB", **train):
         DataConfig(str(home / "train.jsonl"), str(home / "held-out.jsonl"), max_length=96, end_token=False),
         [SourceConfig(str(home / name), name=name) for name in sources],
         objective,
-        TrainConfig(**{"steps": 3, "batch_size": 4, "log_every": 1, "lr": 1e-3, "diagnose": 4, **train}),
+        TrainConfig(
+            **{
+                "steps": 3,
+                "batch_size": 4,
+                "log_every": 1,
+                "lr": 1e-3,
+                "diagnose": 4,
+                "eval_every": 0,
+                "samples": 0,
+                **train,
+            }
+        ),
     )
 
 

@@ -38,7 +38,17 @@ EVERYTHING = ObjectiveConfig(
 
 
 def config(home, objective=EVERYTHING, lora=None, **train):
-    train = {"steps": 3, "batch_size": 8, "lr": 1e-2, "warmup_steps": 1, "log_every": 1, "diagnose": 0, **train}
+    train = {
+        "steps": 3,
+        "batch_size": 8,
+        "lr": 1e-2,
+        "warmup_steps": 1,
+        "log_every": 1,
+        "diagnose": 0,
+        "eval_every": 0,
+        "samples": 0,
+        **train,
+    }
     return FuseConfig(
         ModelConfig(str(home / "pivot")),
         DataConfig(str(home / "train.jsonl"), str(home / "held-out.jsonl"), max_length=96, end_token=False),

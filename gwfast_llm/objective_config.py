@@ -39,13 +39,18 @@ class ObjectiveConfig:
         `path` (recommended: CE + 3 path-KL, the one that helped most in our measurements), `infigfusion` (CE + ULD +
         GLD; with gld_raw as published), `sft` (no distillation), `custom` (the weights below).  A preset fixes the
         weights; give `custom` to choose them.
-    sft, kl, path, uld, gld, gld_aligned, hellinger, hybrid, gw_aligned : float
+    sft, kl, path, uld, gld, gld_aligned, hellinger, hybrid : float
         Weights of the parts for `custom`: cross-entropy; KL between equal vocabularies; KL after carrying the source
         into the pivot's vocabulary, by counts on at most about a million answer tokens drawn with a fixed seed; sorted
         probabilities; sorted graph features; graphs compared in one vocabulary (useful around 1, harmful at 10);
         Hellinger distance after carrying (10 is as good as path-KL 3 in our small setting); KL on shared strings with
-        sorted mass on the rest; experimental: KL after carrying the source by a GW coupling of the two vocabularies,
-        which knows no spelling and is often wrong.
+        sorted mass on the rest.
+    alm, gold, simct, xtoken_p, xtoken_h : float
+        Weights of published methods for foreign tokenizers, as far as `gwfast_llm.terms` says: likelihoods of chunks,
+        TRL's GOLD, SimCT, and X-Token's P-KL, which needs whole logits, and H-KL.
+    gw_aligned : float
+        Weight of an experiment: KL after carrying the source by a GW coupling of the two vocabularies, which knows no
+        spelling and is often wrong.
     terms : dict of str to float
         Weights for `custom` of terms of your own, which `gwfast_llm.register_term` has made known.
     top_k : int
@@ -68,6 +73,18 @@ class ObjectiveConfig:
         added to every logit, and on real logits its gradient drowns the cross-entropy's.
     gld_window : int
         Positions of one graph of gld_aligned; 0 for whole answers.
+    tail : {"bucket", "renormalise"}
+        What kl, path and gw_aligned do with the mass outside the kept tokens: one cell of its own, or left out, the
+        kept ones normalised.
+    divergence : {"forward", "reverse"}
+        KL from the source to the pivot, or back, in kl, path and gw_aligned.  Reverse is for answers that the pivot
+        writes itself (train.on_policy).
+    alm_temperature : float
+        Temperature of alm; 0 for the limit that its authors use.
+    gold_beta : float
+        0 for KL in gold, 1 for reverse KL, between them the generalised Jensen-Shannon divergence.
+    simct_divergence : {"forward", "reverse"}
+        The same for simct, which is published as reverse.
     routing : {"mince", "all", "mean"}
         `mince`: every example learns from the source with the lower loss on its answer (on the text that all sources
         read, where data.max_length cuts).  `all`: from every source, whose losses add up.  `mean`: from every source,
@@ -83,6 +100,11 @@ class ObjectiveConfig:
     gld_aligned: float = _weight()
     hellinger: float = _weight()
     hybrid: float = _weight()
+    alm: float = _weight()
+    gold: float = _weight()
+    simct: float = _weight()
+    xtoken_p: float = _weight()
+    xtoken_h: float = _weight()
     gw_aligned: float = _weight()
     terms: dict[str, float] = field(default_factory=dict)
     top_k: int = 10
@@ -97,6 +119,11 @@ class ObjectiveConfig:
     gld_pull: float = 1.0
     gld_raw: bool = False
     gld_window: int = 0
+    tail: Literal["bucket", "renormalise"] = "bucket"
+    divergence: Literal["forward", "reverse"] = "forward"
+    alm_temperature: float = 0.0
+    gold_beta: float = 0.5
+    simct_divergence: Literal["forward", "reverse"] = "reverse"
     routing: Routing = "mince"
 
     def __post_init__(self) -> None:
@@ -113,6 +140,8 @@ class ObjectiveConfig:
             not (self.gld_raw and given),
             f"objective.gld_raw chooses raw logits without unit, but {' and '.join(given)} is given too; leave one out",
         )
+        require(self.alm_temperature >= 0, f"objective.alm_temperature is {self.alm_temperature}; expected 0 or more")
+        require(0 <= self.gold_beta <= 1, f"objective.gold_beta is {self.gold_beta}; expected 0 to 1")
         require(self.gld_window >= 0, f"objective.gld_window is {self.gld_window}; expected 0 or more")
         require(self.top_amount > 0, f"objective.top_amount is {self.top_amount}; expected a positive number")
         require(

@@ -84,7 +84,7 @@ class Table:
 
 
 @functools.cache
-def table(seed: int, sources: tuple[str, ...], replay: bool = False, routing: str = "mince") -> Table:
+def table(seed: int, sources: tuple[str, ...], replay: bool = False, routing: str = "mince", keep: int = 0) -> Table:
     """Lay out a pool for these sources; maps are counted on the training examples alone."""
     own = list(pool(seed, replay))
     examples = own + list(held_out())
@@ -93,9 +93,9 @@ def table(seed: int, sources: tuple[str, ...], replay: bool = False, routing: st
     speakers = []
     for name in sources:
         model, its = opened(name)
-        speakers.append(Remembered(OnlineSource(name, model, its, encode_all(examples, its), 0)))
+        speakers.append(Remembered(OnlineSource(name, model, its, encode_all(examples, its), keep)))
     maps = path_maps(tokenizer, rows[: len(own)], speakers, own)
-    desk = SourceDesk(rows, speakers, [1.0] * len(speakers), maps, routing, 0)
+    desk = SourceDesk(rows, speakers, [1.0] * len(speakers), maps, routing, keep)
     return Table(rows, [e.task for e in own], desk)
 
 

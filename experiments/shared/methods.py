@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from experiments.shared.controls import Edges, Teacher
-from gwfast_llm.config import ObjectiveConfig
+from gwfast_llm.config import DISTILS, ObjectiveConfig
 
 RAW = ObjectiveConfig(gld_raw=True)  # the paper's letter, under which these records were made
 SPREADS = ObjectiveConfig(gld_raw=True, gld_feature="mean_std")
@@ -59,18 +59,10 @@ class Method:
     def objective(self, weight: float, path_weight: float) -> ObjectiveConfig:
         """The configuration at a weight; `path_weight` counts only where the method stands on path-KL."""
         values = {part: share * weight for part, share in self.parts}
-        return dataclasses.replace(
-            self.options,
-            preset="custom",
-            source_top_k=0,
-            path=path_weight if self.on_path else values.get("path", 0.0),
-            kl=values.get("kl", 0.0),
-            uld=values.get("uld", 0.0),
-            gld=values.get("gld", 0.0),
-            gld_aligned=values.get("gld_aligned", 0.0),
-            hellinger=values.get("hellinger", 0.0),
-            hybrid=values.get("hybrid", 0.0),
-        )
+        parts = {name: values.get(name, 0.0) for name in DISTILS}
+        if self.on_path:
+            parts["path"] = path_weight
+        return dataclasses.replace(self.options, preset="custom", source_top_k=0, **parts)
 
 
 BOTH = (("uld", 0.1), ("gld", 0.01))

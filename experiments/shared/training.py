@@ -49,6 +49,8 @@ class Run:
         Largest learning rate; 0 for that of the number of steps.
     routing : {"mince", "all"}
         See `gwfast_llm.config.ObjectiveConfig`.
+    keep : int
+        Logits kept of a source and tokens of a target; 0 for all.
     """
 
     method: Method
@@ -60,6 +62,7 @@ class Run:
     replay: bool = False
     lr: float = 0.0
     routing: str = "mince"
+    keep: int = 0
 
     @property
     def optimiser_steps(self) -> int:
@@ -111,7 +114,7 @@ def train(run: Run, look: Callable[[int, Any], None] = lambda step, model: None)
     model = copy.deepcopy(opened(run.pivot)[0])
     objective = run.method.objective(run.weight, run.path_weight)
     objective = with_edges(dataclasses.replace(objective, routing=run.routing), run.method.edges)
-    laid = table(run.seed, run.method.sources, run.replay, run.routing)
+    laid = table(run.seed, run.method.sources, run.replay, run.routing, run.keep)
     desk = laid.desk
     if run.method.teacher != "own":
         desk = ShuffledDesk(desk, laid.tasks, run.method.teacher == "shuffled in task", run.seed)
@@ -148,7 +151,9 @@ def train(run: Run, look: Callable[[int, Any], None] = lambda step, model: None)
 
 def scored(run: Run) -> dict[str, float]:
     """Train and score."""
-    table(run.seed, run.method.sources, run.replay, run.routing)  # laid out once a process, not part of the time
+    table(
+        run.seed, run.method.sources, run.replay, run.routing, run.keep
+    )  # laid out once a process, not part of the time
     started = time.perf_counter()
     model = train(run)
     seconds = time.perf_counter() - started

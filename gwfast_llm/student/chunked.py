@@ -48,6 +48,12 @@ class ChunkedStudent:
         nll = self._output.logsumexp - self._output.asked[:, 0]
         return Part(nll.sum(), (labels[:, 1:] != IGNORE).sum().to(nll.dtype))
 
+    def gold_log_probs(self, labels: Tensor) -> Tensor:
+        """Log-probabilities (B, L) of the next tokens; the labels are those that the request was made from."""
+        values = self._output.asked[:, 0] - self._output.logsumexp
+        whole = values.new_zeros(self._number.numel()).index_copy(0, self._positions, values)
+        return whole.view(self._shape)
+
     def log_probs(self, asked: Asked, positions: Tensor) -> Tensor:
         """Log-probabilities (B, P, K) of asked tokens at positions (B, P)."""
         first, last = self._columns[asked.slot, asked.group]

@@ -12,6 +12,7 @@ from gwfast_llm.models.logits import Selection, TopK, select, widened
 from gwfast_llm.terms.part import Part
 from gwfast_llm.terms.sft import sft_part
 from gwfast_llm.terms.term import Asked
+from gwfast_llm.text.examples import IGNORE
 from gwfast_llm.text.packing import Places
 
 
@@ -62,6 +63,13 @@ class DenseStudent:
             packed = labels.new_full((rows * (width + 1),), -100).scatter(0, place.flatten(), labels.flatten())
             labels = packed.view(rows, width + 1)[:, :width]
         return sft_part(self.logits, labels)
+
+    def gold_log_probs(self, labels: Tensor) -> Tensor:
+        """Log-probabilities (B, L) of the next tokens; 0 where the next token belongs to no answer."""
+        following = torch.cat([labels[:, 1:], torch.full_like(labels[:, :1], IGNORE)], 1)
+        row, column = self._where(torch.arange(labels.shape[1], device=labels.device).expand_as(labels))
+        picked = widened(self.logits[row, column, following.clamp_min(0)]) - self.logsumexp[row, column]
+        return torch.where(following != IGNORE, picked, torch.zeros_like(picked))
 
     def log_probs(self, asked: Asked, positions: Tensor) -> Tensor:
         """Log-probabilities (B, P, K) of asked tokens at positions (B, P)."""

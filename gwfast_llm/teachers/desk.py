@@ -10,6 +10,7 @@ from typing import Protocol
 from gwfast_llm.teachers.path import PathMap, SharedTokens, Targets
 from gwfast_llm.teachers.signal import Signal, Source, comparable_losses
 from gwfast_llm.teachers.targets import StoredTargets
+from gwfast_llm.text.alignment import UNKNOWN
 from gwfast_llm.text.examples import Encoded, Example
 
 TARGET_BYTES = 2**29  # carried targets kept at hand; about 1.5 kB a position at 64 tokens
@@ -39,6 +40,10 @@ class Item:
         Weight of the source.
     carried_by : mapping of str to Targets
         Its distributions carried in other ways, by the name of the term whose way it is.
+    whole : bool
+        Whether the answer ends at the same byte under both tokenizers: cut answers need not.
+    map : PathMap or None
+        Map of the source into the pivot's vocabulary.
     """
 
     signal: Signal
@@ -46,6 +51,8 @@ class Item:
     shared: SharedTokens
     weight: float
     carried_by: Mapping[str, Targets] = field(default_factory=dict)
+    whole: bool = True
+    map: PathMap | None = None
 
 
 class SourceDesk:
@@ -123,7 +130,9 @@ class SourceDesk:
     def _item(self, s: int, i: int, signal: Signal, carry: bool) -> Item:
         targets = self._carried(s, i, signal, carry)
         others = {name: own[s].targets(targets, signal, self._keep) for name, own in self._carriers.items()}
-        return Item(signal, targets, self._maps[s].shared, self._weights[s], others)
+        ends = [self.pivot_rows[i].ends[-1], self.sources[s].rows[i].ends[-1]]
+        whole = ends[0] == ends[1] != UNKNOWN and len(signal.gold) == len(self.sources[s].rows[i].ends)
+        return Item(signal, targets, self._maps[s].shared, self._weights[s], others, whole, self._maps[s])
 
     def _carried(self, s: int, i: int, signal: Signal, carry: bool) -> Targets:
         if not carry:

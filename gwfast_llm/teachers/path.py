@@ -10,6 +10,7 @@ Counting reads a sample of fixed size, drawn with a fixed seed, and only once a 
 
 from __future__ import annotations
 
+import functools
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from gwfast_llm.teachers.first_piece import FirstPiece
+from gwfast_llm.teachers.projection import Projection, projection
 from gwfast_llm.teachers.signal import Signal
 from gwfast_llm.text.alignment import UNKNOWN, matched_starts, places_of_bytes, starts_of
 from gwfast_llm.text.examples import Encoded, Example, spelling
@@ -117,12 +119,18 @@ class PathMap:
         self._marks = mark_map(pivot_tokenizer, source_tokenizer, chat)
         self.same = pivot_tokenizer.get_vocab() == source_tokenizer.get_vocab()
         self.shared = shared_tokens(pivot_tokenizer, source_tokenizer, chat)
+        self._tokenizers = pivot_tokenizer, source_tokenizer, chat
         self._texts = examples, pivot_rows, source_rows
         # the first token of an answer counts apart where the pivot's tokenizer marks it with a space of its own
         self._by_sequence: defaultdict[tuple[bool, tuple[int, ...]], Counter[int]] = defaultdict(Counter)
         self._by_text: defaultdict[tuple[bool, bytes], Counter[int]] = defaultdict(Counter)
         self._rows: dict[tuple[tuple[int, ...], int, bool], list[tuple[int, float]]] = {}
         self._counted = False
+
+    @functools.cached_property
+    def projection(self) -> Projection:
+        """Matrix from the pivot's vocabulary to the source's, by spelling; made when it is first asked for."""
+        return projection(*self._tokenizers)
 
     def _count(self) -> None:
         self._counted = True

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from torch import Tensor
 
+from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.terms.batch import Batch, CarriedTargets
+from gwfast_llm.terms.divergence import Direction, Tail, divergence_part
 from gwfast_llm.terms.part import Part
 from gwfast_llm.terms.term import Asked, Needs, Student, Term
 
@@ -23,10 +25,9 @@ class CarriedTerm(Term):
     needs: ClassVar[Needs] = Needs(carried=True)
     group: ClassVar[str] = "carried"
 
-    @staticmethod
     @abstractmethod
     def loss(
-        log_probs: Tensor, target_probs: Tensor, target_tail: Tensor, mask: Tensor, weight: Tensor | None = None
+        self, log_probs: Tensor, target_probs: Tensor, target_tail: Tensor, mask: Tensor, weight: Tensor | None = None
     ) -> Part:
         """Loss at matched positions; see `gwfast_llm.terms.path.kl_part`."""
 
@@ -46,3 +47,30 @@ class CarriedTerm(Term):
         log_probs = student.log_probs(self.asks(batch, slot), at)
         weight = batch.weight(slot)[:, None]
         return self.loss(log_probs, targets.probs[:, slot], targets.tail[:, slot], mask, weight)
+
+
+@dataclass(frozen=True)
+class DivergenceTerm(CarriedTerm):
+    """A KL divergence between a carried target and the pivot.
+
+    Attributes
+    ----------
+    tail : {"bucket", "renormalise"}
+        What becomes of the mass outside the kept tokens.
+    direction : {"forward", "reverse"}
+        KL from the target to the pivot, or back.
+    """
+
+    tail: Tail = "bucket"
+    direction: Direction = "forward"
+
+    @classmethod
+    def of(cls, objective: ObjectiveConfig) -> Self:
+        """Make the term of a configuration."""
+        return cls(objective.tail, objective.divergence)
+
+    def loss(
+        self, log_probs: Tensor, target_probs: Tensor, target_tail: Tensor, mask: Tensor, weight: Tensor | None = None
+    ) -> Part:
+        """See `gwfast_llm.terms.divergence.divergence_part`."""
+        return divergence_part(log_probs, target_probs, target_tail, mask, weight, self.tail, self.direction)

@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gwfast_llm.terms.batch import Batch, CarriedTargets, stacked
-from gwfast_llm.terms.carried import CarriedTerm
-from gwfast_llm.terms.path import kl_part
+from gwfast_llm.terms.carried import DivergenceTerm
 from gwfast_llm.terms.term import Answer, Needs, Preparation, SourceTexts
 from gwfast_llm.terms.vocabulary_coupling import couple
 
 
 @dataclass(frozen=True)
-class GwAligned(CarriedTerm):
+class GwAligned(DivergenceTerm):
     """KL from the source's distribution, sent where a coupling of the vocabularies sends each token."""
 
     name: ClassVar[str] = "gw_aligned"
     needs: ClassVar[Needs] = Needs(pairs=True)
     group: ClassVar[str] = "coupled"
-    loss = staticmethod(kl_part)
 
     def prepare(self, pivot_rows: Sequence[Sequence[int]], sources: Sequence[SourceTexts]) -> Preparation:
         """Couple the vocabulary of each source with the pivot's."""

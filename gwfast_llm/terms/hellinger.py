@@ -46,4 +46,9 @@ class Hellinger(CarriedTerm):
     """Squared Hellinger distance between the carried distribution of a source and the pivot's."""
 
     name: ClassVar[str] = "hellinger"
-    loss = staticmethod(hellinger_part)
+
+    def loss(
+        self, log_probs: Tensor, target_probs: Tensor, target_tail: Tensor, mask: Tensor, weight: Tensor | None = None
+    ) -> Part:
+        """Squared Hellinger distance; see `hellinger_part`."""
+        return hellinger_part(log_probs, target_probs, target_tail, mask, weight)

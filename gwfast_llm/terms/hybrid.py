@@ -81,6 +81,12 @@ class SharedIds(Tensors):
     in_pivot: Tensor
 
 
+def shared_ids(answers: Sequence[Sequence[Answer]]) -> SharedIds:
+    """Look the sources' kept tokens up in the pivot's vocabulary."""
+    ids = [[a.item.shared.to_pivot[a.kept.ids[a.at_pairs]] for a in row] for row in answers]
+    return SharedIds(stacked(ids, fill=-1), stacked([[a.item.shared.in_pivot for a in row] for row in answers]))
+
+
 @dataclass(frozen=True)
 class Hybrid(Term):
     """KL on shared strings, sorted mass on the rest.
@@ -102,14 +108,15 @@ class Hybrid(Term):
         """Make the term of a configuration."""
         return cls(kept_by(objective))
 
+    group: ClassVar[str] = "shared"
+
     def collate(self, answers: Sequence[Sequence[Answer]]) -> SharedIds:
         """Look the source's kept tokens up in the pivot's vocabulary."""
-        ids = [[a.item.shared.to_pivot[a.kept.ids[a.at_pairs]] for a in row] for row in answers]
-        return SharedIds(stacked(ids, fill=-1), stacked([[a.item.shared.in_pivot for a in row] for row in answers]))
+        return shared_ids(answers)
 
     def asks(self, batch: Batch, slot: int) -> Asked:
         """Ask for the source's kept tokens."""
-        return Asked("shared", slot, self.own(batch).ids[:, slot].clamp_min(0))
+        return Asked(self.group, slot, self.own(batch).ids[:, slot].clamp_min(0))
 
     def part(self, student: Student, batch: Batch, slot: int) -> Part:
         """Compare at matched positions."""

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gwfast_llm.system.errors import FusionError
-from gwfast_llm.terms.carried import CarriedTerm
-from gwfast_llm.terms.path import Path, kl_part
+from gwfast_llm.terms.carried import DivergenceTerm
+from gwfast_llm.terms.path import Path
 from gwfast_llm.terms.term import Preparation, SourceTexts
 
 
 @dataclass(frozen=True)
-class KullbackLeibler(CarriedTerm):
+class KullbackLeibler(DivergenceTerm):
     """KL from the source's distribution to the pivot's; the two have one vocabulary."""
 
     name: ClassVar[str] = "kl"
     reference: ClassVar[str] = "Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network, 2015"
-    loss = staticmethod(kl_part)
 
     def prepare(self, pivot_rows: Sequence[Sequence[int]], sources: Sequence[SourceTexts]) -> Preparation:
         """Refuse sources of another vocabulary."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from gwfast_llm.terms.carried import CarriedTerm
-from gwfast_llm.terms.part import Part, sum_items
+from gwfast_llm.terms.carried import DivergenceTerm
+from gwfast_llm.terms.divergence import divergence_part
+from gwfast_llm.terms.part import Part
 
 
 def kl_part(
@@ -37,17 +37,11 @@ def kl_part(
     Part
         Nats, one item a position.
     """
-    q = target_probs
-    kept = torch.where(q > 0, q * (q.clamp_min(1e-12).log() - log_probs), torch.zeros_like(q)).sum(-1)
-    rest = torch.where(q > 0, log_probs.exp(), torch.zeros_like(q)).sum(-1)
-    tail = target_tail * (target_tail.clamp_min(1e-12).log() - torch.log1p(-rest.clamp_max(1 - 1e-6)))
-    value = kept + torch.where(target_tail > 1e-9, tail, torch.zeros_like(tail))
-    return sum_items(value, mask, weight)
+    return divergence_part(log_probs, target_probs, target_tail, mask, weight)
 
 
 @dataclass(frozen=True)
-class Path(CarriedTerm):
+class Path(DivergenceTerm):
     """KL from the carried distribution of a source to the pivot's, for any two tokenizers."""
 
     name: ClassVar[str] = "path"
-    loss = staticmethod(kl_part)

@@ -4,20 +4,39 @@ from __future__ import annotations
 
 from gwfast_llm.config import WEIGHTS
 from gwfast_llm.system.errors import FusionError
+from gwfast_llm.terms.alm import Alm
 from gwfast_llm.terms.gld import Gld
 from gwfast_llm.terms.gld_aligned import GldAligned
+from gwfast_llm.terms.gold import Gold
 from gwfast_llm.terms.gw_aligned import GwAligned
 from gwfast_llm.terms.hellinger import Hellinger
 from gwfast_llm.terms.hybrid import Hybrid
 from gwfast_llm.terms.kl import KullbackLeibler
 from gwfast_llm.terms.path import Path
 from gwfast_llm.terms.sft import CrossEntropy
+from gwfast_llm.terms.simct import SimCt
 from gwfast_llm.terms.term import Term
 from gwfast_llm.terms.uld import Uld
+from gwfast_llm.terms.xtoken import XTokenH, XTokenP
 
 TERMS: dict[str, type[Term]] = {
     term.name: term
-    for term in (CrossEntropy, KullbackLeibler, Path, Uld, Gld, GldAligned, Hellinger, Hybrid, GwAligned)
+    for term in (
+        CrossEntropy,
+        KullbackLeibler,
+        Path,
+        Uld,
+        Gld,
+        GldAligned,
+        Hellinger,
+        Hybrid,
+        Alm,
+        Gold,
+        SimCt,
+        XTokenP,
+        XTokenH,
+        GwAligned,
+    )
 }
 
 

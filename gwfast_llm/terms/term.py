@@ -102,6 +102,10 @@ class Student(Protocol):
         """Log-probabilities (B, P, K) of asked tokens at positions (B, P)."""
         ...
 
+    def gold_log_probs(self, labels: Tensor) -> Tensor:
+        """Log-probabilities (B, L) of the next tokens; 0 where the next token belongs to no answer."""
+        ...
+
     def kept(self, how: Selection) -> TopK:
         """Kept logits of every position, (B, L, K)."""
         ...

@@ -57,6 +57,15 @@ class TrainConfig:
     packing : bool
         Put the examples of a batch into as few rows of data.max_length tokens as fit, none seeing another: the same
         losses without the cost of padding.
+    on_policy : float
+        Share of the batches whose answers the pivot writes itself, to prompts of the training data; the sources, which
+        must run, score them, and parts that need no source do not count there.  0 for none.
+    on_policy_every : int
+        Steps for which the pivot writes answers at one time.  They are kept with the checkpoints.
+    on_policy_length : int
+        Tokens of such an answer, at most.
+    on_policy_temperature : float
+        Temperature at which they are drawn; 0 takes the most probable token.
     bf16, gradient_checkpointing : bool
         Save memory and time on GPUs.  bf16 computes in bfloat16 (autocast); a pivot that comes in bfloat16 and is
         trained whole does so in any case where the GPU can.
@@ -82,6 +91,10 @@ class TrainConfig:
     diagnose: int = 32
     chunk: int = -1
     packing: bool = False
+    on_policy: float = 0.0
+    on_policy_every: int = 10
+    on_policy_length: int = 128
+    on_policy_temperature: float = 1.0
     bf16: bool = False
     gradient_checkpointing: bool = False
     report_to: list[str] = field(default_factory=list)
@@ -104,6 +117,14 @@ class TrainConfig:
             f"train.eval_every is {self.eval_every}; expected 1 or more, 0 for none, -1 for before and after alone",
         )
         require(self.chunk >= -1, f"train.chunk is {self.chunk}; expected 1 or more, 0 for whole logits, -1 to choose")
+        require(0 <= self.on_policy <= 1, f"train.on_policy is {self.on_policy}; expected a share from 0 to 1")
+        for name in ("on_policy_every", "on_policy_length"):
+            value = getattr(self, name)
+            require(value >= 1, f"train.{name} is {value}; expected at least 1")
+        require(
+            self.on_policy_temperature >= 0,
+            f"train.on_policy_temperature is {self.on_policy_temperature}; expected 0 or more",
+        )
         require(self.lr > 0, f"train.lr is {self.lr}; expected a positive number")
 
     def steps_on(self, examples: int, processes: int = 1) -> int:

@@ -99,6 +99,10 @@ class SourceDesk:
         self._stored = stored or [None] * len(sources)
         self._targets = RecentTargets(TARGET_BYTES)
 
+    def about(self, pivot_rows: Sequence[Encoded], sources: Sequence[Source]) -> SourceDesk:
+        """The same sources, weights and maps on other texts."""
+        return SourceDesk(pivot_rows, sources, self._weights, self._maps, self._routing, self._keep, self._carriers)
+
     @property
     def slots(self) -> int:
         """Number of source slots S of a batch."""

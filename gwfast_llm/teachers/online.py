@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -50,6 +51,12 @@ class OnlineSource:
         except FusionError as problem:
             raise FusionError(f"source {name}: {problem}; give another model as source") from None
 
+    def about(self, rows: Sequence[Encoded]) -> OnlineSource:
+        """The same model on other texts."""
+        other = copy.copy(self)
+        other.rows, other.train_size = rows, None
+        return other
+
     def signals(self, indices: Sequence[int]) -> list[Signal]:
         """Run the model on these examples.
 
@@ -96,6 +103,20 @@ class OnlineSource:
         return [Signal(TopK(values, tokens, sums), own) for values, tokens, sums, own in zip(*columns)]
 
 
+def running(source: Source) -> OnlineSource:
+    """The model behind a source.
+
+    Raises
+    ------
+    FusionError
+        Where there is none: the source is read from disk.
+    """
+    found = getattr(source, "source", source)
+    if not isinstance(found, OnlineSource):
+        raise FusionError(f"source {source.name} does not run; leave its cache out")
+    return found
+
+
 class Remembered:
     """A source whose answers are kept in memory once given; for small data sets seen many times.
 
@@ -112,12 +133,12 @@ class Remembered:
         self.name = source.name
         self.tokenizer = source.tokenizer
         self.rows = source.rows
-        self._source = source
+        self.source = source
         self._known: dict[int, Signal] = {}
 
     def signals(self, indices: Sequence[int]) -> list[Signal]:
         """Signals of these examples, asking the source only for those not yet known."""
         for block in sorted({i // BLOCK for i in indices if i not in self._known}):
             own = range(block * BLOCK, min((block + 1) * BLOCK, len(self.rows)))
-            self._known.update(zip(own, self._source.signals(own)))
+            self._known.update(zip(own, self.source.signals(own)))
         return [self._known[i] for i in indices]

@@ -72,6 +72,8 @@ class Batch(Tensors):
         Where the answers are predicted, as found on the host; without them they are looked for when asked for.
     idle : bool
         Whether the batch only keeps a process in step with the others; nothing of it counts.
+    written : bool
+        Whether the pivot has written the answers itself: terms that need no source do not count then.
     source_weight : Tensor (B, S) or None
         Weight of the source of each slot.
     pairs : Pairs or None
@@ -91,6 +93,7 @@ class Batch(Tensors):
     places: Places | None = None
     spots: Spots | None = None
     idle: bool = False
+    written: bool = False
     source_weight: Tensor | None = None
     pairs: Pairs | None = None
     carried: CarriedTargets | None = None
@@ -119,6 +122,10 @@ class Batch(Tensors):
     def answers(self) -> Spots:
         """Where the answers are predicted."""
         return spots_of(self.labels) if self.spots is None else self.spots
+
+    def as_written(self) -> Batch:
+        """The same batch, of answers that the pivot has written."""
+        return dataclasses.replace(self, written=True)
 
     def relabelled(self, labels: Tensor) -> Batch:
         """The same batch with other labels."""

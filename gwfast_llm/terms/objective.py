@@ -89,7 +89,12 @@ class Objective:
 
     def counts(self, batch: Batch) -> Tensor:
         """Items of every part in a batch, known before any model runs."""
-        return torch.stack([own.term.count(batch, slot) for own, slot in self.parts]).float()
+        counts = torch.stack([own.term.count(batch, slot) for own, slot in self.parts]).float()
+        return counts * self.counting(batch).to(counts.device) if batch.written else counts
+
+    def counting(self, batch: Batch) -> Tensor:
+        """1 for every part that counts on a batch, else 0: answers of the pivot's own teach it by the sources alone."""
+        return torch.tensor([float(own.term.needs.sources or not batch.written) for own, _ in self.parts])
 
     def asked(self, batch: Batch) -> list[Asked]:
         """Tokens that the parts will ask the pivot for, each group once."""

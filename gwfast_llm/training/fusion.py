@@ -19,6 +19,7 @@ from gwfast_llm.training.gather import whole_model
 from gwfast_llm.training.interval import attach_interval
 from gwfast_llm.training.measured import Measured, Stopwatch, in_use, most_in_use, reset
 from gwfast_llm.training.observers import Scene, observe
+from gwfast_llm.training.on_policy import check_on_policy
 from gwfast_llm.training.opening import open_sources
 from gwfast_llm.training.pivot import load_pivot, with_training_aids
 from gwfast_llm.training.preflight import bytes_of, check_room
@@ -106,6 +107,7 @@ def _fuse(config: FuseConfig, progress: Progress | None, folder: Folder) -> Fuse
     started, quiet = time.perf_counter(), progress is not None
     prepared = prepare_fusion(config)
     config = prepared.config
+    check_on_policy(config, prepared.sharded)
     reset()
     before = in_use()
     loaded = load_pivot(prepared)

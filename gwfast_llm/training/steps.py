@@ -17,6 +17,7 @@ from gwfast_llm.training.arguments import pivot_memory
 from gwfast_llm.training.checkpoints import remove_halves, step_of
 from gwfast_llm.training.loggers import ConfigurationCallback
 from gwfast_llm.training.observers import LoggingCallback, Scene
+from gwfast_llm.training.on_policy import writer_of
 from gwfast_llm.training.order import Indices
 from gwfast_llm.training.preflight import bytes_of
 from gwfast_llm.training.progress import Progress, ProgressCallback
@@ -56,6 +57,7 @@ def trainer_of(
         [MarkCallback(), *told, *observers, *described],
         scene.pivot.head,
         config.train.save_every if folder.keeps else 0,
+        writer_of(scene, folder.path if folder.keeps else None),
     )
     for callback in described:
         callback.loggers = trainer.callback_handler.callbacks

@@ -21,6 +21,7 @@ from gwfast_llm.system.errors import FusionError, InterruptedFusion
 from gwfast_llm.terms.batch import Batch
 from gwfast_llm.terms.collate import FusionCollator
 from gwfast_llm.terms.objective import Objective
+from gwfast_llm.training.on_policy import Writer
 from gwfast_llm.training.order import EpochCallback, EvenSampler, Indices
 from gwfast_llm.training.saving import Border, BorderCallback, SaveClock
 from gwfast_llm.training.weighing import Weighing
@@ -68,6 +69,8 @@ class FusionTrainer(Trainer):
         Works the model's output layer in chunks; without it whole logits are made.
     save_every : int
         ``train.save_every``.
+    writer : Writer, optional
+        Puts answers that the model has written into the batches of a step.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class FusionTrainer(Trainer):
         callbacks: list[TrainerCallback],
         head: ChunkedHead | None = None,
         save_every: int = 0,
+        writer: Writer | None = None,
     ):
         super().__init__(
             model=model,
@@ -94,6 +98,7 @@ class FusionTrainer(Trainer):
         self._objective = objective
         self._collator = collator
         self._head = head
+        self._writer = writer
         self._seen: Tensor | None = None
         self._seen_steps = 0
         self._broken: Tensor | None = None
@@ -133,6 +138,10 @@ class FusionTrainer(Trainer):
             samples.append(sample)
         if not samples:
             return samples, None
+        if self._writer is not None:
+            own, rank, world = [sample[BATCH] for sample in samples], self.args.process_index, self.args.world_size
+            made = self._writer(own, self.model, self.state.global_step, rank, world)
+            samples = [{"input_ids": batch.input_ids, BATCH: batch} for batch in made]
         self._seen_steps += 1
         counts = torch.stack([self._counts(sample[BATCH]) for sample in samples]).sum(0).to(device)
         # whether the step before gave finite losses is summed with the counts: no process waits twice
@@ -250,7 +259,8 @@ class FusionTrainer(Trainer):
         parts = self._objective.values(student, batch)
         if model.training:
             self.weighing.after_forward(parts, lambda: student.cross_entropy(batch.labels), batch.idle)
-        return torch.stack([part.total.float() for part in parts]), outputs
+        totals = torch.stack([part.total.float() for part in parts])
+        return totals * self._objective.counting(batch).to(totals.device) if batch.written else totals, outputs
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Weighted sum of the parts, each divided by its number of items in the whole step."""

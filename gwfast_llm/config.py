@@ -221,6 +221,15 @@ class FuseConfig:
                 f"train.{name} is {value}, but there are no held-out examples; give data.validation or "
                 f"--train.{name} 0",
             )
+        require(
+            self.objective.combine == "together" or (len(self.sources) > 1 and self.objective.distils),
+            "objective.combine is 'merge', which makes one run for each source and merges them; give at least two "
+            "sources and an objective that distils, or use --objective.combine together",
+        )
+        require(
+            self.objective.combine == "together" or self.lora.export != "adapter",
+            "objective.combine is 'merge', which merges whole models; use lora.export merged or both",
+        )
         labels = [source.label for source in self.sources]
         require(
             len(set(labels)) == len(labels),

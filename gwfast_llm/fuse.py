@@ -58,6 +58,10 @@ def _run(options: Any, config: FuseConfig | None) -> int:
                     "default compares its own objectives)"
                 )
             return _embedded(options)
+        if config.objective.combine == "merge":
+            if options.compare:
+                raise FusionError("--compare trains with all sources together; use --objective.combine together")
+            return _merge(config, options)
         return _compare(config, options) if options.compare else _fuse(config, options)
 
 
@@ -178,6 +182,28 @@ def _fuse(config: FuseConfig, options: Any) -> int:
         return draw_report(run.target, complaints, stopped)
 
 
+def _merge(config: FuseConfig, options: Any) -> int:
+    """Fuse once for every source, merge the models, and write one report."""
+    from gwfast_llm.command_line import combining, run_folder
+
+    with ExitStack() as stack:
+        run = _open(config, options, "fuse", {}, stack)
+        runs = combining.runs_of(run.config)
+        left = _agreed(combining.left(run.work, runs))
+        complaints, failed = _train_each(run, {name: runs[name] for name in left}, "source")
+        if failed:
+            raise FusionError("; ".join(f"{name} failed: {why}" for name, why in failed.items()))
+        if not run.main:
+            return 0
+        complaints += combining.combine(run.config, runs, run.work)
+        with interruption.deferred("the run is put in its place first"):
+            complaints = publish(run.work, run.target, options.overwrite, complaints, combining.LEFTOVERS)
+            stopped = interruption.asked()
+        if options.push_to_hub and not stopped:
+            complaints += push(run.target / run_folder.MODEL, options.push_to_hub)
+        return draw_report(run.target, complaints, stopped)
+
+
 def _compare(config: FuseConfig, options: Any) -> int:
     """Fuse under every objective, score the models, and write one report."""
     from gwfast_llm.command_line import comparison, run_folder
@@ -209,8 +235,10 @@ def _compare(config: FuseConfig, options: Any) -> int:
         return draw_report(run.target, complaints, stopped)
 
 
-def _train_each(run: _Opened, objectives: dict[str, FuseConfig]) -> tuple[list[str], dict[str, str]]:
-    """Fuse under one objective after another and keep each model as soon as it is there; what failed, and why."""
+def _train_each(
+    run: _Opened, objectives: dict[str, FuseConfig], what: str = "objective"
+) -> tuple[list[str], dict[str, str]]:
+    """Fuse under one configuration after another and keep each model as soon as it is there; what failed, and why."""
     from gwfast_llm.command_line import comparison
     from gwfast_llm.training.fusion import fuse
 
@@ -218,7 +246,7 @@ def _train_each(run: _Opened, objectives: dict[str, FuseConfig]) -> tuple[list[s
     failed: dict[str, str] = {}
     for number, (name, config) in enumerate(objectives.items(), 1):
         if run.main:
-            print(f"objective {name}, {number} of {len(objectives)}", flush=True)
+            print(f"{what} {name}, {number} of {len(objectives)}", flush=True)
         try:
             fused = fuse(config, checkpoints=run.work / "checkpoints" / name, resume=True)
             if run.main:

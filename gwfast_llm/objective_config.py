@@ -89,6 +89,17 @@ class ObjectiveConfig:
         `mince`: every example learns from the source with the lower loss on its answer (on the text that all sources
         read, where data.max_length cuts).  `all`: from every source, whose losses add up.  `mean`: from every source,
         their weights divided by the sum of them.
+    combine : {"together", "merge"}
+        `together`: one run with all sources.  `merge`: one run for each source, whose models are then merged; needs at
+        least two.
+    merge : {"linear", "task_arithmetic", "ties"}
+        How the models are merged: their mean; the pivot plus the mean of what they changed; the same of the largest
+        changes of each, of those that agree in sign.
+    merge_scale, merge_density : float
+        Factor on the merged change, of the last two; share of the entries of a change that ties keeps.
+    merge_temperature : float
+        Weights of the models are proportional to exp(-loss / this), with their nats a byte on data.validation; 0, or no
+        held-out examples, gives all the same weight.
     """
 
     preset: Preset = "path"
@@ -125,6 +136,11 @@ class ObjectiveConfig:
     gold_beta: float = 0.5
     simct_divergence: Literal["forward", "reverse"] = "reverse"
     routing: Routing = "mince"
+    combine: Literal["together", "merge"] = "together"
+    merge: Literal["linear", "task_arithmetic", "ties"] = "linear"
+    merge_scale: float = 1.0
+    merge_density: float = 0.2
+    merge_temperature: float = 0.1
 
     def __post_init__(self) -> None:
         check_fields(self, "objective")
@@ -142,6 +158,15 @@ class ObjectiveConfig:
         )
         require(self.alm_temperature >= 0, f"objective.alm_temperature is {self.alm_temperature}; expected 0 or more")
         require(0 <= self.gold_beta <= 1, f"objective.gold_beta is {self.gold_beta}; expected 0 to 1")
+        require(self.merge_scale > 0, f"objective.merge_scale is {self.merge_scale}; expected a positive number")
+        require(
+            0 < self.merge_density <= 1,
+            f"objective.merge_density is {self.merge_density}; expected a share above 0, at most 1",
+        )
+        require(
+            self.merge_temperature >= 0,
+            f"objective.merge_temperature is {self.merge_temperature}; expected 0 or more",
+        )
         require(self.gld_window >= 0, f"objective.gld_window is {self.gld_window}; expected 0 or more")
         require(self.top_amount > 0, f"objective.top_amount is {self.top_amount}; expected a positive number")
         require(

@@ -159,6 +159,13 @@ def contenders(
     return found
 
 
+def scores_of(work: Path, name: str, model: ModelConfig, config: FuseConfig) -> list[Score]:
+    """Scores of a model on the held-out examples; those that are there are not made again."""
+    from gwfast_llm.reports.scoring import usable_examples
+
+    return _scores(work, name, model, config, usable_examples(config.data, [config.pivot]))
+
+
 def _scores(work: Path, name: str, model: ModelConfig, config: FuseConfig, examples: Sequence[Any]) -> list[Score]:
     record = work / "scores" / f"{name}.json"
     if record.is_file():

@@ -166,3 +166,33 @@ Data:
 
 {notes}
 """
+
+
+def merge_page(record: dict[str, Any]) -> str:
+    """Markdown page of fusions whose models were merged.
+
+    Parameters
+    ----------
+    record : dict
+        What `gwfast_llm.reports.run_report.merge_record` gives.
+    """
+    recipe, losses = record["recipe"], record["losses"]
+    parts = ", ".join(f"{weight:g} {name}" for name, weight in record["weights"].items())
+    lines = ["| model | weight | nats a byte, held out |", "|---|---|---|"]
+    lines += [f"| the pivot before | | {value:.4f} |" for value in record["before"]]
+    for k, source in enumerate(record["sources"]):
+        loss = f"{losses[k]:.4f}" if losses else "not measured"
+        lines.append(f"| fused with {markdown(source['label'])} alone | {recipe['weights'][k]:.3f} | {loss} |")
+    bytes_ = [score["value"] for score in record["merged"] if score["kind"] == "bytes"]
+    loss = f"{sum(bytes_) / len(bytes_):.4f}" if bytes_ else "not measured"
+    lines.append(f"| merged ({recipe['method']}) | | {loss} |")
+    table = "\n".join(lines)
+    return f"""# Fusions into {code(record["pivot"])}, merged
+
+Objective {parts} ({record["preset"]}), {record["steps"]} steps for each of {len(record["sources"])} sources.
+
+{table}
+
+The weights were chosen by the held-out losses of this table, so that the last row is no test: score the model on other
+examples.
+"""

@@ -82,6 +82,24 @@ def objectives_record(
     )
 
 
+def merge_record(
+    config: FuseConfig, recipe: Any, losses: Sequence[float], before: Sequence[float], scored: Sequence[Score]
+) -> dict[str, Any]:
+    """What the page of merged fusions says."""
+    own = fusion_record(config, 0.0, [])
+    shown = {name: own[name] for name in ("pivot", "sources", "weights", "preset", "steps")}
+    return redacted(
+        {
+            "kind": "merge",
+            **shown,
+            "recipe": dataclasses.asdict(recipe),
+            "before": list(before),
+            "losses": list(losses),
+            "merged": [dataclasses.asdict(score) for score in scored],
+        }
+    )
+
+
 def _described(contenders: Sequence[Contender]) -> list[dict[str, Any]]:
     return [
         {**dataclasses.asdict(c), "runs": None, "seconds": None if math.isnan(c.seconds) else c.seconds}
@@ -117,7 +135,9 @@ def draw(folder: Path) -> list[str]:
             "makes them"
         ]
     try:
-        made = {"comparison": _comparison, "objectives": _objectives}.get(str(record.get("kind")), _fusion)
+        made = {"comparison": _comparison, "objectives": _objectives, "merge": _merged}.get(
+            str(record.get("kind")), _fusion
+        )
         parts = made(folder, record, metrics)
     except Exception as problem:
         return [_complaint(folder, "pictures and page", problem)]
@@ -188,6 +208,12 @@ def _comparison(folder: Path, record: dict[str, Any], metrics: list[dict[str, An
         ("scores.png", lambda path: plots.plot_scores(path, contenders, TASKS)),
         (PAGE, page),
     ]
+
+
+def _merged(folder: Path, record: dict[str, Any], metrics: list[dict[str, Any]]) -> list[Part]:
+    from gwfast_llm.reports.pages import merge_page
+
+    return [(PAGE, lambda path: write_text(path, merge_page(record)))]
 
 
 def _objectives(folder: Path, record: dict[str, Any], metrics: list[dict[str, Any]]) -> list[Part]:

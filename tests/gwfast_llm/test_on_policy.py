@@ -79,7 +79,8 @@ def test_the_sources_score_what_the_pivot_wrote_at_that_step(home, fuse_here, mo
     rows = seen[-1][4].collator._rows
     prompts = [row.ids[: row.prompt_length] for row in rows]
     again = written(pivot, prompts, [], 12, 0, 1.0, 4 * 1009)
-    assert [row.answer for row in rows] == again
+    # an untrained pivot also writes marks, before which a row is cut
+    assert all(row.answer == ids[: len(row.answer)] for row, ids in zip(rows, again, strict=True))
 
     objective = Objective.of(fused_objective(), 1)
     counts = objective.counts(batch)

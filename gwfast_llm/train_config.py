@@ -50,6 +50,9 @@ class TrainConfig:
     diagnose : int
         Training examples on which every part's gradient is compared with the held-out cross-entropy's before the
         first step; 0 switches it off.  Needs data.validation.
+    diagnose_every : int
+        Steps between further diagnoses, beside one after the last step: how each part's gradient lies to that of the
+        held-out cross-entropy, also where answers end and elsewhere apart.  0 for none.
     chunk : int
         Positions at which logits exist at one time, at the cost of one more product with the output layer.  -1 (the
         default) chooses: never more than one (B, L, V) tensor's worth, whole logits where a batch's take less than 64
@@ -89,6 +92,7 @@ class TrainConfig:
     samples: int = 3
     save_every: int = -1
     diagnose: int = 32
+    diagnose_every: int = 0
     chunk: int = -1
     packing: bool = False
     on_policy: float = 0.0
@@ -105,7 +109,16 @@ class TrainConfig:
         for name in ("steps", "batch_size", "accumulate", "log_every"):
             value = getattr(self, name)
             require(value >= 1, f"train.{name} is {value}; expected at least 1")
-        for name in ("epochs", "warmup_steps", "weight_decay", "seed", "interval_every", "samples", "diagnose"):
+        for name in (
+            "epochs",
+            "warmup_steps",
+            "weight_decay",
+            "seed",
+            "interval_every",
+            "samples",
+            "diagnose",
+            "diagnose_every",
+        ):
             value = getattr(self, name)
             require(value >= 0, f"train.{name} is {value}; expected 0 or more")
         require(

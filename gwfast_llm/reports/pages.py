@@ -68,7 +68,7 @@ def diagnosis_table(metrics: Sequence[dict[str, Any]]) -> str:
 
     rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in metrics:
-        if "cosine" in row and row["objective"] != "sft_short":
+        if "cosine" in row and not row.get("step") and row["objective"] != "sft_short":
             rows.setdefault((row["objective"], row["part"]), []).append(row)
     if not rows:
         return ""
@@ -84,6 +84,27 @@ def diagnosis_table(metrics: Sequence[dict[str, Any]]) -> str:
         cells = [fmean(r[name] for r in own) for name in ("cosine", "cosine_text", "size")]
         pull = cells[2] * fmean(r.get("weight", 1.0) for r in own)
         lines.append(f"| {objective} | {part} | {cells[0]:+.2f} | {cells[1]:+.2f} | {cells[2]:.2g} | {pull:.2g} |")
+    return "\n".join(lines)
+
+
+def along_table(metrics: Sequence[dict[str, Any]]) -> str:
+    """Markdown table of the diagnosis along training; empty where it was made only before the first step."""
+    rows = [row for row in metrics if "cosine" in row]
+    if not any(row["step"] for row in rows):
+        return ""
+    names = ("cosine", "cosine_end", "cosine_ordinary")
+    lines = [
+        "Along training: the same cosine, with the held-out tokens that end an answer and with all others apart, and",
+        "the length of the gradient over that of the cross-entropy.  *No token*: mass of the source that the part",
+        "cannot compare.",
+        "",
+        "| part | step | cosine | where answers end | elsewhere | length | no token |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in sorted(rows, key=lambda row: (row["part"], row["step"])):
+        cells = [f"{row[name]:+.2f}" if row[name] == row[name] else "" for name in names]
+        lost = f"{row['lost']:.1%}" if row["lost"] == row["lost"] else ""
+        lines.append(f"| {row['part']} | {row['step']:g} | {' | '.join(cells)} | {row['size']:.2g} | {lost} |")
     return "\n".join(lines)
 
 
@@ -134,7 +155,7 @@ def fusion_page(record: dict[str, Any], metrics: Sequence[dict[str, Any]], pictu
     )
     parts = ", ".join(f"{weight:g} {name}" for name, weight in record["weights"].items())
     losses = [row for row in metrics if "loss" in row]
-    diagnosis = diagnosis_table(metrics)
+    diagnosis = "\n\n".join(part for part in (diagnosis_table(metrics), along_table(metrics)) if part)
     held_out = [row for row in metrics if "eval_loss" in row]
     intervals = [row for row in metrics if "gw_upper" in row]
     lines = ["no loss was logged: train.log_every is above train.steps"]

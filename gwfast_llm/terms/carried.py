@@ -11,7 +11,7 @@ from torch import Tensor
 from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.terms.batch import Batch, CarriedTargets
 from gwfast_llm.terms.divergence import Direction, Tail, divergence_part
-from gwfast_llm.terms.part import Part
+from gwfast_llm.terms.part import Part, sum_items
 from gwfast_llm.terms.term import Asked, Needs, Student, Term
 
 
@@ -39,6 +39,10 @@ class CarriedTerm(Term):
     def asks(self, batch: Batch, slot: int) -> Asked:
         """Ask for the kept tokens of the targets."""
         return Asked(self.group, slot, self.targets(batch).ids[:, slot])
+
+    def lost(self, batch: Batch, slot: int) -> Part:
+        """Mass outside the kept tokens: what the source kept no logits for, and what has no pivot token."""
+        return sum_items(self.targets(batch).tail[:, slot], batch.matched(slot)[1], None)
 
     def part(self, student: Student, batch: Batch, slot: int) -> Part:
         """Compute the loss at matched positions."""

@@ -15,7 +15,7 @@ from gwfast_llm.config import ObjectiveConfig
 from gwfast_llm.models.logits import Selection
 from gwfast_llm.terms.batch import Batch, stacked
 from gwfast_llm.terms.chunks import SourceChunks, pivot_chunks, source_chunks
-from gwfast_llm.terms.hybrid import SharedIds, shared_ids
+from gwfast_llm.terms.hybrid import SharedIds, shared_ids, unshared
 from gwfast_llm.terms.kept import at_positions
 from gwfast_llm.terms.part import Part, sum_items, widen
 from gwfast_llm.terms.term import Answer, Asked, Needs, Student, Term, kept_by
@@ -102,6 +102,10 @@ class Gold(Term):
     def asks(self, batch: Batch, slot: int) -> Asked:
         """Ask for the source's kept tokens."""
         return Asked("shared", slot, self.own(batch).shared.ids[:, slot].clamp_min(0))
+
+    def lost(self, batch: Batch, slot: int) -> Part:
+        """Mass of tokens that the pivot's vocabulary does not have."""
+        return unshared(self.own(batch).shared, batch, slot)
 
     def part(self, student: Student, batch: Batch, slot: int) -> Part:
         """Compare chunk by chunk."""

@@ -87,6 +87,14 @@ def shared_ids(answers: Sequence[Sequence[Answer]]) -> SharedIds:
     return SharedIds(stacked(ids, fill=-1), stacked([[a.item.shared.in_pivot for a in row] for row in answers]))
 
 
+def unshared(shared: SharedIds, batch: Batch, slot: int) -> Part:
+    """Mass of the source outside the kept tokens that the pivot has."""
+    assert batch.source_probs is not None
+    probs = batch.source_probs[:, slot]
+    known = torch.where(shared.ids[:, slot] >= 0, probs, torch.zeros_like(probs)).sum(-1)
+    return sum_items(1 - known, batch.matched(slot)[1], None)
+
+
 @dataclass(frozen=True)
 class Hybrid(Term):
     """KL on shared strings, sorted mass on the rest.
@@ -117,6 +125,10 @@ class Hybrid(Term):
     def asks(self, batch: Batch, slot: int) -> Asked:
         """Ask for the source's kept tokens."""
         return Asked(self.group, slot, self.own(batch).ids[:, slot].clamp_min(0))
+
+    def lost(self, batch: Batch, slot: int) -> Part:
+        """Mass of tokens that the pivot's vocabulary does not have."""
+        return unshared(self.own(batch), batch, slot)
 
     def part(self, student: Student, batch: Batch, slot: int) -> Part:
         """Compare at matched positions."""

@@ -104,6 +104,12 @@ class SimCt(Term):
         """Ask for the shared tokens."""
         return Asked(self.name, slot, self.own(batch).ids[:, slot].clamp_min(0))
 
+    def lost(self, batch: Batch, slot: int) -> Part:
+        """Mass of tokens that the pivot's vocabulary does not have; where a chunk is a candidate, it has some of it."""
+        own: Candidates = self.own(batch)
+        probs = torch.where(own.ids[:, slot] >= 0, own.logs[:, slot].exp(), 0.0).sum(-1)
+        return sum_items(1 - probs, batch.matched(slot)[1], None)
+
     def part(self, student: Student, batch: Batch, slot: int) -> Part:
         """Compare at matched positions."""
         at, mask = batch.matched(slot)

@@ -237,6 +237,10 @@ class Term(ABC):
         """Count the items of a batch, before any model runs: matched positions, or answer tokens."""
         return batch.matched(slot)[1].sum() if self.needs.at_pairs else (batch.labels[:, 1:] != IGNORE).sum()
 
+    def lost(self, batch: Batch, slot: int) -> Part | None:
+        """Mass of the source that the term cannot compare token by token; None where it compares no tokens."""
+        return None
+
     @abstractmethod
     def part(self, student: Student, batch: Batch, slot: int) -> Part:
         """Compute the term on a batch: the sum over its items, in the weights of the sources, and their number."""

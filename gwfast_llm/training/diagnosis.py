@@ -7,6 +7,7 @@ between its gradient and the cross-entropy's on held-out examples says so before
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,12 +24,14 @@ from gwfast_llm.terms.batch import Batch
 from gwfast_llm.terms.collate import FusionCollator
 from gwfast_llm.terms.objective import Objective
 from gwfast_llm.text.examples import IGNORE
+from gwfast_llm.text.special_tokens import stop_tokens
 from gwfast_llm.training.arguments import pivot_memory
 from gwfast_llm.training.gradient_watch import TOO_LONG
 from gwfast_llm.training.gradients import gradient_of, length_of
 from gwfast_llm.training.observers import Scene, spread
 
 SURE = 0.9  # above this probability of one token the source follows the layout and chooses no word
+LOSS_SAID = 0.01  # share of lost mass from which it is said
 AGAINST = -0.1  # cosine below which a part is said to point against the cross-entropy
 
 
@@ -51,6 +54,11 @@ class Agreement:
         Weight of the part, over that of the cross-entropy.
     most : float
         Most that the part may pull; 0 where its weight stays as given.
+    cosine_end, cosine_ordinary : float
+        The cosine with the cross-entropy of the held-out tokens that end an answer, and of all others; NaN where there
+        are none.
+    lost : float
+        Share of the sources' mass that the part cannot compare token by token; NaN where it compares no tokens.
     """
 
     part: str
@@ -59,6 +67,9 @@ class Agreement:
     size: float
     weight: float = 1.0
     most: float = 0.0
+    cosine_end: float = float("nan")
+    cosine_ordinary: float = float("nan")
+    lost: float = float("nan")
 
     @property
     def pull(self) -> float:
@@ -82,6 +93,10 @@ class Agreement:
         )
         if self.part != CROSS_ENTROPY:
             text += f", {self.pull:.2g} times with its weight"
+        if math.isfinite(self.cosine_end):
+            text += f"; {self.cosine_end:+.2f} where answers end, {self.cosine_ordinary:+.2f} elsewhere"
+        if self.lost > LOSS_SAID:
+            text += f"; {self.lost:.0%} of the source's mass has no token to go to"
         if self.most and self.pull > self.most:
             text += " before it is lowered"
         if not self.against and self.pull > TOO_LONG and not self.most:
@@ -104,6 +119,7 @@ def diagnose(
     objective: Objective,
     head: ChunkedHead | None = None,
     done: Callable[[], object] | None = None,
+    ends: Collection[int] = (),
 ) -> list[Agreement]:
     """Compare the gradient of every term with the cross-entropy's on held-out text.
 
@@ -122,6 +138,8 @@ def diagnose(
         Works the model's output layer in chunks, as in training.
     done : callable, optional
         Called after every batch and pass: `passes` times in all.
+    ends : collection of int
+        Tokens that end an answer.
 
     Returns
     -------
@@ -140,11 +158,19 @@ def diagnose(
     unsure = [batch.relabelled(_unsure_labels(batch)) for batch in held_out]
     unsure = [batch for batch in unsure if (batch.labels != IGNORE).any()]
     text = gradient_of(model, unsure, weights, plain, head, done=done) if unsure else None
+    apart = [
+        gradient_of(model, some, weights, plain, head) if (some := _only(held_out, ends, inside)) and ends else None
+        for inside in (True, False)
+    ]
     others = [objective.only(own.term) for own in objective.terms if own.term.name != CROSS_ENTROPY]
     found: list[Agreement] = []
     for one in [plain, *others]:
         own = gradient_of(model, batches, weights, one, head, done=done)
-        found.append(_agreement(one.terms[0].term.name, own, every, text))
+        term = one.terms[0].term
+        cosines = [_cosine(own, other) if other else float("nan") for other in apart]
+        made = _agreement(term.name, own, every, text)
+        lost = _lost(one, batches)
+        found.append(dataclasses.replace(made, cosine_end=cosines[0], cosine_ordinary=cosines[1], lost=lost))
     model.train(was_training)
     size = max(found[0].size, 1e-30)
     given = {own.term.name: own for own in objective.terms}
@@ -171,6 +197,25 @@ def _agreement(part: str, own: Sequence[Tensor], every: Sequence[Tensor], text: 
     return Agreement(part, _cosine(own, every), unsure, length_of(own))
 
 
+def _only(batches: Sequence[Batch], ends: Collection[int], inside: bool) -> list[Batch]:
+    """The batches with the labels that end an answer, or with all others; without those that have none."""
+    found = []
+    for batch in batches:
+        is_end = torch.isin(batch.labels, torch.tensor(sorted(ends), dtype=batch.labels.dtype))
+        labels = torch.where(is_end == inside, batch.labels, torch.full_like(batch.labels, IGNORE))
+        if (labels != IGNORE).any():
+            found.append(batch.relabelled(labels))
+    return found
+
+
+def _lost(objective: Objective, batches: Sequence[Batch]) -> float:
+    """Share of the sources' mass that the one term of an objective cannot compare; NaN where it compares no tokens."""
+    parts = [own.term.lost(batch, slot) for batch in batches for own, slot in objective.parts]
+    known = [part for part in parts if part is not None]
+    count = sum(float(part.count) for part in known)
+    return sum(float(part.total) for part in known) / count if count else float("nan")
+
+
 def _unsure_labels(batch: Batch) -> Tensor:
     """Labels of the tokens for which the source has no single likely continuation, the others ignored."""
     assert batch.pairs is not None
@@ -193,37 +238,66 @@ def _cosine(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
 
 
 class DiagnosisCallback(TrainerCallback):
-    """Writes the diagnosis into the log history, where a resumed run finds it again."""
+    """Writes diagnoses into the log history, where a resumed run finds them again.
 
-    def __init__(self, diagnosis: Sequence[Agreement]):
-        self._diagnosis = diagnosis
+    Parameters
+    ----------
+    first : sequence of Agreement
+        What was found before the first step; none in a run that goes on.
+    again : callable
+        Makes a diagnosis of a model as it is now.
+    every : int
+        Steps between further ones, beside that after the last step; 0 for none.
+    """
+
+    def __init__(self, first: Sequence[Agreement], again: Callable[[Any], list[Agreement]], every: int):
+        self._first = first
+        self._again = again
+        self._every = every
 
     def on_train_begin(self, args, state, control, **kwargs):
         """Write one row a part."""
-        state.log_history += [{"step": 0, **dataclasses.asdict(agreement)} for agreement in self._diagnosis]
+        self._write(state, self._first)
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        """Make a diagnosis where it is time."""
+        due = state.global_step % self._every == 0 if self._every else False
+        if self._every and (due or state.global_step == state.max_steps):
+            self._write(state, self._again(model))
+
+    def _write(self, state: Any, found: Sequence[Agreement]) -> None:
+        state.log_history += [{"step": state.global_step, **dataclasses.asdict(one)} for one in found]
 
 
 def attach_diagnosis(scene: Scene) -> list[TrainerCallback]:
-    """Compare gradients before the first step where ``train.diagnose`` asks for it."""
+    """Compare gradients before the first step and along training, where ``train.diagnose`` asks for it."""
     config, arguments = scene.prepared.config, scene.start.arguments
-    if not config.train.diagnose or scene.start.last is not None:
+    if not config.train.diagnose or (scene.start.last is not None and not config.train.diagnose_every):
         return []
     # in evaluation mode nothing is checkpointed: where memory is short, one example at a time
     step = 1 if scene.loaded.chunk or config.train.gradient_checkpointing else config.train.batch_size
     own, carried = scene.collator(config.objective), scene.carried()
     examples = spread(range(scene.prepared.data.size), config.train.diagnose)
-    computing = torch.autocast(arguments.device.type, torch.bfloat16, enabled=scene.loaded.bf16)
     fix = f"{pivot_memory(config, False)}; --train.diagnose 0 leaves the diagnosis out, which needs most"
     batches = Collated(own, _runs(examples, step))
     held_out = Collated(carried, _runs(scene.held_out(), step))
     quiet = scene.quiet or not arguments.should_log
-    bar = tqdm(total=passes(scene.objective, len(batches), len(held_out)), desc="diagnosis", disable=quiet, leave=False)
-    with out_of_memory(fix), computing, bar:
-        model = scene.pivot.model.to(arguments.device)
-        found = diagnose(model, batches, held_out, scene.objective, scene.pivot.head, bar.update)
-    if not quiet:
-        print("\n".join(agreement.sentence(scene.objective.names) for agreement in found))
-    return [DiagnosisCallback(found)]
+    talks = any(example.messages for example in scene.prepared.data.examples)
+    ends = stop_tokens(scene.prepared.tokenizer, talks) if config.data.end_token else []
+
+    def again(model: Any, done: Callable[[], object] | None = None) -> list[Agreement]:
+        computing = torch.autocast(arguments.device.type, torch.bfloat16, enabled=scene.loaded.bf16)
+        with out_of_memory(fix), computing:
+            return diagnose(model, batches, held_out, scene.objective, scene.pivot.head, done, ends)
+
+    found: list[Agreement] = []
+    if scene.start.last is None:
+        total = passes(scene.objective, len(batches), len(held_out))
+        with tqdm(total=total, desc="diagnosis", disable=quiet, leave=False) as bar:
+            found = again(scene.pivot.model.to(arguments.device), bar.update)
+        if not quiet:
+            print("\n".join(agreement.sentence(scene.objective.names) for agreement in found))
+    return [DiagnosisCallback(found, again, config.train.diagnose_every)]
 
 
 class Collated(Sequence[Batch]):

@@ -1,19 +1,22 @@
 """The diagnosis finds the angle it should, on gradients known beforehand."""
 
 import dataclasses
+import json
 import math
+import shutil
 
 import pytest
 import torch
 
-from gwfast_llm.config import ModelConfig, ObjectiveConfig, SourceConfig
+from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
 from gwfast_llm.models.loading import load_model, load_tokenizer
 from gwfast_llm.teachers.desk import SourceDesk, path_maps
 from gwfast_llm.teachers.online import Remembered
 from gwfast_llm.terms.collate import FusionCollator
 from gwfast_llm.terms.objective import Objective
 from gwfast_llm.text.examples import encode_all
-from gwfast_llm.training.diagnosis import Agreement, Collated, _runs, diagnose, passes
+from gwfast_llm.training.diagnosis import Agreement, Collated, _only, _runs, diagnose, passes
+from gwfast_llm.training.fusion import fuse
 from gwfast_llm.training.sources import online_source
 
 OBJECTIVE = ObjectiveConfig(preset="custom", path=1.0, uld=1.0, gld=1.0, source_top_k=0)
@@ -135,3 +138,46 @@ def test_every_example_that_is_asked_for_is_looked_at(parts, monkeypatch):
     assert max(map(len, seen)) == 4
     assert len(done) == passes(objective, 3, 2)
     assert [one.weight for one in found] == [1.0, 1.0, 1.0, 1.0]
+
+
+def test_a_diagnosis_along_training_tells_ends_of_answers_from_the_rest(home, tmp_path):
+    # the tokenizers have no token that ends an answer: the one that fills up is made that token
+    folders = {}
+    for name in ("pivot", "A"):
+        folders[name] = tmp_path / name
+        shutil.copytree(home / name, folders[name])
+        path = folders[name] / "tokenizer_config.json"
+        content = json.loads(path.read_text())
+        content["eos_token"] = content["pad_token"]
+        path.write_text(json.dumps(content))
+    made = FuseConfig(
+        ModelConfig(str(folders["pivot"])),
+        DataConfig(str(home / "train.jsonl"), str(home / "held-out.jsonl"), max_length=96),
+        [SourceConfig(str(folders["A"]), name="A")],
+        ObjectiveConfig(preset="custom", path=1.0, hybrid=1.0, uld=1.0, source_top_k=5),
+        TrainConfig(steps=5, batch_size=4, log_every=9, diagnose=4, diagnose_every=2, samples=0, eval_every=0),
+    )
+    fused = fuse(made, lambda done, total: None)
+    rows = [row for row in fused.metrics if "cosine" in row]
+    assert [row["step"] for row in rows if row["part"] == "path"] == [0, 2, 4, 5]
+    for row in rows:
+        assert -1 <= row["cosine_end"] <= 1
+        assert -1 <= row["cosine_ordinary"] <= 1
+    first = {row["part"]: row for row in rows if row["step"] == 0}
+    assert 0 < first["path"]["lost"] < 1
+    assert 0 < first["hybrid"]["lost"] < 1
+    assert math.isnan(first["uld"]["lost"])
+    assert first["sft"]["cosine_end"] != first["sft"]["cosine_ordinary"]
+    blind = dataclasses.replace(made.train, diagnose=0, diagnose_every=0)
+    plain = fuse(dataclasses.replace(made, train=blind), lambda *_: None)
+    for one, two in zip(fused.model.parameters(), plain.model.parameters(), strict=True):
+        assert torch.equal(one, two)  # looking changes no bit
+
+
+def test_ends_and_the_rest_make_up_the_labels(parts):
+    held_out = parts[1](range(4), ObjectiveConfig())
+    ends = {int(held_out.labels[0][held_out.labels[0] >= 0][-1])}
+    inside, outside = (_only([held_out], ends, which)[0].labels for which in (True, False))
+    assert ((inside >= 0) ^ (outside >= 0)).equal(held_out.labels >= 0)
+    assert set(inside[inside >= 0].tolist()) == ends
+    assert _only([held_out], {-7}, True) == []

@@ -120,7 +120,7 @@ def test_files_are_merged_whole_or_not_at_all(tmp_path, sharded):
 def test_the_command_fuses_once_a_source_and_merges(fuse_here, home, tmp_path):
     sources = json.dumps([{"model": str(home / name), "name": name} for name in "AB"])
     options = {"combine": "merge", "merge": "task_arithmetic", "source_top_k": 0}
-    code, said = fuse_here("--sources", sources, objective=options, steps=2)
+    code, said = fuse_here("--sources", sources, objective=options, steps=2, log_every=1)
     assert code == 0, said
     run = tmp_path / "runs" / "r"
     record, page = json.loads((run / "run.json").read_text()), (run / "report.md").read_text()

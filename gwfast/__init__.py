@@ -1,5 +1,7 @@
 """Gromov-Wasserstein distances and plans, each with a proved interval that holds the optimum."""
 
+from gwfast.barycenters.door import barycenter
+from gwfast.barycenters.record import Barycenter
 from gwfast.errors import ConvergenceWarning, GWFastError, InputError, MissingPackageError, WorkerError
 from gwfast.features import FeatureCost
 from gwfast.many.neighbours import nearest, neighbours
@@ -27,6 +29,7 @@ __version__ = "0.1.0"
 __all__ = [
     "EFFORTS",
     "Balanced",
+    "Barycenter",
     "Bound",
     "Certificate",
     "ConvergenceWarning",
@@ -51,6 +54,7 @@ __all__ = [
     "Stop",
     "Unbalanced",
     "WorkerError",
+    "barycenter",
     "certify",
     "entropic_gw",
     "exact_gw",

@@ -19,6 +19,7 @@ _RESULT = "leave it out: the Result holds plan, value, interval and why the solv
 _LIMITS = "leave it out; exact_gw and entropic_gw have tol and max_iter"
 _WEIGHTS = "weights belong to the spaces, PointCloud(X, weights=...)"
 _SPACES = "pass a list of spaces or matrices"
+_BARYCENTER = "call gwfast.barycenter"
 _ENTROPIC = "call entropic_gw(..., epsilon=...)"
 
 # names of POT's arguments, and ours where the door has it
@@ -39,6 +40,14 @@ OURS = {
     "method": "quality",
     "n_threads": "executor",
     "return_matrix": "plans",
+    "N": "n",
+    "Cs": "spaces",
+    "Ys": "features",
+    "lambdas": "weights",
+    "init_C": "start",
+    "init_X": "start",
+    "fixed_structure": "fixed",
+    "fixed_features": "fixed",
 }
 
 NAMES = {
@@ -84,6 +93,17 @@ NAMES = {
     "nb_samples_grad": "missing here: gradients are whole; leave it out",
     "rtol": "call exact_gw(..., rtol=...)",
     "time_limit": "leave it out; exact_gw has it",
+    "N": _BARYCENTER,
+    "Cs": _BARYCENTER,
+    "ps": _WEIGHTS,
+    "Ys": _BARYCENTER,
+    "lambdas": _BARYCENTER,
+    "init_C": _BARYCENTER,
+    "init_X": _BARYCENTER,
+    "fixed_structure": _BARYCENTER,
+    "fixed_features": _BARYCENTER,
+    "stop_criterion": "leave it out: steps end where the value no longer falls; barycenter has tol",
+    "warmstartT": "leave it out: plans descend from the last ones, and from annealed ones",
     "effort": "leave it out; exact_gw and lower_bound have it",
 }
 

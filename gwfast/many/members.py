@@ -132,13 +132,17 @@ def listed(x: Any, name: str) -> list[Any]:
     return list(x)
 
 
+def space_of(space: Any, name: str) -> Space:
+    """A space, of an array, a table or a networkx graph."""
+    if hasattr(space, "nodes") and hasattr(space, "edges"):
+        space = Graph(space)
+    return space if isinstance(space, Space) else Dense(checks.numeric(checks.table(space, name), name), name=name)
+
+
 def _cost(space: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Cost (n, n) and weights (n,) of one space."""
     try:
-        if hasattr(space, "nodes") and hasattr(space, "edges"):
-            space = Graph(space)
-        if not isinstance(space, Space):
-            space = Dense(checks.numeric(checks.table(space, name), name), name=name)
+        space = space_of(space, name)
         weights = checks.weights(space.weights, space.n, "weights", space.like)
         cost, p = to_numpy(space.dense()), to_numpy(weights)
     except InputError as error:

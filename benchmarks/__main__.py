@@ -16,6 +16,7 @@ def main() -> int:
         os.environ.update(dict.fromkeys(THREADS, "1"))
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *sys.argv[1:]])
     from benchmarks import (
+        barycenters,
         bounds,
         entropic,
         large,
@@ -43,6 +44,7 @@ def main() -> int:
         "many": many.run,
         "large": large.run,
         "variants": variants.run,
+        "barycenters": barycenters.run,
     }
     names = sys.argv[1:] or list(suites)
     unknown = [n for n in names if n not in suites and n != "table"]

@@ -102,6 +102,23 @@ def _validity(line: Line, suite: str = "validity", asked: int = 100_000) -> None
     line(what, f"none on {asked:,} problems", text, above == 0 and problems >= asked)
 
 
+def _barycenters(line: Line) -> None:
+    """The lines of values beside POT's, and of proved shares."""
+    rows = record.read("barycenters")["rows"]
+    for kind in dict.fromkeys(r["class"] for r in rows if r["part"] == "triples"):
+        cell = [r for r in rows if r.get("class") == kind]
+        ratio, best = (float(np.mean([r["value"] / r[k] for r in cell])) for k in ("pot", "pot_best"))
+        text = f"{ratio:.3f} (best of five {best:.3f}), highest {max(r['value'] / r['pot'] for r in cell):.3f}"
+        line(f"barycentres, {kind}: value over POT's", "at most 1", text, ratio <= 1)
+        share = float(np.mean([r["lower"] for r in cell]))
+        least = min(r["lower"] for r in cell)
+        asked = "at least .6" if kind == "cloud" else ""
+        line(f"barycentres, {kind}: proved share", asked, f"{share:.3f}, least {least:.3f}", share >= 0.6 or not asked)
+    cell = [r for r in rows if r["part"] == "middles" and r["permutation"]]
+    least = min(r["lower"] for r in cell)
+    line("barycentres, two spaces: proved share", "1 to 1e-6", f"{least:.9f} (least of {len(cell)})", least >= 1 - 1e-6)
+
+
 def lines() -> list[str]:
     """Return one line of Markdown for every figure asked for; a suite without a record is named as such."""
     out = ["| what | asked | measured | met |", "|---|---|---|---|"]
@@ -121,6 +138,7 @@ def lines() -> list[str]:
         "limits": _limits,
         "validity": _validity,
         "validity_points": lambda line: _validity(line, "validity_points", 10_000),
+        "barycenters": _barycenters,
     }
     for name, table in suites.items():
         if (record.FOLDER / f"{name}.json").exists():

@@ -4,6 +4,7 @@ from gwfast.barycenters.door import barycenter
 from gwfast.barycenters.record import Barycenter
 from gwfast.errors import ConvergenceWarning, GWFastError, InputError, MissingPackageError, WorkerError
 from gwfast.features import FeatureCost
+from gwfast.interop.pot import GromovResult, solve_gromov
 from gwfast.many.neighbours import nearest, neighbours
 from gwfast.many.result import Neighbours, Pairwise
 from gwfast.many.table import pairwise_gw
@@ -39,6 +40,7 @@ __all__ = [
     "Gram",
     "Graph",
     "GraphRows",
+    "GromovResult",
     "InputError",
     "MissingPackageError",
     "Neighbours",
@@ -65,6 +67,7 @@ __all__ = [
     "pairwise_gw",
     "sampled_gw",
     "save_certificate",
+    "solve_gromov",
     "sorted_gw",
     "verify",
 ]

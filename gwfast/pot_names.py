@@ -15,6 +15,11 @@ R = TypeVar("R")
 _LOSS = "the loss is the square of the difference, the only one here; leave it out"
 _BALANCED = "missing here: every plan has the marginals p and q; leave it out"
 _START = "missing here: starts are found; exact_gw and entropic_gw have one"
+_POINTS = 'pass gwfast.PointCloud(X, metric="sqeuclidean"), which keeps the points'
+_RANK = "missing here: plans between many points have few atoms, none has a low rank; leave it out"
+_INNER = "missing here: inner problems are solved to the end; leave it out"
+_QUIET = "leave it out: what went wrong is an error, or in the result's stop"
+_PARTS = "missing here: spaces are not quantised; exact_gw searches many points from coarse to fine"
 _RESULT = "leave it out: the Result holds plan, value, interval and why the solver stopped"
 _LIMITS = "leave it out; exact_gw and entropic_gw have tol and max_iter"
 _WEIGHTS = "weights belong to the spaces, PointCloud(X, weights=...)"
@@ -48,6 +53,13 @@ OURS = {
     "init_X": "start",
     "fixed_structure": "fixed",
     "fixed_features": "fixed",
+    "init_Y": "start",
+    "init_pi": "start",
+    "gamma_init": "start",
+    "Cx": "C1",
+    "Cy": "C2",
+    "wx": "p",
+    "wy": "q",
 }
 
 NAMES = {
@@ -64,7 +76,37 @@ NAMES = {
     "tol_abs": _LIMITS,
     "stopThr": _LIMITS,
     "numItermax": _LIMITS,
-    "numInnerItermax": "missing here: inner problems are solved to the end; leave it out",
+    "numInnerItermax": _INNER,
+    "max_iter_ot": _INNER,
+    "tol_ot": _INNER,
+    "stopThr_dykstra": _INNER,
+    "numItermax_dykstra": _INNER,
+    "unbalanced_solver": _INNER,
+    "init_duals": "missing here: potentials are kept from step to step; leave it out",
+    "init_pi": _START,
+    "gamma_init": _START,
+    "marginal_loss": "missing here: plans have the exact marginals; leave it out",
+    "thres": "missing here; leave it out",
+    "warn": _QUIET,
+    "warn_dykstra": _QUIET,
+    "Cx": _SPACES,
+    "Cy": _SPACES,
+    "wx": _WEIGHTS,
+    "wy": _WEIGHTS,
+    "X_s": _POINTS,
+    "X_t": _POINTS,
+    "rank": _RANK,
+    "rescale_cost": "leave it out: costs are brought near 1 inside, the value is in your units",
+    "cost_factorized_Xs": "pass gwfast.Gram(H), whose costs are the inner products H H'",
+    "cost_factorized_Xt": "pass gwfast.Gram(H), whose costs are the inner products H H'",
+    "seed_init": "leave it out: calls repeat without a seed",
+    "npart1": _PARTS,
+    "npart2": _PARTS,
+    "part_method": _PARTS,
+    "rep_method": _PARTS,
+    "threshold_plan": "leave it out: plans of exact_gw have few atoms",
+    "nb_samples_p": "missing here: sampled_gw has rows",
+    "nb_samples_q": "missing here: sampled_gw has rows",
     "tol": _LIMITS,
     "max_iter": _LIMITS,
     "a": _WEIGHTS,
@@ -100,6 +142,7 @@ NAMES = {
     "lambdas": _BARYCENTER,
     "init_C": _BARYCENTER,
     "init_X": _BARYCENTER,
+    "init_Y": _BARYCENTER,
     "fixed_structure": _BARYCENTER,
     "fixed_features": _BARYCENTER,
     "stop_criterion": "leave it out: steps end where the value no longer falls; barycenter has tol",

@@ -27,6 +27,7 @@ from gwfast.arrays import (
 from gwfast.arrays.precision import EPS
 from gwfast.errors import InputError
 from gwfast.features import FeatureCost
+from gwfast.foreign import plan_of
 from gwfast.large.atoms import given_atoms, is_large
 from gwfast.losses import SPLITS, SQUARE, Loss, loss_of
 from gwfast.losses.squared import admitted, squared
@@ -118,6 +119,7 @@ class Presolved:
 
     def given(self, plan: Any, name: str = "plan") -> Plan:
         """Return a plan that the caller passed, checked, on the points of the problem; cut from the tape."""
+        plan = plan_of(plan, name)
         if isinstance(plan, Plan) and is_large(plan):
             return given_atoms(plan, self.shape, self.rows, self.cols, self.problem.p)
         array = plan.toarray() if isinstance(plan, Plan) or hasattr(plan, "tocoo") else plan

@@ -445,8 +445,9 @@ def certify(
         As in `sorted_gw`.
     marginals : Balanced, SemiRelaxed, Partial or Unbalanced, optional
         As in `exact_gw`.
-    plan : array (n, m) or Plan
-        The transport plan, from any library.  Small errors of its marginals (a Sinkhorn plan) are repaired before
+    plan : array (n, m), Plan, or what a solver returned
+        The transport plan, from any library: a result of gwfast or of POT (`OTResult`), POT's pair of a plan and its
+        log, OTT's output.  Small errors of its marginals (a Sinkhorn plan) are repaired before
         its objective is taken; `marginal_error` says how large they were.
     effort : str
         As in `lower_bound`.

@@ -86,6 +86,22 @@ def _sizes() -> list[dict]:
     return rows
 
 
+def table() -> str:
+    """Values and proved shares as a Markdown table."""
+    rows = record.read("barycenters")["rows"]
+    head = ["three spaces of 10 points", "value / POT's", "value / best of five of POT's", "proved share", "seconds"]
+    head += ["seconds to prove", "POT's seconds"]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for kind, name in (("cloud", "clouds in the plane"), ("graph", "random graphs")):
+        cell = [r for r in rows if r.get("class") == kind]
+        ratios = [f"{np.mean([r['value'] / r[k] for r in cell]):.2f}" for k in ("pot", "pot_best")]
+        shares = [r["lower"] for r in cell]
+        share = f"{np.mean(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})"
+        times = [f"{median([r[k] for r in cell]):.2g}" for k in ("seconds", "prove_seconds", "pot_seconds")]
+        lines.append(f"| {' | '.join([name, *ratios, share, *times])} |")
+    return "\n".join(lines)
+
+
 def run() -> None:
     """Write records/barycenters.json."""
     gwfast.barycenter([np.eye(3), np.ones((3, 3))], 3)  # loads the kernels

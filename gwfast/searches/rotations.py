@@ -3,130 +3,37 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from gwfast.arrays import item
 from gwfast.arrays.precision import EPS
 from gwfast.bounds.rounding import proved
+from gwfast.bounds.stored_dual import usable
 from gwfast.budget import UNLIMITED, Budget
 from gwfast.kernels.boxes import Form as Programs
 from gwfast.kernels.rotations import halves, programs, slopes_of
-from gwfast.large.prices import block_means, c_transform, dual_value
 from gwfast.method import Found, Method, Need, Steps, Turn
 from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Bound, Stop
 from gwfast.searches.orthogonal import ORTHOGONAL, Frames, diagonal, first_cells
-from gwfast.spaces.form import Form
-from gwfast.spaces.form_doubt import Doubt, doubted_form
+from gwfast.searches.rotation_points import RotationPoints, lifts, points_of, proof, suits, within
 from gwfast.transport import wasserstein_1d
 
-_BLOCKS = 256  # block means of a side
 _BATCH = 8  # cells at a time
 _FITTED, _REMEMBERED = 0.5, 30  # first guess of a share of what blocks hide, and programs that it is a mean of
 _RAISE = 0.02  # share of the value between two targets
 _FINEST = 0.01  # half of the edge of cells that are not halved
 
 
-@dataclass(frozen=True, eq=False)
-class _Points:
-    """Both forms, their errors, and block means of (effect, points)."""
+@dataclass(eq=False)
+class _Node:
+    """A cell in the tree of halved ones, with the prices that prove its bound, where it has one of its own."""
 
-    x: Form
-    y: Form
-    dx: Doubt
-    dy: Doubt
-    first: np.ndarray
-    second: np.ndarray
-
-    @property
-    def curvature(self) -> float:
-        """The factor c of |M|^2 in the half of the objective that plans decide."""
-        return 2 * self.x.kappa * self.y.kappa
-
-    @property
-    def spread(self) -> float:
-        """What rounding of the linear programs is measured in: the mean squares that make them up, twice."""
-        sides = (self.x, self.y)
-        effects = sum(float(f.p @ f.effect**2) for f in sides)
-        return 8 * effects + abs(self.curvature) * sum(float(np.trace(f.moment)) ** 2 for f in sides)
-
-
-def suits(problem: Problem) -> bool:
-    """Whether both spaces are many points of one kind in at most three dimensions, without features."""
-    n, m = problem.shape
-    return n * m > POLICY.rotation_entries and applies(problem)
-
-
-def applies(problem: Problem) -> bool:
-    """Whether both spaces are points of one kind in at most three dimensions, without features."""
-    return _points(problem) is not None
-
-
-def _points(problem: Problem) -> _Points | None:
-    """What the search works on; None for problems that it is no theorem for."""
-    if problem.M is not None:
-        return None
-    first = doubted_form(problem.x)
-    second = None if first is None else doubted_form(problem.y)
-    if first is None or second is None:
-        return None
-    (x, dx), (y, dy) = first, second
-    if x.kappa != y.kappa or max(x.X.shape[1], y.X.shape[1]) > 3:
-        return None
-    blocks = min(_BLOCKS, x.n, y.n)
-    return _Points(x, y, dx, dy, _means(x, blocks), _means(y, blocks))
-
-
-def _means(form: Form, blocks: int) -> np.ndarray:
-    own = np.column_stack([form.effect, form.X])
-    weights = None if (form.p == form.p[0]).all() else form.p
-    return block_means(np.ascontiguousarray(form.X), weights, blocks, own)
-
-
-def _lifts(slope: np.ndarray, points: _Points) -> tuple[np.ndarray, np.ndarray]:
-    """Matrices that take (effect, point) of each side to points whose inner product is 4 a b + x' slope y."""
-    left, sizes, right = np.linalg.svd(slope, full_matrices=False)
-    roots, d, e, k = np.sqrt(sizes), *slope.shape, len(sizes)
-    first, second = np.zeros((1 + d, 1 + k)), np.zeros((1 + e, 1 + k))
-    first[0, 0] = second[0, 0] = 2.0
-    first[1:, 1:], second[1:, 1:] = left * roots, right.T * roots
-    # of equal spread: rounding is measured in their product, and a kd tree likes it
-    for c in range(1 + k):
-        spreads = [
-            float(lift[0, c] ** 2 * (f.p @ f.effect**2) + lift[1:, c] @ f.moment @ lift[1:, c])
-            for lift, f in ((first, points.x), (second, points.y))
-        ]
-        if min(spreads) > 0:
-            t = (spreads[1] / spreads[0]) ** 0.25
-            first[:, c] *= t
-            second[:, c] /= t
-    return first, second
-
-
-def _within(points: _Points) -> list[np.ndarray]:
-    """Second moments of (effect, points) of both sides within the few blocks."""
-    found: list[np.ndarray] = []
-    for form, means in zip((points.x, points.y), (points.first, points.second)):
-        own = np.column_stack([form.effect, form.X])
-        found.append((own.T * form.p) @ own - means.T @ means / len(means))
-    return found
-
-
-def _proof(points: _Points, slope: np.ndarray, prices: np.ndarray) -> float:
-    """Proved bound of max_T <4 a b + x' slope y, T>: prices of block means, carried to all by two c-transforms."""
-    first, second = _lifts(slope, points)
-    A, B = points.first @ first, points.second @ second
-    w = -prices - 0.5 * (B * B).sum(axis=1)
-    f, at = c_transform(A, B, w)
-    U, V = (np.column_stack([z.effect, z.X]) @ lift for z, lift in ((points.x, first), (points.y, second)))
-    values, nearest = c_transform(V, A, -f, B[at])
-    least = dual_value(U, V, points.x.p, points.y.p, -values, A[nearest])
-    squares = sum(float(z.p @ (Z * Z).sum(axis=1)) for z, Z in ((points.x, U), (points.y, V)))
-    # the points are off by rounding of their products, and the slope by that of its factors
-    return 0.5 * squares - least + 64 * (U.shape[1] + 8) * EPS * (squares + points.spread)
+    prices: np.ndarray | None = None
+    parts: list[_Node] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +42,72 @@ class _Cell:
 
     cell: np.ndarray
     proved: float
+    node: _Node = field(default_factory=_Node)
+
+
+@dataclass(frozen=True, eq=False)
+class RotationDual:
+    """The tree of halved cells and the prices of block means that bound some of them: any numbers prove a bound.
+
+    Attributes
+    ----------
+    kinds : array (N,)
+        Of the nodes, parents before children: 1 where it has prices, plus 2 where it is halved.
+    prices : array (P, blocks)
+        Prices, in the order of the nodes that have some.
+    scale : float
+        1: prices are in the units of the problem.
+    """
+
+    kinds: np.ndarray
+    prices: np.ndarray
+    scale: float = 1.0
+
+    @classmethod
+    def of(cls, roots: list[_Node], blocks: int) -> RotationDual:
+        """The dual of a search."""
+        kinds, prices, waiting = list[int](), list[np.ndarray](), roots[::-1]
+        while waiting:
+            node = waiting.pop()
+            kinds.append((node.prices is not None) + 2 * bool(node.parts))
+            if node.prices is not None:
+                prices.append(node.prices)
+            waiting += node.parts[::-1]
+        return cls(np.array(kinds, np.float64), np.array(prices, np.float64).reshape(len(prices), blocks))
+
+    def verify(self, problem: Problem) -> Bound:
+        """Prove the bound again: the tree covers all rotations, and each of its ends has a proved bound above it.
+
+        As many transforms of all points as there are prices.  InputError where the sizes are those of other spaces.
+        """
+        points = points_of(problem)
+        if points is None:
+            return Bound("lower", -math.inf, ORTHOGONAL)
+        blocks, arrays = len(points.second), None
+        search = RotationSearch(problem, points)
+        if len(self.prices) > 0 and len(self.kinds) > 0:
+            wanted = {"kinds": (self.kinds, (len(self.kinds),)), "prices": (self.prices, (len(self.prices), blocks))}
+            arrays = usable(ORTHOGONAL, wanted, self.scale)
+        if arrays is not None and search.sound:
+            search.top = min(search.top, self._height(search, arrays["kinds"], arrays["prices"]))
+        return search.bound()
+
+    def _height(self, search: RotationSearch, kinds: np.ndarray, prices: np.ndarray) -> float:
+        """The largest bound of the ends of the tree; a node that is missing has that of its parent."""
+        waiting, heights, used = search.open[::-1], list[float](), 0
+        for kind in kinds:
+            if not waiting:
+                break
+            one = waiting.pop()
+            height = one.proved
+            if int(kind) & 1 and used < len(prices):
+                height = min(height, proof(search.points, search.slopes([one])[0], prices[used]))
+                used += 1
+            if int(kind) & 2:
+                waiting += [_Cell(part, height) for part in halves(one.cell, search.frames.size)][::-1]
+            else:
+                heights.append(height)
+        return max(heights + [one.proved for one in waiting])
 
 
 class RotationSearch:
@@ -145,7 +118,7 @@ class RotationSearch:
     points for one.
     """
 
-    def __init__(self, problem: Problem, points: _Points) -> None:
+    def __init__(self, problem: Problem, points: RotationPoints) -> None:
         self.problem, self.points = problem, points
         x, y = points.x, points.y
         self.frames = Frames(diagonal(x.X, x.p), diagonal(y.X, y.p))
@@ -156,10 +129,11 @@ class RotationSearch:
         self.share = math.nan
         self.open = [_Cell(c, self.top) for c in first_cells(self.frames.size, self.frames.rank)]
         self.closed: list[_Cell] = []
+        self.roots, self.dual = [c.node for c in self.open], None
         A, B = points.first, points.second
         linear, mass = 4 * np.multiply.outer(A[:, 0], B[:, 0]), np.full(len(A), 1 / len(A))
         self._form = Programs(A[:, 1:].copy(), B[:, 1:].copy(), linear, mass, mass, True, 0.0)
-        self._prices, self._within = np.zeros(len(B)), _within(points)
+        self._prices, self._within = np.zeros(len(B)), within(points)
         self._share, self._seen = _FITTED, 1.0  # of what blocks hide that programs of all points gain, on average
         self.cells = self.proofs = 0
         sizes = self.frames.first.min(), self.frames.second.min()
@@ -180,7 +154,7 @@ class RotationSearch:
             self.share = max(0.0, (total - self.top) / upper)
             return self._next(total, upper, gap)
         if not self.open:
-            self.top = min(self.top, max((c.proved for c in self.closed), default=self.top))
+            self._lowered(max((c.proved for c in self.closed), default=self.top))
             return self._next(total, upper, gap)
         limit, stalled = total - self.share * upper, False
         batch = [self.open.pop() for _ in range(min(_BATCH, len(self.open)))]
@@ -188,20 +162,34 @@ class RotationSearch:
             hidden, height = self._hidden(slope), one.proved
             if height > limit and coarse + self._share * hidden <= limit:
                 self.proofs += 1
-                height = _proof(self.points, slope, prices)
+                height = proof(self.points, slope, prices.astype(np.float32).astype(np.float64))
+                if height < one.proved:
+                    one.node.prices = prices.astype(np.float32)
                 self._share += ((height - coarse) / hidden - self._share) / (self._seen + 1) if hidden > 0 else 0.0
                 self._seen, height = min(_REMEMBERED, self._seen + 1), min(one.proved, height)
             if height <= limit:
-                self.closed.append(_Cell(one.cell, height))
+                self.closed.append(_Cell(one.cell, height, one.node))
                 continue
             if one.cell[5] <= _FINEST or len(self.open) + len(self.closed) > POLICY.boxes:
-                self.closed.append(_Cell(one.cell, height))
+                self.closed.append(_Cell(one.cell, height, one.node))
                 stalled = True
                 continue
-            self.open += [_Cell(part, height) for part in halves(one.cell, self.frames.size)]
+            parts = [_Cell(part, height) for part in halves(one.cell, self.frames.size)]
+            one.node.parts = [part.node for part in parts]
+            self.open += parts
         if stalled:
-            self.top = min(self.top, max(c.proved for c in self.open + self.closed))
+            self._lowered(max(c.proved for c in self.open + self.closed))
         return Stop.STALLED if stalled else None
+
+    def _lowered(self, top: float) -> None:
+        """Take a lower bound of all cells, and the tree that proves it."""
+        if top < self.top:
+            self.top, self.dual = top, RotationDual.of(self.roots, len(self._prices))
+
+    def slopes(self, batch: list[_Cell]) -> np.ndarray:
+        """Slopes of the linear programs that bound some cells."""
+        outer = self.points.curvature * self.frames.outer
+        return slopes_of(np.array([one.cell for one in batch]), self.frames.size, outer, np.zeros_like(outer))[0]
 
     def _next(self, total: float, upper: float, gap: float) -> Stop | None:
         """The next share, with the closed cells that it opens."""
@@ -217,8 +205,7 @@ class RotationSearch:
 
     def _estimated(self, batch: list[_Cell]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Slopes of cells, the programs of block means, each from the prices of the last one, and the prices."""
-        outer = self.points.curvature * self.frames.outer
-        slopes, _ = slopes_of(np.array([one.cell for one in batch]), self.frames.size, outer, np.zeros_like(outer))
+        slopes = self.slopes(batch)
         prices, shape = np.empty((len(batch), len(self._prices))), self._form.linear.shape
         heights = programs(self._form, slopes, self._prices, prices, np.full(1, np.inf), np.empty(shape))
         self._prices = prices[-1]
@@ -228,8 +215,8 @@ class RotationSearch:
     def _hidden(self, slope: np.ndarray) -> float:
         """What the program of all points may have beyond that of block means: the spreads within blocks."""
         sizes = [
-            math.sqrt(max(0.0, float(np.einsum("ac,ab,bc", lift, within, lift))))
-            for lift, within in zip(_lifts(slope, self.points), self._within)
+            math.sqrt(max(0.0, float(np.einsum("ac,ab,bc", lift, inner, lift))))
+            for lift, inner in zip(lifts(slope, self.points), self._within)
         ]
         return sizes[0] * sizes[1]
 
@@ -243,7 +230,7 @@ class RotationSearch:
         moved += 8 * (dx.effect + dy.effect) * (math.sqrt(self.constant) + dx.effect + dy.effect)
         total = 4 * self.means**2 + max(0.0, rest - 4 * moved)
         root = max(0.0, math.sqrt(total) - dx.cost - dy.cost)
-        return proved(self.problem, root**2, ORTHOGONAL)
+        return replace(proved(self.problem, root**2, ORTHOGONAL), dual=self.dual)
 
 
 def rotation_search(
@@ -275,7 +262,7 @@ def rotation_search(
     ----------
     docs/theory/orthogonal_bound.md.
     """
-    points = _points(problem)
+    points = points_of(problem)
     if points is None:
         return None
     search, longest = RotationSearch(problem, points), 0.0
@@ -295,7 +282,7 @@ def _cell(problem: Problem) -> float:
 
 
 def _steps(problem: Problem, turn: Turn) -> Steps:
-    points = _points(problem)
+    points = points_of(problem)
     if points is None:
         return
     search, longest = RotationSearch(problem, points), 0.0
@@ -319,5 +306,6 @@ METHOD = Method(
     settles=suits,  # nothing else does more for so many points
     need=lambda problem: Need(_cell(problem)),
     lean=True,
+    duals={ORTHOGONAL: RotationDual},
 )
 """The search of `orthogonal` where its matrices do not fit."""

@@ -1,5 +1,7 @@
 """The search over rotations for many points: below brute force, more than the closed bound, without matrices."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from point_spaces import spaces
@@ -8,8 +10,9 @@ import gwfast
 import reference
 from gwfast.bounds.closed import closed_bound
 from gwfast.budget import Budget
-from gwfast.searches import rotations
-from gwfast.searches.rotations import METHOD, applies, rotation_search, suits
+from gwfast.searches import rotation_points
+from gwfast.searches.rotation_points import applies, suits
+from gwfast.searches.rotations import METHOD, RotationDual, rotation_search
 from strategies import weights
 
 
@@ -49,7 +52,7 @@ def test_few_block_means_stand_for_many_points(monkeypatch):
     result = gwfast.exact_gw(x, y)
     problem, proved = reference.problem_of(x, y), []
     for blocks in (8, 64):
-        monkeypatch.setattr(rotations, "_BLOCKS", blocks)
+        monkeypatch.setattr(rotation_points, "BLOCKS", blocks)
         proved.append(rotation_search(problem, 0.05, result.value, Budget().within(3)).value)
     assert 1.02 * closed_bound(problem).value < proved[1] <= result.value
     assert proved[0] < proved[1]
@@ -79,3 +82,27 @@ def test_the_front_door_takes_it():
     result = gwfast.exact_gw(x, y, effort="prove", time_limit=8, memory_limit=1e8)
     assert result.certificate["orthogonal-bound"].value <= result.value
     assert result.lower > result.certificate["closed-bound"].value
+
+
+def test_a_stored_search_proves_its_bound_again_and_spoiled_ones_prove_less(tmp_path):
+    rng = np.random.default_rng(3)
+    three = np.array([[1.5, 0], [-0.8, 1.2], [-0.7, -1.0]])
+    x = gwfast.PointCloud(three[rng.integers(3, size=400)] + 0.25 * rng.normal(size=(400, 2)), "sqeuclidean")
+    y = gwfast.PointCloud(rng.normal(size=(350, 2)) * [1.0, 0.8], "sqeuclidean")
+    problem, value = reference.problem_of(x, y), gwfast.exact_gw(x, y).value
+    found = rotation_search(problem, 0.05, value, Budget().within(2))
+    dual = found.dual
+    assert isinstance(dual, RotationDual)
+    gwfast.save_certificate(tmp_path / "proof.npz", gwfast.Certificate((found,)))
+    again = gwfast.verify(gwfast.load_certificate(tmp_path / "proof.npz"), x, y)["orthogonal-bound"]
+    assert again.value == pytest.approx(found.value, rel=1e-9)
+    for spoiled in (
+        replace(dual, prices=dual.prices + rng.normal(size=dual.prices.shape)),
+        replace(dual, kinds=dual.kinds[: len(dual.kinds) // 2]),
+        replace(dual, kinds=np.zeros_like(dual.kinds)),
+        replace(dual, prices=dual.prices * np.nan),
+    ):
+        assert spoiled.verify(problem).value < again.value
+    other = gwfast.PointCloud(rng.normal(size=(30, 2)), "sqeuclidean")
+    with pytest.raises(gwfast.InputError, match="prices of its orthogonal-bound dual: expected shape"):
+        dual.verify(reference.problem_of(other, other))

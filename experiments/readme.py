@@ -14,12 +14,13 @@ from pathlib import Path
 from benchmarks import barycenters, large, many, sizes
 from experiments.catalogue import EXPERIMENTS, Experiment
 from experiments.real_fusion import report as real_report
+from experiments.rivals import report as rivals_report
 from experiments.shared.records import REPOSITORY
 
 TABLES = {"benchmarks/sizes": sizes.table, "benchmarks/many": many.table}
 TABLES |= {"benchmarks/barycenters": barycenters.table}
 TABLES |= {"benchmarks/large": large.table, "benchmarks/large/beside": large.table_beside}
-TABLES |= {"real_fusion/brief": real_report.brief}
+TABLES |= {"real_fusion/brief": real_report.brief, "rivals/brief": rivals_report.brief}
 BLOCK = re.compile(r"(<!-- results: ([\w/-]+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
 

@@ -63,9 +63,12 @@ def jobs() -> list[Job]:
 
 
 def main() -> None:
-    """Run what is not in the record yet."""
+    """Run what is not in the record yet, and write the README."""
+    from experiments.rivals.report import write
+
     RECORD.start(config())
     run_jobs(RECORD, jobs())
+    write()
 
 
 if __name__ == "__main__":

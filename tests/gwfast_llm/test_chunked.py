@@ -1,5 +1,7 @@
 """The chunked path gives the numbers and gradients of whole logits, and never holds them."""
 
+import dataclasses
+
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -161,7 +163,7 @@ def test_training_in_chunks_is_training(home, tmp_path, kind):
             ModelConfig(str(pivot)),
             DataConfig(str(home / "train.jsonl"), str(home / "held-out.jsonl"), max_length=96, end_token=False),
             [SourceConfig(str(home / n), name=n) for n in "AB"],
-            PARTS,
+            dataclasses.replace(PARTS, alm=0.1, gold=0.3, simct=0.2, xtoken_h=0.2),
             TrainConfig(steps=3, batch_size=8, lr=1e-2, log_every=1, eval_every=3, chunk=chunk, diagnose=0, samples=0),
         )
         return fuse(config, lambda done, total: None)

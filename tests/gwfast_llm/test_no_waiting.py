@@ -18,14 +18,17 @@ from gwfast_llm.models import output_layer
 from gwfast_llm.models.output_layer import ChunkedHead
 from gwfast_llm.student.forward import run_student
 from gwfast_llm.terms.batch import Batch, CarriedTargets, Pairs
+from gwfast_llm.terms.chunks import SourceChunks
 from gwfast_llm.terms.gld import SourceLogits
+from gwfast_llm.terms.gold import GoldItems
 from gwfast_llm.terms.hybrid import SharedIds
 from gwfast_llm.terms.objective import Objective
+from gwfast_llm.terms.simct import Candidates
 from gwfast_llm.terms.spots import Spots
 from gwfast_llm.text.packing import Places
 
 B, L, V, P, K, T, N = 3, 20, 50, 8, 6, 9, 24
-WEIGHTS = dict(preset="custom", path=1.0, uld=0.5, gld=1.0, hellinger=0.2, hybrid=0.4)
+WEIGHTS = dict(preset="custom", path=1.0, uld=0.5, gld=1.0, hellinger=0.2, hybrid=0.4, alm=0.1, gold=0.1, simct=0.1)
 
 
 class AllOnTheDevice(TorchDispatchMode):
@@ -56,6 +59,10 @@ def truth(*shape):
     return numbers(*shape, dtype=torch.bool)
 
 
+def chunks():
+    return SourceChunks(numbers(B, 1, P), numbers(B, 1, P), numbers(B, 1, P), truth(B, 1, P))
+
+
 def batch(packed):
     rows = {"attention_mask": whole(B, L)}
     if packed:
@@ -70,6 +77,9 @@ def batch(packed):
         source_probs=numbers(B, 1, P, K),
         own={
             "hybrid": SharedIds(whole(B, 1, P, K), truth(B, 1, V)),
+            "alm": chunks(),
+            "gold": GoldItems(SharedIds(whole(B, 1, P, K), truth(B, 1, V)), chunks(), numbers(B, 1)),
+            "simct": Candidates(whole(B, 1, P, K), numbers(B, 1, P, K), chunks()),
             "gld": SourceLogits(numbers(B, 1, T, K), whole(B, 1, T, K), truth(B, 1, T), numbers(B, 1, T), V),
         },
         **rows,

@@ -26,7 +26,17 @@ from gwfast_llm.training.fusion import fuse
 from gwfast_llm.training.sources import online_source
 
 EVERYTHING = ObjectiveConfig(
-    preset="custom", path=1.0, uld=0.5, gld=0.1, gld_aligned=0.3, hellinger=0.2, hybrid=0.4, source_top_k=0
+    preset="custom",
+    path=1.0,
+    uld=0.5,
+    gld=0.1,
+    gld_aligned=0.3,
+    hellinger=0.2,
+    hybrid=0.4,
+    alm=0.1,
+    gold=0.3,
+    simct=0.2,
+    source_top_k=0,
 )
 LONGEST = 96
 

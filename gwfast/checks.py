@@ -72,6 +72,17 @@ def table(x: Any, name: str) -> Any:
     return x.to_numpy()
 
 
+def names(x: Any) -> tuple[Any, ...] | None:
+    """What the index of a DataFrame, or a networkx graph, calls its rows; None for numbers in order and other input."""
+    if hasattr(x, "columns") and hasattr(x, "index") and hasattr(x, "to_numpy"):
+        found = tuple(x.index)
+    elif hasattr(x, "nodes") and hasattr(x, "edges"):
+        found = tuple(x.nodes)
+    else:
+        return None
+    return None if found == tuple(range(len(found))) else found
+
+
 def _names_points(x: Any) -> bool:
     """Whether the columns of a square DataFrame have the names of its rows: a matrix, and no table of edges."""
     return sorted(map(repr, x.index)) == sorted(map(repr, x.columns))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ class Plan:
         Mass of each atom; the total is 1.
     matrix : array (n, m) or None
         The dense plan.
+    labels : pair or None
+        Names (n,) and (m,) of the points, either None where they have none: of rows of a DataFrame, of cells.
 
     Raises
     ------
@@ -48,6 +51,7 @@ class Plan:
     cols: Array = None
     mass: Array = None
     matrix: Array = None
+    labels: tuple[Sequence[Any] | None, Sequence[Any] | None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         parts = (self.rows, self.cols, self.mass) if self.matrix is None else (self.matrix,)
@@ -128,7 +132,27 @@ class Plan:
     def T(self) -> Plan:
         """The same plan read from the second points to the first."""
         matrix = None if self.matrix is None else namespace(self.matrix).matrix_transpose(self.matrix)
-        return Plan((self.shape[1], self.shape[0]), self.cols, self.rows, self.mass, matrix)
+        labels = None if self.labels is None else (self.labels[1], self.labels[0])
+        return Plan((self.shape[1], self.shape[0]), self.cols, self.rows, self.mass, matrix, labels)
+
+    def to_frame(self, *, long: bool = False) -> Any:
+        """The plan as a pandas DataFrame whose rows and columns have the names of the points, or are numbered.
+
+        Parameters
+        ----------
+        long : bool
+            One row for each atom, with the columns "first", "second" and "mass", instead of the matrix.
+        """
+        import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
+
+        given = (None, None) if self.labels is None else self.labels
+        first, second = (
+            pd.RangeIndex(n) if own is None else pd.Index(own) for own, n in zip(given, self.shape, strict=True)
+        )
+        if not long:
+            return pd.DataFrame(np.asarray(self), index=first, columns=second)
+        i, k, mass = (to_numpy(part) for part in self.atoms())
+        return pd.DataFrame({"first": first[i], "second": second[k], "mass": mass})
 
     def lifted(self, rows: Array | None, cols: Array | None, shape: tuple[int, int]) -> Plan:
         """Return the plan on larger point sets, of which this one joins the points `rows` and `cols` (or all)."""

@@ -89,6 +89,8 @@ class Presolved:
     stated : Stated or None
         Where the caller asked for another loss than the square: the caller's objective is `unit` times that of
         `problem`, plus `stated.constant`.
+    labels : pair or None
+        Names of the points, where the caller passed DataFrames or graphs with names.
     """
 
     problem: Problem
@@ -100,6 +102,7 @@ class Presolved:
     unit: float = 1.0
     stated: Stated | None = None
     weights: tuple[Array, Array] | None = None
+    labels: tuple[Any, Any] | None = None
 
     @property
     def shift(self) -> float:
@@ -109,6 +112,8 @@ class Presolved:
     def plan(self, plan: Plan) -> Plan:
         """Return a plan of the problem as the caller should see it: all points, the caller's precision."""
         plan = plan.lifted(self.rows, self.cols, self.shape)
+        if self.labels is not None and plan.is_stored:
+            plan = replace(plan, labels=self.labels)
         if self.dtype is None:
             return plan
         if not plan.is_stored:
@@ -247,7 +252,10 @@ def presolve(problem: Problem, dtype: Any = None) -> Presolved:
     taped = None
     if needs_grad(problem.alpha, None if isinstance(M, FeatureCost) else M, *x.arrays(), *y.arrays()):
         taped, problem = problem, problem.detached()
-    return Presolved(problem, taped, rows, cols, shape, dtype or returned_dtype(whole.x.like), unit, stated, weights)
+    given = dtype or returned_dtype(whole.x.like)
+    names = whole.x.labels, whole.y.labels
+    labels = None if names == (None, None) else names
+    return Presolved(problem, taped, rows, cols, shape, given, unit, stated, weights, labels)
 
 
 def _written_out(x: Space, y: Space, M: Any) -> tuple[Space, Space, Any]:

@@ -296,7 +296,7 @@ def _space(C: Any, name: str, like: Array) -> Space:
         return C
     if hasattr(C, "nodes") and hasattr(C, "edges"):
         raise InputError(f"{name}: found a networkx graph; wrap it, gwfast.Graph({name}), to choose its cost")
-    return Dense(checks.numeric(checks.table(C, name), name, like), name=name)
+    return Dense(checks.numeric(checks.table(C, name), name, like), name=name).named(checks.names(C))
 
 
 def _weights(C: Any, p: Any, name: str, weights_name: str) -> tuple[Any, str]:

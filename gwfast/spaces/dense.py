@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 from gwfast import checks
 from gwfast.arrays import Array, item, namespace
@@ -44,8 +44,10 @@ class Dense(Space):
     symmetric: bool = field(init=False, default=True, repr=False)
     extremes: tuple[float, float] = field(init=False, default=(0.0, 0.0), repr=False)
     doubt: float = field(init=False, default=0.0, repr=False)
+    labels: tuple[Any, ...] | None = field(init=False, default=None, repr=False)  # pyright: ignore
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", checks.names(self.cost))
         cost, extremes = checks.cost_matrix(self.cost, self.name)
         object.__setattr__(self, "cost", cost)
         object.__setattr__(self, "extremes", extremes)
@@ -72,11 +74,15 @@ class Dense(Space):
     def diagonal(self) -> Array:
         return namespace(self.cost).linalg.diagonal(self.cost)
 
+    def named(self, labels: tuple[Any, ...] | None) -> Self:
+        """The same space with names of its points."""
+        return self if labels is None else self._with(labels=labels)
+
     def restricted(self, index: Array) -> Self:
         xp = namespace(self.cost)
         weights = None if self.weights is None else xp.take(self.weights, index, axis=0)
         cost = self.gather(index, index)
-        return self._with(cost=cost, weights=weights, extremes=(item(xp.min(cost)), item(xp.max(cost))))
+        return self._with(cost=cost, weights=weights, extremes=(item(xp.min(cost)), item(xp.max(cost))), labels=None)
 
     def scaled(self, root: float) -> Self:
         xp, factor = namespace(self.cost), root**2

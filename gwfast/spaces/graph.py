@@ -76,6 +76,7 @@ class Graph(Dense):
         else:
             matrix = adjacency.toarray()
         Dense.__init__(self, matrix, weights, "graph")
+        object.__setattr__(self, "labels", checks.names(graph))
 
 
 def adjacency_of(graph: Any, weight: str | bool | None) -> sp.csr_array:

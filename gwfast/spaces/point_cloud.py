@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -51,8 +51,10 @@ class PointCloud(Space):
     metric: str = "euclidean"
     weights: Array = None
     symmetric: bool = field(init=False, default=True, repr=False)
+    labels: tuple[Any, ...] | None = field(init=False, default=None, repr=False)  # pyright: ignore
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", checks.names(self.points))
         checks.choice(self.metric, ("euclidean", "sqeuclidean"), "metric")
         power = 2 if self.metric == "sqeuclidean" else 1
         points = checks.matrix(self.points, "points", "coordinates of shape (n, d)", power=power)
@@ -108,7 +110,7 @@ class PointCloud(Space):
     def restricted(self, index: Array) -> Self:
         xp = namespace(self.points)
         weights = None if self.weights is None else xp.take(self.weights, index, axis=0)
-        return self._with(points=xp.take(self.points, index, axis=0), weights=weights)
+        return self._with(points=xp.take(self.points, index, axis=0), weights=weights, labels=None)
 
     def scaled(self, root: float) -> Self:
         return self._with(points=self.points * (root if self.metric == "sqeuclidean" else root**2))

@@ -53,6 +53,11 @@ class Space:
     symmetric: bool
 
     @property
+    def labels(self) -> tuple[Any, ...] | None:
+        """Names (n,) of the points, where the caller gave some."""
+        return None
+
+    @property
     def factored(self) -> bool:
         """Whether `times` costs much less than a product with the dense cost."""
         return False

@@ -1,5 +1,6 @@
 """Plans: the three kinds agree."""
 
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -62,3 +63,22 @@ def test_rounding_gives_couplings(seed, n, m):
 def test_marginal_errors_show_in_the_result():
     result = gwfast.sorted_gw(np.eye(3), np.eye(4))
     assert result.certificate.marginal_error == pytest.approx(0, abs=1e-15)
+
+
+def test_names_of_the_points_are_kept_and_tabulated():
+    pd = pytest.importorskip("pandas")
+    C = np.abs(np.subtract.outer(np.arange(3.0), np.arange(3.0)))
+    first = pd.DataFrame(C, index=list("abc"), columns=list("abc"))
+    second = gwfast.Graph(nx.relabel_nodes(nx.path_graph(3), dict(enumerate("xyz"))))
+    plan = gwfast.exact_gw(first, second).plan
+    table = plan.to_frame()
+    assert (list(table.index), list(table.columns)) == (list("abc"), list("xyz"))
+    assert np.array_equal(table.to_numpy(), plan.toarray())
+    turned = plan.T.to_frame(long=True)
+    assert [table.loc[k, i] for i, k in zip(turned["first"], turned["second"])] == list(turned["mass"])
+    half = gwfast.sorted_gw(first, C, p=[0.5, 0.0, 0.5]).plan.to_frame()
+    assert (half.loc["b"] == 0).all()
+    assert list(half.columns) == [0, 1, 2]
+    points = gwfast.PointCloud(pd.DataFrame(C, index=[7, 8, 9]))
+    assert gwfast.entropic_gw(points, points, epsilon=1.0).plan.labels == ((7, 8, 9), (7, 8, 9))
+    assert gwfast.exact_gw(C, C).plan.labels is None

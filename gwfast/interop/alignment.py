@@ -34,7 +34,7 @@ class Motion:
 
 @dataclass(frozen=True)
 class Tried:
-    """One alpha of a sweep: both terms of the plan between some spots, each 1 on average where nothing is matched."""
+    """One alpha of a sweep: both terms of the plan between some spots, each 1 where nothing is matched."""
 
     alpha: float
     features: float
@@ -58,7 +58,7 @@ class Alignment:
     overlap : float
         Mass that the plan carries; 1 for a balanced one.
     factor : float
-        Places were multiplied by it, so that squares of squared distances are 1 on average.
+        Places were multiplied by it, so that the structure term is 1 at the plan that joins every spot to every spot.
     matches : integer array (n,)
         The spot of the second slice that gets most of the mass of each spot; -1 where none is carried.
     images : array (n, d)

@@ -28,7 +28,7 @@ except ImportError:  # pragma: no cover
     raise MissingPackageError('gwfast.interop.anndata needs anndata: pip install "gwfast-ot[anndata]"') from None
 
 ALPHAS = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99)
-_WHOLE, _PART = 400, 200  # spots of a sweep: of balanced plans, and of partial ones, which take longer
+_WHOLE, _PART = 400, 150  # spots of a sweep: of balanced plans, and of partial ones, which take longer
 _RISE = 2.0  # times the least feature term, which the term of the chosen alpha does not exceed
 
 
@@ -87,9 +87,9 @@ def align(
     is; ``obs[key + "_residual"]``, in the unit of the places; ``obsm[key + "_coordinates"]``, mean places of the
     partners, NaN where there are none; ``uns[key]``, the numbers.  To ``b`` the same in the other direction.
 
-    Both terms are brought to one unit first: squared distances of places have the mean square 1, features of two spots
-    the mean squared distance 1.  Without `overlap` the search is that of `exact_gw` for points, which takes no (n, m)
-    array; with it, clusters say which spots are carried, and the certificate takes O((n + m)^2) memory.
+    Both terms are brought to one unit first, in which each is 1 at the plan that joins every spot to every spot.
+    Without `overlap` the search is that of `exact_gw` for points, which takes no (n, m) array; with it, clusters say
+    which spots are carried, and the certificate takes O((n + m)^2) memory.
 
     Examples
     --------

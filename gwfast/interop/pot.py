@@ -10,7 +10,6 @@ from typing import Any, Never
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from scipy.special import xlogy
 
 from gwfast import checks
 from gwfast.arrays import Array, detach, from_numpy, is_torch, item, namespace, to_numpy
@@ -313,7 +312,7 @@ def _answer(problem: Problem, result: Result, reg: float | None) -> GromovResult
 
 def _entropy(plan: Array) -> float:
     T = to_numpy(detach(plan))
-    return float(xlogy(T, T).sum())
+    return float((T * np.log(np.where(T > 0, T, 1.0))).sum())
 
 
 def _loss(loss: Any) -> tuple[str, float | None]:

@@ -51,24 +51,25 @@ class Slice:
 def in_one_unit(a: Slice, b: Slice) -> tuple[Slice, Slice, float]:
     """Both slices about their centres, and the factor of their places.
 
-    Squares of squared distances of places are 1 on average over both slices; two spots' features differ by 1 in square
-    on average.
+    Both terms of the objective are 1 at the plan that joins every spot to every spot.
     """
-    squares = 0.0
+    moments = []
     for side in (a, b):
         x = side.place - side.mass @ side.place
         s = (x * x).sum(axis=1)
         spread = x.T @ (side.mass[:, None] * x)
-        mean = float(side.mass @ s)
-        squares += float(side.mass @ s**2) + mean**2 + 2 * float((spread * spread).sum())  # half of each mean square
-    factor = squares**-0.25 if squares > 0 else 1.0
-    if a.features is None or b.features is None:
-        scaled = (None, None)
-    else:
+        mean = float(side.mass @ s)  # half that of the squared distances
+        moments.append((2 * mean, 2 * float(side.mass @ s**2) + 2 * mean**2 + 4 * float((spread * spread).sum())))
+    structure = moments[0][1] + moments[1][1] - 2 * moments[0][0] * moments[1][0]
+    factor = structure**-0.25 if structure > 0 else 1.0
+    scaled: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
+    if a.features is not None and b.features is not None:
         middle = (a.mass @ a.features + b.mass @ b.features) / 2
         centred = a.features - middle, b.features - middle
-        total = sum(float(s.mass @ (f * f).sum(axis=1)) for s, f in zip((a, b), centred))  # twice the mean variance
-        scaled = tuple(f / total**0.5 if total > 0 else f for f in centred)
+        total = sum(float(s.mass @ (f * f).sum(axis=1)) for s, f in zip((a, b), centred))
+        total -= 2 * float((a.mass @ centred[0]) @ (b.mass @ centred[1]))
+        root = total**0.5 if total > 0 else 1.0
+        scaled = centred[0] / root, centred[1] / root
     moved = [(s.place - s.mass @ s.place) * factor for s in (a, b)]
     return Slice(moved[0], scaled[0], a.mass), Slice(moved[1], scaled[1], b.mass), factor
 

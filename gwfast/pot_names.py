@@ -13,7 +13,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _LOSS = "the loss is the square of the difference, the only one here; leave it out"
-_BALANCED = "missing here: every plan has the marginals p and q; leave it out"
+_SETS = "pass marginals=gwfast.SemiRelaxed(), Partial(mass) or Unbalanced(rho) to exact_gw or entropic_gw"
 _START = "missing here: starts are found; exact_gw and entropic_gw have one"
 _POINTS = 'pass gwfast.PointCloud(X, metric="sqeuclidean"), which keeps the points'
 _RANK = "missing here: plans between many points have few atoms, none has a low rank; leave it out"
@@ -123,12 +123,12 @@ NAMES = {
     "reg_type": "missing here: entropic_gw regularises by entropy; leave it out",
     "solver": "call entropic_gw(..., solver=...)",
     "warmstart": "missing here: potentials are kept from step to step; leave it out",
-    "unbalanced": _BALANCED,
-    "unbalanced_type": _BALANCED,
-    "reg_marginals": "pass marginals=gwfast.Unbalanced(rho=...) to exact_gw or entropic_gw",
-    "divergence": _BALANCED,
-    "m": _BALANCED,
-    "nb_dummies": _BALANCED,
+    "unbalanced": _SETS,
+    "unbalanced_type": _SETS,
+    "reg_marginals": _SETS,
+    "divergence": "missing here: unbalanced plans pay Kullback-Leibler divergences; leave it out",
+    "m": _SETS,
+    "nb_dummies": "missing here: partial plans are exact with one added point; leave it out",
     "method": "call sorted_gw, exact_gw or entropic_gw",
     "n_threads": "leave it out: one thread runs, and those of the array library",
     "random_state": "leave it out: calls repeat without a seed",

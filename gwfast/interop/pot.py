@@ -12,9 +12,9 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from gwfast import checks
-from gwfast.arrays import Array, detach, from_numpy, is_torch, item, namespace, to_numpy
+from gwfast.arrays import Array, detach, from_numpy, is_array, is_torch, item, namespace, to_numpy
 from gwfast.errors import InputError
-from gwfast.marginals import BALANCED, Marginals, Partial, SemiRelaxed
+from gwfast.marginals import BALANCED, Marginals, Partial, SemiRelaxed, Unbalanced
 from gwfast.problem import Problem
 from gwfast.result import Certificate, Result
 from gwfast.solve import entropic_gw, exact_gw
@@ -141,16 +141,22 @@ def _partial(unbalanced: Any) -> Marginals:
 def _penalised(unbalanced: Any) -> Marginals:
     if unbalanced is None:
         return BALANCED
+    pair = list(unbalanced) if hasattr(unbalanced, "__len__") else [unbalanced]  # POT's factor is twice ours
+    return Unbalanced(tuple(checks.positive(x, "unbalanced") / 2 for x in (pair * 2 if len(pair) == 1 else pair)))
+
+
+def _other_penalty(unbalanced: Any) -> Marginals:
+    if unbalanced is None:
+        return BALANCED
     raise InputError(
-        f"unbalanced: found {unbalanced!r}, a penalty on the marginals, which is missing here; pass "
-        'unbalanced_type="semirelaxed", or "partial" with the mass'
+        'unbalanced_type: found a penalty that is missing here; pass "KL", "semirelaxed", or "partial" with the mass'
     )
 
 
 _PLANS: dict[str, Callable[[Any], Marginals]] = {
     "kl": _penalised,
-    "l2": _penalised,
-    "tv": _penalised,
+    "l2": _other_penalty,
+    "tv": _other_penalty,
     "semirelaxed": lambda unbalanced: SemiRelaxed(),
     "partial": _partial,
 }
@@ -197,14 +203,14 @@ def solve_gromov(
     symmetric : bool, optional
         Found from the costs; True beside asymmetric ones is refused.
     alpha : float
-        Share of the quadratic term; not used without `M`.
+        Share of the quadratic term; without `M` used beside a penalty alone.
     reg : float, optional
         Temperature of entropic plans; None or 0 for exact ones.
     reg_type : {"entropy"}
     unbalanced : float, optional
-        The mass of partial plans.
+        The mass of partial plans, or with "KL" twice the price of `gwfast.Unbalanced`; a pair for both marginals.
     unbalanced_type : {"KL", "semirelaxed", "partial"}
-        "semirelaxed" leaves the second marginal free; penalties ("KL" with a number) are missing.
+        "KL" pays for other marginals, "semirelaxed" leaves the second one free; the penalties "L2" and "TV" are missing.
     n_threads : int
         1: one thread runs.
     method : {"PGD", "PPA"}, optional
@@ -246,6 +252,8 @@ def solve_gromov(
     entropic = reg is not None and reg != 0
     _check_missing(reg_type, n_threads, method, verbose, rtol, entropic)
     plans = _plans(unbalanced, unbalanced_type)
+    if plans.penalty is not None and M is None and item(alpha) != 1:  # POT weighs the structure by alpha there
+        M = namespace(Ca).zeros_like(Ca[:, :1] + Cb[:1]) if is_array(Ca) else np.zeros((len(Ca), len(Cb)))
     share = None if M is None else alpha
     weights = None if isinstance(plans, SemiRelaxed) else b
     problem = Problem.of(Ca, Cb, a, weights, M=M, alpha=share, loss=kind, floor=floor, marginals=plans)
@@ -305,6 +313,9 @@ def _answer(problem: Problem, result: Result, reg: float | None) -> GromovResult
         linear = (1 - problem.alpha) * namespace(M).sum(M * plan)
         linear = linear if is_torch(linear) else float(linear)
     quad = result.value if not linear else result.value - linear
+    if problem.marginals.penalty is not None:
+        paid = problem.marginals.penalty.value(*result.plan.marginals(), problem.p, problem.q)
+        quad = quad - (paid if is_torch(quad) else item(paid))
     log = {"T": plan, "gw_dist": result.value, "stop": result.stop, "start": result.start}
     log |= {"iterations": result.iterations, "seconds": result.seconds}
     return GromovResult(value, linear, quad, plan, result.stop.value, log, result, problem)

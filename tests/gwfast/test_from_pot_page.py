@@ -21,12 +21,14 @@ X, Y = RNG.normal(size=(9, 2)), RNG.normal(size=(8, 2))
 P, Q = RNG.dirichlet(np.full(9, 5.0)), RNG.dirichlet(np.full(8, 5.0))
 C1, C2, M = ot.dist(X, X), ot.dist(Y, Y), ot.dist(X, Y)
 VALUES = {"ot": ot, "gwfast": gwfast, "X": X, "Y": Y, "C1": C1, "C2": C2, "M": M, "p": P, "q": Q}
-VALUES |= {"e": 5.0, "s": 0.7, "T": np.outer(P, Q)}
+VALUES |= {"e": 5.0, "s": 0.7, "r": 2.0, "T": np.outer(P, Q)}
 
 
 def marginals(call):
     if "Partial" in call:
         return gwfast.Partial(VALUES["s"])
+    if "Unbalanced" in call:
+        return gwfast.Unbalanced(VALUES["r"])
     return gwfast.SemiRelaxed() if "SemiRelaxed" in call else None
 
 
@@ -44,8 +46,8 @@ def objective(call, plan):
 
 
 def test_the_lines_were_found():
-    assert len(CALLS) == 24
-    assert len(ARGUMENTS) == 13
+    assert len(CALLS) == 25
+    assert len(ARGUMENTS) == 15
 
 
 @pytest.mark.parametrize(

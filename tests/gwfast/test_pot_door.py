@@ -69,6 +69,26 @@ def test_values_of_one_plan_are_pots(name):
             assert float(mine) == pytest.approx(float(other), rel=1e-5, abs=1e-8)
 
 
+@pytest.mark.filterwarnings("ignore:M_")
+@pytest.mark.parametrize("call", [{}, {"alpha": 1.0}, {"M": M, "alpha": 0.3, "a": A, "b": B}])
+def test_penalties_are_those_of_pot(call):
+    """POT minimises over two plans, which may differ, and adds their objective: half of `unbalanced` a marginal."""
+    theirs = ot.solve_gromov(C1, C2, unbalanced=6.0, **call)
+    ours = gwfast.solve_gromov(C1, C2, unbalanced=6.0, **call)
+    assert ours.lower <= ours.value <= theirs.value
+    T, alpha = theirs.plan, call.get("alpha", 0.5)
+    p, q = call.get("a", np.full(7, 1 / 7)), call.get("b", np.full(6, 1 / 6))
+    rows, columns = T.sum(axis=1), T.sum(axis=0)
+    squares = rows @ C1**2 @ rows + columns @ C2**2 @ columns - 2 * np.sum(T * (C1 @ T @ C2))
+    paid = sum(2 * T.sum() * (a @ np.log(a / w)) - T.sum() ** 2 + 1 for a, w in ((rows, p), (columns, q)))
+    value = alpha * squares + 3 * paid + (1 - alpha) * (np.sum(call["M"] * T) if "M" in call else 0.0)
+    assert float(ours.problem.objective(gwfast.Plan((7, 6), matrix=T))) == pytest.approx(value, rel=1e-9)
+    pair = gwfast.solve_gromov(C1, C2, unbalanced=(6.0, 6.0), **call)
+    assert pair.value == ours.value
+    linear = 0.0 if ours.value_linear is None else ours.value_linear
+    assert ours.value_quad + linear < ours.value
+
+
 @pytest.mark.parametrize(
     "name", ["plain", "weights", "fused", "fused, alpha", "KL", "semi-relaxed", "semi-relaxed fused"]
 )

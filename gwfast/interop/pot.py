@@ -210,7 +210,7 @@ def solve_gromov(
     unbalanced : float, optional
         The mass of partial plans, or with "KL" twice the price of `gwfast.Unbalanced`; a pair for both marginals.
     unbalanced_type : {"KL", "semirelaxed", "partial"}
-        "KL" pays for other marginals, "semirelaxed" leaves the second one free; the penalties "L2" and "TV" are missing.
+        "KL" pays for other marginals, "semirelaxed" leaves the second one free; "L2" and "TV" are missing.
     n_threads : int
         1: one thread runs.
     method : {"PGD", "PPA"}, optional

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from experiments.rivals.methods import KEPT, METHODS, TAILS
 from experiments.rivals.run import RECORD, STEPS, TAIL_SEEDS, jobs
+from experiments.rivals.stages import POLICIES
 from experiments.shared.markdown import (
     LEVEL,
     SEEDS_VARY,
@@ -98,6 +99,39 @@ def tails() -> str:
     return f"{found}\n\n{comparison_table(paired_tests(pairs))}" if pairs else found
 
 
+def merges() -> str:
+    """All sources at once beside one run a source and their merges."""
+    own = where(RECORD.rows, stage="merge")
+    if not own:
+        return "Not yet run."
+    by_seed = {row["seed"]: {one["name"]: one for one in row["results"]} for row in own}
+    names = list(next(iter(by_seed.values())))
+    lines = [[name, *(cell([r[name] for r in by_seed.values()], f) for f in ("excess", "exact"))] for name in names]
+    pairs = [
+        (f"{name} less together", [r[name]["excess"] for r in by_seed.values()], together)
+        for name in names[1:]
+        if len(together := [r["together"]["excess"] for r in by_seed.values()]) > 1
+    ]
+    found = table([f"{len(own)} seeds", "excess M, N", "exact match"], lines)
+    return f"{found}\n\n{comparison_table(paired_tests(pairs))}" if pairs else found
+
+
+def policies() -> str:
+    """Given answers beside answers of the pivot's own, as many batches either way."""
+    rows = {kind: where(RECORD.rows, stage="policy", method=kind) for kind in POLICIES}
+    lines = [
+        [kind, str(len(own)), cell(own, "excess"), cell(own, "exact"), cell(own, "train_seconds", 0)]
+        for kind, own in rows.items()
+    ]
+    pairs = []
+    for kind in POLICIES:
+        a, b = common(rows[kind], rows["given"], "excess")
+        if kind != "given" and len(a) > 1:
+            pairs.append((f"{kind} less given", a, b))
+    found = table(["answers", "seeds", "excess M, N", "exact match", "CPU seconds"], lines)
+    return f"{found}\n\n{comparison_table(paired_tests(pairs))}" if pairs else found
+
+
 def brief() -> str:
     """A few sentences for overviews."""
     if not budgets():
@@ -129,6 +163,15 @@ def readme() -> str:
         f"`path` with K kept tokens of source and target, 200 steps, {TAIL_SEEDS} seeds: the rest as one bucket, or "
         "left out and the kept ones normalised. The vocabularies have 110, 150 and 70 tokens.",
         tails(),
+        "## Models merged",
+        "`path` with both sources at once, with each source alone on all examples, and the two latter merged with equal "
+        "weights (`ties` keeps a fifth of the entries, `ties dense` all; x2: twice the mean change); 200 steps.",
+        merges(),
+        "## Answers of the pivot's own",
+        "`path` by the trainer: given answers, or half of the batches answered by the pivot itself (temperature 1, at "
+        "most 48 tokens, anew every 10 steps). As many batches, hence about as many teacher tokens, either way; on its "
+        "own answers there is no cross-entropy. 200 steps.",
+        policies(),
         "## Weights",
         "Chosen on a pool of their own: the largest exact match less excess, 200 steps, one seed. *edge*: the chosen "
         "weight lies at an end of its grid.",

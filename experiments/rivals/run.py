@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from experiments.rivals import stages
 from experiments.rivals.methods import KEPT, METHODS, TAILS, tailed
 from experiments.shared import benchmark
 from experiments.shared.benchmark import SEEDS
@@ -33,6 +34,8 @@ def config() -> Row:
         "tests_a_task": benchmark.TESTS,
         "batch": BATCH,
         "learning_rates": {str(k): v for k, v in LEARNING_RATES.items()},
+        "merges": {name: dataclasses.asdict(recipe) for name, recipe in stages.MERGES.items()},
+        "policies": stages.POLICIES,
         "tails": list(TAILS),
         "kept": list(KEPT),
         "tail_seeds": TAIL_SEEDS,
@@ -55,11 +58,11 @@ def tail_jobs() -> list[Job]:
 
 
 def jobs() -> list[Job]:
-    """The grids, then the tests, then the tails."""
-    found = selection_jobs(RECORD, METHODS)
-    for steps in STEPS:
-        found += final_jobs(RECORD, METHODS, steps, range(SEEDS))
-    return found + tail_jobs()
+    """The grids, the tests at the smaller budget, merges and own answers, the larger budget, then the tails."""
+    path = next(m for m in METHODS if m.name == "path")
+    found = selection_jobs(RECORD, METHODS) + final_jobs(RECORD, METHODS, STEPS[0], range(SEEDS))
+    found += stages.jobs(lambda: chosen_weight(RECORD.rows, path))
+    return found + final_jobs(RECORD, METHODS, STEPS[1], range(SEEDS)) + tail_jobs()
 
 
 def main() -> None:

@@ -164,8 +164,8 @@ def readme() -> str:
         "left out and the kept ones normalised. The vocabularies have 110, 150 and 70 tokens.",
         tails(),
         "## Models merged",
-        "`path` with both sources at once, with each source alone on all examples, and the two latter merged with equal "
-        "weights (`ties` keeps a fifth of the entries, `ties dense` all; x2: twice the mean change); 200 steps.",
+        "`path` with both sources at once, with each source alone on all examples, and the two latter merged with "
+        "equal weights (`ties` keeps a fifth of the entries, `ties dense` all; x2: twice the mean change); 200 steps.",
         merges(),
         "## Answers of the pivot's own",
         "`path` by the trainer: given answers, or half of the batches answered by the pivot itself (temperature 1, at "

@@ -147,6 +147,7 @@ def readme() -> str:
         "Question: does `path`, our recommendation, hold against the published objectives for foreign tokenizers, each "
         "as a term of this package and with a weight of its own, at equal budgets?",
         brief(),
+        "![excess](excess.png)",
         what,
         "Each term says in its docstring what it leaves out of the published method. X-Token's H-KL is not a row: "
         "between these vocabularies its relaxed pairs are the equal spellings, and it is `hybrid`. SimCT is made for "

@@ -67,11 +67,13 @@ def jobs() -> list[Job]:
 
 def main() -> None:
     """Run what is not in the record yet, and write the README."""
+    from experiments.rivals.plot import main as draw
     from experiments.rivals.report import write
 
     RECORD.start(config())
     run_jobs(RECORD, jobs())
     write()
+    draw()
 
 
 if __name__ == "__main__":

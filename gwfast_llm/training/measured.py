@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import resource
+import mmap
 import sys
 import time
 from collections.abc import Iterator
@@ -11,6 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 
 @dataclass(frozen=True)
@@ -44,14 +49,19 @@ def in_use() -> int:
         return torch.cuda.memory_allocated()
     with suppress(OSError, ValueError, IndexError):
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * resource.getpagesize()
+        return pages * mmap.PAGESIZE
     return most_in_use()
 
 
 def most_in_use() -> int:
-    """Largest number of bytes in use so far: of the GPU since the last call of `reset`, else of this process."""
+    """Largest number of bytes in use so far, 0 where it is not known.
+
+    Of the GPU since the last call of `reset`, else of this process.
+    """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
+    if resource is None:
+        return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

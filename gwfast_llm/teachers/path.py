@@ -132,6 +132,11 @@ class PathMap:
         """Matrix from the pivot's vocabulary to the source's, by spelling; made when it is first asked for."""
         return projection(*self._tokenizers)
 
+    @functools.cached_property
+    def paired(self) -> tuple[Tensor, Tensor]:
+        """Tokens that the heaviest entries of that matrix pair; see `Projection.relaxed`."""
+        return self.projection.relaxed()
+
     def _count(self) -> None:
         self._counted = True
         examples, pivot_rows, source_rows = self._texts

@@ -17,6 +17,7 @@ from gwfast_llm.text.examples import spelling
 from gwfast_llm.text.special_tokens import mark_map
 
 ENTRIES = 4  # kept of a row, and tokens of a spelling that are looked at
+SURE = 0.6  # weight from which a heaviest entry pairs two tokens
 DECAY = 0.1  # weight of each further token of a spelling, relative to the one before
 
 
@@ -38,7 +39,7 @@ class Projection:
     weights: Tensor
     size: int
 
-    def relaxed(self, least: float) -> tuple[Tensor, Tensor]:
+    def relaxed(self, least: float = SURE) -> tuple[Tensor, Tensor]:
         """One pivot token for each source token: that whose heaviest entry it is, of at least such a weight.
 
         Returns

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gwfast_llm.teachers.projection import Projection
+from gwfast_llm.teachers.path import PathMap
 from gwfast_llm.terms.batch import Batch, stacked
 from gwfast_llm.terms.hybrid import Hybrid, SharedIds
 from gwfast_llm.terms.part import Part, sum_items
@@ -20,7 +20,6 @@ from gwfast_llm.terms.term import Answer, Needs, Student, Term
 from gwfast_llm.text.tensors import Tensors
 
 LEAST = 1e-10  # added to probabilities under a logarithm, as in the authors' code
-SURE = 0.6  # weight from which a heaviest entry pairs two tokens
 REFERENCE = "Sreenivas et al., X-Token, 2026 (2605.21699)"
 
 
@@ -77,9 +76,9 @@ class Projected(Tensors):
     size: int
 
 
-def _matrix(answer: Answer) -> Projection:
+def _map(answer: Answer) -> PathMap:
     assert answer.item.map is not None, "the desk gives it"
-    return answer.item.map.projection
+    return answer.item.map
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class XTokenP(Term):
 
     def collate(self, answers: Sequence[Sequence[Answer]]) -> Projected:
         """Stack the matrices and the kept tokens."""
-        matrices = [[_matrix(a) for a in row] for row in answers]
+        matrices = [[_map(a).projection for a in row] for row in answers]
         kept = [[(a.item.signal.kept, a.at_pairs) for a in row] for row in answers]
         return Projected(
             stacked([[one.ids for one in row] for row in matrices]),
@@ -133,6 +132,6 @@ class XTokenH(Hybrid):
 
     def collate(self, answers: Sequence[Sequence[Answer]]) -> SharedIds:
         """Look the source's kept tokens up in the relaxed map."""
-        pairs = [[_matrix(a).relaxed(SURE) for a in row] for row in answers]
+        pairs = [[_map(a).paired for a in row] for row in answers]
         ids = [[pair[0][a.kept.ids[a.at_pairs]] for a, pair in zip(*rows)] for rows in zip(answers, pairs)]
         return SharedIds(stacked(ids, fill=-1), stacked([[pair[1] for pair in row] for row in pairs]))

@@ -16,6 +16,7 @@ def main() -> int:
         os.environ.update(dict.fromkeys(THREADS, "1"))
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *sys.argv[1:]])
     from benchmarks import (
+        alignment,
         barycenters,
         bounds,
         entropic,
@@ -45,6 +46,7 @@ def main() -> int:
         "large": large.run,
         "variants": variants.run,
         "barycenters": barycenters.run,
+        "alignment": alignment.run,
     }
     names = sys.argv[1:] or list(suites)
     unknown = [n for n in names if n not in suites and n != "table"]

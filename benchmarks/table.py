@@ -119,6 +119,16 @@ def _barycenters(line: Line) -> None:
     line("barycentres, two spaces: proved share", "1 to 1e-6", f"{least:.9f} (least of {len(cell)})", least >= 1 - 1e-6)
 
 
+def _alignment(line: Line) -> None:
+    """The lines of slices from AnnData to a matching."""
+    for r in record.read("alignment")["rows"]:
+        if r["asked_s"] is None:
+            continue
+        asked = f"{r['asked_s']:g} s" + (f", {r['asked_mb']:g} MB" if r["asked_mb"] else "")
+        met = r["seconds"] <= r["asked_s"] and (r["asked_mb"] is None or r["mb"] <= r["asked_mb"])
+        line(f"alignment, {r['case']}", asked, f"{r['seconds']:.2g} s, {r['mb']:.0f} MB", met)
+
+
 def lines() -> list[str]:
     """Return one line of Markdown for every figure asked for; a suite without a record is named as such."""
     out = ["| what | asked | measured | met |", "|---|---|---|---|"]
@@ -139,6 +149,7 @@ def lines() -> list[str]:
         "validity": _validity,
         "validity_points": lambda line: _validity(line, "validity_points", 10_000),
         "barycenters": _barycenters,
+        "alignment": _alignment,
     }
     for name, table in suites.items():
         if (record.FOLDER / f"{name}.json").exists():

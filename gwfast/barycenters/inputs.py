@@ -86,6 +86,8 @@ def _written_out(space: Space, loss: str, floor: float | None, name: str) -> np.
     cost = np.asarray(to_numpy(space.dense()), dtype=float)
     if loss != "kl":
         return cost
+    if cost.min() < 0:
+        raise InputError(f'{name}: found a cost of {cost.min():.3g}; loss="kl" takes costs >= 0, such as distances')
     if floor is not None:
         return np.maximum(cost, floor)
     if not cost.min() > 0:

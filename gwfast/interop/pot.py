@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Never
+from typing import Any, Never, ParamSpec, TypeVar
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -18,6 +19,9 @@ from gwfast.marginals import BALANCED, Marginals, Partial, SemiRelaxed, Unbalanc
 from gwfast.problem import Problem
 from gwfast.result import Certificate, Result
 from gwfast.solve import entropic_gw, exact_gw
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _LOSSES = {"l2": ("square", None), "kl": ("kl", 1e-18)}  # POT adds 1e-18 under the logarithm
 
@@ -133,7 +137,7 @@ class GromovResult:
 def _partial(unbalanced: Any) -> Marginals:
     if unbalanced is None:
         said = 'unbalanced_type="partial" with unbalanced=None: a balanced plan is computed; pass the mass, as'
-        warnings.warn(f"{said} unbalanced=0.8", stacklevel=4)
+        warnings.warn(f"{said} unbalanced=0.8", stacklevel=5)
         return BALANCED
     return Partial(checks.positive(unbalanced, "unbalanced"))
 
@@ -163,6 +167,25 @@ _PLANS: dict[str, Callable[[Any], Marginals]] = {
 """The feasible plans by POT's `unbalanced_type`."""
 
 
+_NAMES = {"C1": "Ca", "C2": "Cb", "p": "a", "q": "b", "start": "plan_init", "mass": "unbalanced", "epsilon": "reg"}
+"""What messages call arguments, and POT does."""
+
+
+def _in_pots_names(door: Callable[P, R]) -> Callable[P, R]:
+    """The door with messages that name POT's arguments."""
+
+    @functools.wraps(door)
+    def told(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return door(*args, **kwargs)
+        except InputError as error:
+            name, colon, said = str(error).partition(":")
+            raise InputError(_NAMES.get(name, name) + colon + said) from None
+
+    return told
+
+
+@_in_pots_names
 def solve_gromov(
     Ca: Any,
     Cb: Any,

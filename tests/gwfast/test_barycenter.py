@@ -178,6 +178,7 @@ BAD = {
     "masses": (dict(p=[0.5, 0.5, 0.0]), "p: found 1 points without mass"),
     "inner": (dict(loss="inner"), 'loss: found "inner", which is linear'),
     "kl": (dict(loss="kl"), "spaces[0]: found a cost of 0, whose logarithm"),
+    "negative": (dict(spaces=[-PATH], loss="kl", floor=1e-3), "spaces[0]: found a cost of -2; loss="),
     "floor": (dict(floor=1e-3), 'floor: found 0.001 with loss="square"'),
     "alpha": (dict(alpha=0.5), "alpha: found one without features"),
     "features": (dict(features=[np.ones((3, 2))]), "features: expected one array for each of the 2 spaces, found 1"),

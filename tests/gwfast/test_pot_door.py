@@ -169,11 +169,11 @@ REFUSED = {
     "rtol": (dict(reg=1.0, rtol=0.1), "rtol: found 0.1"),
     "penalty": (dict(unbalanced_type="TV", unbalanced=1.0), "unbalanced"),
     "type": (dict(unbalanced_type="wide"), "unbalanced_type: expected one of"),
-    "mass": (dict(unbalanced_type="partial", unbalanced=1.5), "mass: expected a share of the mass"),
+    "mass": (dict(unbalanced_type="partial", unbalanced=1.5), "unbalanced: expected a share of the mass"),
     "partial KL": (dict(unbalanced_type="partial", unbalanced=0.5, loss="KL"), 'loss: found "kl" with partial plans'),
-    "NaN": (dict(Ca=C1 * np.nan), "C1: 49 of 49 entries are NaN"),
-    "weights": (dict(a=np.ones(7)), "p: expected weights that sum to 1"),
-    "plan": (dict(plan_init=np.ones((2, 2))), "start: expected shape (7, 6)"),
+    "NaN": (dict(Ca=C1 * np.nan), "Ca: 49 of 49 entries are NaN"),
+    "weights": (dict(a=np.ones(7)), "a: expected weights that sum to 1"),
+    "plan": (dict(plan_init=np.ones((2, 2))), "plan_init: expected shape (7, 6)"),
 }
 
 

@@ -75,7 +75,7 @@ def least_of_two_points(C1, C2, p, q):
     return min(ends, value(low + t * (high - low))) if 0 < t < 1 else ends
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(
     seed=st.integers(0, 10**6),
     kinds=st.tuples(st.sampled_from(KINDS), st.sampled_from(KINDS)),

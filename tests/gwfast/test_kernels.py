@@ -84,6 +84,7 @@ def test_a_broken_cache_is_compiled_anew(package, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", SAID)
 
 
+@pytest.mark.nightly  # the whole solver is compiled: most of a minute
 def test_compiling_does_not_count_against_a_time_limit(package, tmp_path):
     # nothing is compiled: that alone takes several times the limit, in which this problem is solved
     begin = time.perf_counter()

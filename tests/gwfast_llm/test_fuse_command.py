@@ -97,6 +97,7 @@ def test_smoke_run_leaves_records_and_plots(smoke):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ on Windows")
+@pytest.mark.nightly  # two runs, a minute; what stops and goes on is tested in parts
 def test_second_run_finds_models_in_the_cache_is_stopped_goes_on_and_repeats_the_numbers(smoke):
     home, _, _ = smoke
     built = {p: p.stat().st_mtime for p in (home / "cache").rglob("*.safetensors")}

@@ -67,8 +67,8 @@ def ended_and_resumed(home, folder, kind, launcher=FORKED):
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(k, marks=pytest.mark.nightly) if k == "zero3" else k for k in KINDS]
-)  # a minute and a half with ZeRO-3
+    "kind", [k if k == "fsdp2" else pytest.param(k, marks=pytest.mark.nightly) for k in KINDS]
+)  # half a minute each, a minute and a half with ZeRO-3
 def test_two_processes_that_were_ended_and_resumed_give_the_losses_of_one(home, tmp_path, whole_run, kind):
     resumed = ended_and_resumed(home, tmp_path, kind)
     agrees(whole_run, resumed)
@@ -77,7 +77,7 @@ def test_two_processes_that_were_ended_and_resumed_give_the_losses_of_one(home, 
         assert ends[1] == pytest.approx(ends[0], rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [k if k == "copied" else pytest.param(k, marks=pytest.mark.nightly) for k in KINDS])
 def test_several_objectives_one_after_another_give_what_each_gives_alone(home, tmp_path, whole_run, kind):
     done = start(home, tmp_path, kind, "both", "--compare", "sft,path")
     assert done.returncode == 0, done.stderr[-3000:]

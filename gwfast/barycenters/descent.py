@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gwfast.arrays import item
 from gwfast.barycenters.task import Point, Task, solved
 from gwfast.barycenters.updates import best_costs, best_features
 from gwfast.budget import Budget
 from gwfast.result import Stop
+
+_BETTER = 1e-6  # share of the value by which another descent has to be better, so that they come to an end
 
 Start = tuple[str, np.ndarray, np.ndarray | None]
 """A name, costs (n, n) and features (n, f)."""
@@ -63,7 +66,10 @@ def _chosen(task: Task, s: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def best_descent(task: Task, given: Start | None, count: int, budget: Budget, tol: float, max_iter: int) -> Found:
-    """The best end of all descents; the first start is followed whatever the budget says."""
+    """The best end of all descents, and of those that leave one space out first, as long as these find a better one.
+
+    The first start is followed whatever the budget says.
+    """
     best = None
     for start in starts(task, given, count):
         if best is not None and budget.expired:
@@ -72,7 +78,38 @@ def best_descent(task: Task, given: Start | None, count: int, budget: Budget, to
         if best is None or found.point.value < best.point.value:
             best = found
     assert best is not None  # `starts` yields one at least
+    improved = True
+    while improved:
+        improved = False
+        for start in without_one(task, best.point, count):
+            if budget.expired:
+                break
+            found = descend(task, start, budget, tol, max_iter)
+            if found.point.value < best.point.value * (1 - _BETTER):
+                best, improved = found, True
+                break
     return best
+
+
+def without_one(task: Task, point: Point, count: int) -> Iterator[Start]:
+    """What the plans of a barycentre make of all spaces but one; those of the largest share of its value first."""
+    held = np.flatnonzero(task.weights > 0)
+    if len(held) < 2 or (task.fixed == "costs" and task.features is None):
+        return
+    shares = task.weights * np.array([item(result.value) for result in point.results])
+    for s in held[np.argsort(-shares[held], kind="stable")][:count]:
+        rest = np.where(np.arange(len(task.weights)) == s, 0.0, task.weights)
+        yield f"all but space {s}", *updated(task, point, rest / rest.sum())
+
+
+def updated(task: Task, point: Point, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """The best costs and features for the plans of a barycentre, where they are not fixed."""
+    costs, features = point.costs, point.features
+    if task.fixed != "costs":
+        costs = best_costs(point.plans, task.costs, weights, task.p, task.loss, task.symmetric)
+    if task.features is not None and task.fixed != "features":
+        features = best_features(point.plans, task.features, weights, task.p)
+    return costs, features
 
 
 def descend(task: Task, start: Start, budget: Budget, tol: float, max_iter: int) -> Found:
@@ -82,11 +119,7 @@ def descend(task: Task, start: Start, budget: Budget, tol: float, max_iter: int)
     for step in range(1, max_iter + 1):
         if budget.expired:
             return Found(point, Stop.TIME_LIMIT, name, step - 1)
-        if task.fixed != "costs":
-            costs = best_costs(point.plans, task.costs, task.weights, task.p, task.loss, task.symmetric)
-        if task.features is not None and task.fixed != "features":
-            features = best_features(point.plans, task.features, task.weights, task.p)
-        after = solved(task, costs, features, point.plans, budget)
+        after = solved(task, *updated(task, point, task.weights), point.plans, budget)
         gained, before = point.value - after.value, abs(point.value)
         if gained > 0:
             point = after

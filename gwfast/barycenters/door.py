@@ -74,7 +74,8 @@ def barycenter(
     start : array (n, n) or Space; with features a pair of it and an array (n, f), optional
         Where to begin, besides the other starts.
     starts : int
-        Other starts: the spaces themselves on n of their points, then random points in the plane.
+        Other starts: the spaces themselves on n of their points, then random points in the plane.  As many spaces are
+        left out, one by one, to leave the best end, as long as that finds a better one.
     effort : str
         Bounds to prove between the spaces, one of `gwfast.EFFORTS`; "prove" also searches.
     time_limit : float, optional

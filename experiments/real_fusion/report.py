@@ -126,6 +126,11 @@ def brief() -> str:
     )
 
 
+def _processor() -> str:
+    spent = RECORD.about.get("processor_minutes")
+    return f", {spent:g} minutes of one processor" if spent else ""
+
+
 def readme() -> str:
     """README of the folder."""
     about = RECORD.about
@@ -160,7 +165,8 @@ def readme() -> str:
                 "* The weights of the objectives are those of the presets. Nothing was chosen on the tests.",
                 "## How",
                 f"`make real` (stated time {STATED_MINUTES} minutes on two cores; the record took "
-                f"{sum(row['seconds'] for row in rows) / 60:.0f} minutes of a machine that others used too). Commit "
+                f"{sum(row['seconds'] for row in rows) / 60:.0f} minutes of a machine that others used "
+                f"too{_processor()}). Commit "
                 f"{', '.join(sorted({row['commit'] for row in rows}))}. "
                 + " ".join(machine(one) + "." for one in about["environments"]),
             ]

@@ -149,6 +149,7 @@ def main(home: Path) -> None:
     from experiments.real_fusion.report import write
 
     home.mkdir(parents=True, exist_ok=True)
+    anew = not RECORD.rows
     RECORD.start(config())
     here, head = RECORD.here(), commit()
 
@@ -187,6 +188,8 @@ def main(home: Path) -> None:
             found = scores(folder, tests)
             assert math.isfinite(found["nats_a_byte"])
             note(job, {"method": name, "seed": seed, **took, **found}, began)
+    if anew:  # all of it was made by this process
+        RECORD.note("processor_minutes", round(time.process_time() / 60, 1))
     write()
 
 

@@ -15,7 +15,7 @@ def main() -> None:
     figure, axes = column([4.2])
     axis = axes[0][0]
     names = [m.name for m in METHODS if runs(m.name, STEPS[0])]
-    for k, steps in enumerate(STEPS):
+    for k, steps in enumerate(s for s in STEPS if all(runs(name, s) for name in names)):
         values = [[row["excess"] for row in runs(name, steps)] for name in names]
         dots(axis, values, [y + 0.18 * (2 * k - 1) for y in range(len(names))], k, f"{steps} steps")
     rows_of(axis, list(names))

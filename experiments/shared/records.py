@@ -98,6 +98,10 @@ class Record:
             self._write(about)
         return about["environments"].index(own)
 
+    def note(self, name: str, value: float) -> None:
+        """Keep a number about the record as a whole."""
+        self._write(self.about | {name: value})
+
     def _write(self, about: Row) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "about.json").write_text(json.dumps(about, indent=1) + "\n")

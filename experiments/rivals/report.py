@@ -66,7 +66,7 @@ def scores(steps: int) -> str:
 
 
 def verdict(steps: int) -> str:
-    """What won, where, by how much, and what could not be told apart."""
+    """What won, where, by how much, and what differs by no more than chance."""
     text = {t.name.removesuffix(" less path"): t for t in comparisons(steps, "excess") if t.name.endswith("less path")}
     exact = {t.name.removesuffix(" less path"): t for t in comparisons(steps, "exact") if t.name.endswith("less path")}
     better = [f"`{n}` ({t.mean:+.3f})" for n, t in text.items() if t.p_corrected < LEVEL and t.mean < 0]
@@ -80,13 +80,13 @@ def verdict(steps: int) -> str:
         + f"({spread([r['excess'] for r in runs('path', steps)]).text()}): "
         + (f"better: {', '.join(better)}; " if better else "none is better; ")
         + (f"worse: {', '.join(worse)}; " if worse else "none is worse; ")
-        + (f"not told apart: {', '.join(apart)}. " if apart else "all are told apart. ")
-        + (f"Exact match differs for {', '.join(right)}." if right else "On exact match nothing is told apart.")
+        + (f"no significant difference: {', '.join(apart)}. " if apart else "every difference is significant. ")
+        + (f"Exact match differs for {', '.join(right)}." if right else "On exact match no difference is significant.")
     )
 
 
 def tails() -> str:
-    """Path-KL with few kept tokens, both treatments of the rest, and what is told apart."""
+    """Path-KL with few kept tokens, both treatments of the rest, and their tests."""
     lines, pairs = [], []
     for keep in KEPT:
         both = [where(RECORD.rows, stage="tail", method=tail, keep=keep) for tail in TAILS]
@@ -136,7 +136,7 @@ def brief() -> str:
     """A few sentences for overviews."""
     if not budgets():
         return "Not yet run: `python -m experiments.rivals.run`."
-    return " ".join(verdict(steps) for steps in budgets())
+    return "\n\n".join(verdict(steps) for steps in budgets())
 
 
 def readme() -> str:

@@ -58,11 +58,12 @@ def tail_jobs() -> list[Job]:
 
 
 def jobs() -> list[Job]:
-    """The grids, the tests at the smaller budget, merges and own answers, the larger budget, then the tails."""
+    """The grids, the tests, merges and own answers, then the tails."""
     path = next(m for m in METHODS if m.name == "path")
-    found = selection_jobs(RECORD, METHODS) + final_jobs(RECORD, METHODS, STEPS[0], range(SEEDS))
-    found += stages.jobs(lambda: chosen_weight(RECORD.rows, path))
-    return found + final_jobs(RECORD, METHODS, STEPS[1], range(SEEDS)) + tail_jobs()
+    found = selection_jobs(RECORD, METHODS)
+    for steps in STEPS:
+        found += final_jobs(RECORD, METHODS, steps, range(SEEDS))
+    return found + stages.jobs(lambda: chosen_weight(RECORD.rows, path)) + tail_jobs()
 
 
 def main() -> None:

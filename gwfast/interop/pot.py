@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from gwfast import checks
-from gwfast.arrays import Array, detach, from_numpy, is_array, is_torch, item, namespace, to_numpy
+from gwfast.arrays import Array, detach, from_numpy, is_torch, item, namespace, to_numpy
 from gwfast.errors import InputError
 from gwfast.marginals import BALANCED, Marginals, Partial, SemiRelaxed, Unbalanced
 from gwfast.problem import Problem
@@ -275,11 +275,17 @@ def solve_gromov(
     entropic = reg is not None and reg != 0
     _check_missing(reg_type, n_threads, method, verbose, rtol, entropic)
     plans = _plans(unbalanced, unbalanced_type)
-    if plans.penalty is not None and M is None and item(alpha) != 1:  # POT weighs the structure by alpha there
-        M = namespace(Ca).zeros_like(Ca[:, :1] + Cb[:1]) if is_array(Ca) else np.zeros((len(Ca), len(Cb)))
+    if plans.penalty is not None and entropic:
+        raise InputError(
+            f"reg: found {reg!r} beside a penalty on the marginals, where POT takes the entropy of products; call "
+            "entropic_gw(..., marginals=gwfast.Unbalanced(rho)), whose entropy is that of the plan"
+        )
     share = None if M is None else alpha
     weights = None if isinstance(plans, SemiRelaxed) else b
     problem = Problem.of(Ca, Cb, a, weights, M=M, alpha=share, loss=kind, floor=floor, marginals=plans)
+    if plans.penalty is not None and M is None and item(alpha) != 1:  # POT weighs the structure by alpha there
+        M, share = 0 * problem.p[:, None] * problem.q, alpha
+        problem = Problem.of(Ca, Cb, a, weights, M=M, alpha=share, loss=kind, floor=floor, marginals=plans)
     if symmetric is True and not problem.symmetric:
         raise InputError("symmetric: found True beside an asymmetric cost; leave it out: it is found from the costs")
     steps = 1000 if max_iter is None else max_iter

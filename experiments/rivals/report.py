@@ -132,6 +132,35 @@ def policies() -> str:
     return f"{found}\n\n{comparison_table(paired_tests(pairs))}" if pairs else found
 
 
+def merge_brief() -> str:
+    """Merged models in a sentence."""
+    own = where(RECORD.rows, stage="merge")
+    if not own:
+        return "Not yet run."
+    by_name: dict[str, list[Row]] = {}
+    for row in own:
+        for one in row["results"]:
+            by_name.setdefault(one["name"], []).append(one)
+    told = ", ".join(f"{name} {cell(rows, 'excess')} and {cell(rows, 'exact')}" for name, rows in by_name.items())
+    return f"Small benchmark, `path`, 200 steps, {len(own)} seeds, excess nats a word and exact match: {told}."
+
+
+def policy_brief() -> str:
+    """Answers of the pivot's own in a sentence."""
+    rows = {kind: where(RECORD.rows, stage="policy", method=kind) for kind in POLICIES}
+    told = [
+        f"{kind} {cell(own, 'excess')} and {cell(own, 'exact')} ({len(own)} seed{'s' * (len(own) > 1)})"
+        for kind, own in rows.items()
+        if own
+    ]
+    if not told:
+        return "Not yet run."
+    return (
+        "Small benchmark, `path`, 200 steps of as many batches, excess nats a word and exact match: "
+        f"{', '.join(told)}. *Own half*: half of the batches answered by the pivot; *reverse*: reverse KL."
+    )
+
+
 def brief() -> str:
     """A few sentences for overviews."""
     if not budgets():

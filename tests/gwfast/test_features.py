@@ -87,7 +87,7 @@ def test_methods_that_need_a_matrix_are_refused():
     x, y, M = large()
     problem = Problem.of(x, y, M=M)
     allowed = {method.name for method in METHODS if method.applies(problem)}
-    assert allowed == {"sorting", "closed"}
+    assert allowed == {"sorting", "closed", "subspace"}
     for method in METHODS:
         if method.name not in allowed:
             with pytest.raises(OutsideTheorem):

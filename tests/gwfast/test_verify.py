@@ -186,9 +186,9 @@ def test_what_is_no_certificate_is_refused(tmp_path):
             return gwfast.Bound("lower", 1e9, "trust me")
 
     certificate = gwfast.Certificate((gwfast.Bound("lower", 0.0, "trust me", dual=Liar()),))
-    with pytest.raises(gwfast.InputError, match="expected one of .*ConeDual, found Liar"):
+    with pytest.raises(gwfast.InputError, match="ConeDual, found Liar"):
         gwfast.verify(certificate, C1, C2)
-    with pytest.raises(gwfast.InputError, match="expected one of .*ConeDual, found Liar"):
+    with pytest.raises(gwfast.InputError, match="ConeDual, found Liar"):
         gwfast.save_certificate(tmp_path / "a.npz", certificate)
     assert list(tmp_path.iterdir()) == []
 

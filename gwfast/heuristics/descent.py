@@ -198,6 +198,8 @@ def _best_unbalanced(problem: Problem, options: Descent) -> Found:
     if not options.budget.expired:
         coupling = _best_found(replace(problem, marginals=BALANCED), options)
         follow(_plan(coupling), f"a coupling, from {coupling.start}")
+    empty = Plan(problem.shape, matrix=0.0 * product)
+    found.append(Found(plan=empty, stop=Stop.STATIONARY, start="no mass"))
     best = min(found, key=lambda f: item(problem.objective(_plan(f))))
     if options.budget.expired:
         return replace(best, stop=Stop.TIME_LIMIT)

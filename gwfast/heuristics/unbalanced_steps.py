@@ -58,6 +58,8 @@ def next_step(products: Products, last: Step, epsilon: float, scalings: int, pul
     level = penalty.rows * entropy(a, problem.p) + penalty.columns * entropy(b, problem.q)
     cost = own / 2 + level + epsilon / 2 * entropy(T, problem.p[:, None] * problem.q)
     temperature = mass * (epsilon + pull) / 2
+    if not temperature > 0:  # no mass, or too little for float64
+        return None
     product = xp.log(problem.p)[:, None] + xp.log(problem.q)
     logs = product if pull == 0 else (epsilon * product + pull * xp.log(xp.clip(T, TINY, None))) / (epsilon + pull)
     kernel = logs - cost / temperature

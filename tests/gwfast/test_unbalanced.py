@@ -159,3 +159,16 @@ def test_what_is_not_there_is_refused_in_one_line():
         gwfast.entropic_gw(C, C, solver="PPA", marginals=plans)
     with pytest.raises(gwfast.InputError, match="sorted_gw"):
         gwfast.sorted_gw(gwfast.Problem.of(C, C, marginals=plans))
+
+
+def test_no_plan_costs_more_than_none():
+    rng = np.random.default_rng(0)
+    C1, C2 = (C + C.T for C in (rng.random((3, 3)), rng.random((4, 4))))
+    res = gwfast.exact_gw(C1, C2, M=5 + rng.random((3, 4)), alpha=0.5, marginals=gwfast.Unbalanced(1.0))
+    assert res.lower <= res.value <= 2.0
+
+
+def test_a_mass_that_leaves_float64_ends_the_steps():
+    C1, C2 = (C + C.T for C in np.random.default_rng(0).normal(size=(2, 4, 4)))
+    res = gwfast.exact_gw(C1, C2, marginals=gwfast.Unbalanced(1e-12))
+    assert 0 <= res.lower <= res.value <= 2e-12 * (1 + 1e-9)

@@ -264,9 +264,12 @@ def _written_out(x: Space, y: Space, M: Any) -> tuple[Space, Space, Any]:
         raise InputError(
             f"marginals: found {x.n} x {y.n} points; plans other than couplings take at most {_MOST_POINTS} on a side"
         )
-    dense = (
-        s if isinstance(s, Dense) else Dense(s.dense(), s.weights, name=name) for s, name in ((x, "C1"), (y, "C2"))
-    )
+    dense: list[Space] = []
+    for space, name in ((x, "C1"), (y, "C2")):
+        if not isinstance(space, Dense):
+            written = Dense(space.dense(), space.weights, name=name)
+            space = written.doubted(space.detached().entry_error(detach(written.cost)))
+        dense.append(space)
     return *dense, M.dense() if isinstance(M, FeatureCost) else M  # pyright: ignore[reportReturnType]
 
 

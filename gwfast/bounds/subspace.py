@@ -17,13 +17,14 @@ from gwfast.policy import POLICY
 from gwfast.problem import Problem
 from gwfast.result import Bound
 from gwfast.spaces.on_demand import Rows
-from gwfast.spaces.pair_sums import single_rows
+from gwfast.spaces.pair_sums import whole_rows
 from gwfast.spaces.points_value import takes_points
 from gwfast.spaces.space import Space
 
 SUBSPACE = "subspace-eigenvalues"
 
 _LANDMARKS, _RANK = 256, 16
+_SOME = 64  # rows that are held in double precision
 _ENTRY = 2e-8  # seconds an entry of a pass, on a slow machine
 
 
@@ -57,14 +58,14 @@ def ritz(space: Space) -> Ritz:
     p, moments = to_numpy(space.weights), space.moments
     mean, total = to_numpy(moments.mean), item(moments.total)
     root = np.sqrt(p)
-    V = _basis(space, p, mean, total)
+    size = item(moments.second) ** 0.5
+    V = _basis(space, p, mean, total, size if size > 0 else 1.0)
     image = to_numpy(space.times(from_numpy(root[:, None] * V, space.like)))
     scaled = root[:, None] * V
     W = root[:, None] * (image - mean[:, None] * scaled.sum(axis=0) - mean @ scaled + total * scaled.sum(axis=0))
     inner = V.T @ W
     values, turn = np.linalg.eigh((inner + inner.T) / 2)
     left = float(np.linalg.norm(W @ turn - (V @ turn) * values))
-    size = item(moments.second) ** 0.5
     # products, the basis and the small eigenproblem are right to a multiple of n roundings of the cost's size
     slack = 32 * (len(p) + 64) * EPS * math.sqrt(len(values)) * size
     effects = 3 * item(moments.error)
@@ -76,12 +77,16 @@ def ritz(space: Space) -> Ritz:
     return Ritz(values, math.sqrt(2) * left + 4 * slack + effects, rest, error)
 
 
-def _basis(space: Space, p: np.ndarray, mean: np.ndarray, total: float) -> np.ndarray:
+def _basis(space: Space, p: np.ndarray, mean: np.ndarray, total: float, size: float) -> np.ndarray:
     """Orthonormal columns (n, r) near the leading eigenvectors, from those between landmarks; any would do."""
     n = space.n
-    points = np.sort(np.random.default_rng(0).choice(n, min(_LANDMARKS, n), p=p, replace=False))
-    rows = single_rows(space, points).astype(np.float64) - mean[points][:, None] - mean + total
-    sizes, axes = np.linalg.eigh((rows[:, points] + rows[:, points].T) / 2)
+    points = np.sort(np.random.default_rng(0).choice(n, min(_LANDMARKS, np.count_nonzero(p)), p=p, replace=False))
+    rows = np.empty((len(points), n), np.float32)
+    for start in range(0, len(points), _SOME):  # of the size of 1, so that single precision holds them
+        part = points[start : start + _SOME]
+        rows[start : start + _SOME] = (whole_rows(space, part) - mean[part][:, None] - mean + total) / size
+    among = rows[:, points].astype(np.float64)
+    sizes, axes = np.linalg.eigh((among + among.T) / 2)
     kept = np.argsort(-np.abs(sizes))[: min(_RANK, len(points))]
     kept = kept[np.abs(sizes[kept]) > 1e-9 * max(np.abs(sizes).max(), 1e-300)]
     if len(kept) == 0:
@@ -119,7 +124,8 @@ def subspace_bound(problem: Problem) -> Bound:
     with totals t, main effects a, Ritz values theta paired by sign and size, norms rho of what they leave and distances
     e of the costs from matrices with these spectra.  Symmetric costs, any weights; one pass over both costs.
     """
-    structure = main_effects(problem) + spectral_distance(ritz(problem.x), ritz(problem.y))
+    spectral = spectral_distance(ritz(problem.x), ritz(problem.y))
+    structure = main_effects(problem) + (spectral if math.isfinite(spectral) else 0.0)
     return proved(problem, structure, SUBSPACE, cheapest_partner(problem))
 
 

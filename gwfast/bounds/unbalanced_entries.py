@@ -41,6 +41,8 @@ def unbalanced_entries(problem: Problem) -> Found:
     first, second = (_Law(s.dense().ravel(), np.outer(w, w).ravel()) for s, w in ((host.x, host.p), (host.y, host.q)))
     f = _ascent(first.compressed(), second.compressed(), alpha, shift, penalty)
     total, margin = _dual(first, second, f, alpha, shift, penalty)
+    if gain == 0 and not total >= 0:  # potentials of 0 prove 0
+        total, margin = 0.0, 0.0
     total -= shift * usual**2
     most = _most(gain / price)
     structure = price + gain * most  # of an optimum at most, alpha times

@@ -21,7 +21,7 @@ from gwfast.result import Stop
 _ATOMS, _ROUNDS = 3, 40  # atoms a point at the start of a descent; how often atoms may enter
 ROUGH, TOLERANCE = 1e-7, 1e-13  # relative changes of the objective at which L-BFGS-B stops
 _ENTERS = 1e-9  # of the price: gradients below -this let an atom in
-_DUST = 1e-14  # of the mass: lighter atoms are dropped
+_DUST, _LIGHTEST = 1e-14, 1e-140  # of the mass, and at all: lighter atoms are dropped
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ def settled(
         w, done = _minimised(atoms, w, max_iter, budget, tolerance)
         steps += done
         T = np.zeros(host.shape)
-        T[atoms.rows, atoms.cols] = np.where(w > _DUST * w.sum(), w, 0.0)
+        T[atoms.rows, atoms.cols] = np.where(w > max(_DUST * w.sum(), _LIGHTEST), w, 0.0)
         if budget.expired:
             stop = Stop.TIME_LIMIT
             break

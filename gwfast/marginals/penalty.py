@@ -80,8 +80,20 @@ def _logs(a: Array, p: Array) -> Array:
 
 
 def _divergence(a: Array, p: Array) -> Array:
-    mass = namespace(a).sum(a)
-    return 2 * mass * entropy(a, p) - mass**2 + 1
+    """KL(a x a | p x p) as 2 m sum p h(a / p) + (m - 1)^2 with h(r) = r log r - r + 1: no large terms cancel."""
+    xp = namespace(a)
+    return 2 * xp.sum(a) * (p @ _terms(a, p)[0]) + (xp.sum(a) - xp.sum(p)) ** 2
+
+
+def _terms(a: Array, p: Array) -> tuple[Array, Array]:
+    """The numbers h(a / p), and the sizes of what they are differences of."""
+    xp = namespace(a)
+    some = xp.where(a > 0, a, p)
+    ratio, off = some / p, (some - p) / p
+    near = xp.where(ratio > 0.5, off, xp.zeros_like(off))  # there the logarithm is that of 1 + off
+    first = ratio * xp.where(ratio > 0.5, xp.log1p(near), xp.log(ratio))
+    one = xp.ones_like(a)
+    return xp.where(a > 0, first - off, one), xp.where(a > 0, xp.abs(first) + xp.abs(off), one)
 
 
 def _slope(a: Array, p: Array) -> Array:
@@ -93,7 +105,8 @@ def _slope(a: Array, p: Array) -> Array:
 
 def _rounding(a: Array, p: Array, atoms: int) -> float:
     xp = namespace(a)
-    mass = item(xp.sum(a))
-    logs = item(xp.sum(a * (xp.abs(_logs(a, p)) + xp.abs(xp.log(p)))))
-    size = 2 * mass * (logs + mass) + mass**2 + 1
-    return 8 * (atoms + a.shape[0] + 32) * EPS * size if math.isfinite(size) else math.inf
+    mass, whole = item(xp.sum(a)), item(xp.sum(p))
+    share = 8 * (atoms + a.shape[0] + 32) * EPS
+    size, off = 2 * mass * item(p @ _terms(a, p)[1]), share * (mass + whole)
+    found = share * size + off * (2 * abs(mass - whole) + off)
+    return found if math.isfinite(found) else math.inf

@@ -65,7 +65,8 @@ class Unbalanced:
     penalty: Penalty = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        given: list[Any] = list(self.rho) if isinstance(self.rho, (tuple, list)) else [self.rho, self.rho]  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
+        several = isinstance(self.rho, (tuple, list)) or getattr(self.rho, "ndim", 0) == 1
+        given: list[Any] = list(self.rho) if several else [self.rho, self.rho]  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
         if len(given) != 2:
             raise InputError(f"rho: expected a number or two, found {len(given)}; pass (rho of rows, rho of columns)")
         rows, columns = (checks.positive(x, "rho") for x in given)

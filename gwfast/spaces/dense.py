@@ -71,6 +71,13 @@ class Dense(Space):
     def dense(self) -> Array:
         return self.cost
 
+    def entry_error(self, cost: Array) -> float:
+        return self.doubt
+
+    def doubted(self, doubt: float) -> Self:
+        """The same costs, each known to within `doubt`."""
+        return self._with(doubt=doubt)
+
     def diagonal(self) -> Array:
         return namespace(self.cost).linalg.diagonal(self.cost)
 
@@ -90,7 +97,8 @@ class Dense(Space):
         low, high = self.extremes
         # a power of two is exact but for numbers that leave float64 at its lower end
         lost = factor < 1 and bool(xp.any((xp.abs(cost) < TINY) & (self.cost != 0)))
-        return self._with(cost=cost, extremes=(low * factor, high * factor), doubt=TINY if lost else self.doubt)
+        doubt = self.doubt * factor + (TINY if lost else 0.0)
+        return self._with(cost=cost, extremes=(low * factor, high * factor), doubt=doubt)
 
     def shifted(self, offset: float) -> Self:
         """The same points with `offset` taken from every cost; exact where it is within a factor 2 of each."""

@@ -81,8 +81,17 @@ class Gram(Space):
     @cached_property
     def doubt(self) -> float:
         # |h_i . h_j| <= |h_i| |h_j|, whose L2(p x p) norm is E |h|^2
+        return self._share * item(self.diagonal() @ self.weights) + (TINY if self.extent > 0 else 0.0)
+
+    def entry_error(self, cost: Array) -> float:
+        xp = namespace(cost)
+        return self._share * item(xp.max(self.diagonal())) + (TINY if self.extent > 0 else 0.0)
+
+    @property
+    def _share(self) -> float:
+        """Error of a cost over the product of both norms."""
         terms = int(np.diff(self.factor.indptr).max()) if self.is_sparse else self.factor.shape[0]
-        return (terms + 4) * EPS * item(self.diagonal() @ self.weights) + (TINY if self.extent > 0 else 0.0)
+        return (terms + 4) * EPS
 
     def matches(self, other: Space, i: Array, j: Array) -> bool:
         if not isinstance(other, Gram) or self.is_sparse != other.is_sparse:

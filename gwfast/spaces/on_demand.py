@@ -39,7 +39,7 @@ class Rows(Space):
     weights : array (n,), optional
         Mass of each point, summing to 1.
     rounding : float
-        Error of the costs over their root mean square, up to which they are right and symmetric.
+        Largest error of a cost over their root mean square, up to which they are right and symmetric.
     executor : concurrent.futures.Executor, optional
         Where the function runs, some rows a call: a `ProcessPoolExecutor`, dask's `Client().get_executor()`,
         `mpi4py.futures`.  It travels once to each worker, by pickle.
@@ -179,6 +179,10 @@ class Rows(Space):
     def doubt(self) -> float:
         second = float(self.moments.second)
         return self.rounding * second**0.5 + (TINY if second > 0 and self.factor < 1 else 0.0)
+
+    def entry_error(self, cost: Array) -> float:
+        largest = float(np.abs(cost).max())
+        return self.rounding * largest + (TINY if largest > 0 and self.factor < 1 else 0.0)
 
     def diagonal(self) -> Array:
         return self._sums[1]

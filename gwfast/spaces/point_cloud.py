@@ -79,6 +79,11 @@ class PointCloud(Space):
         share = (self.points.shape[1] + 4) * EPS
         return share * item(self.moments.second) ** 0.5 + (TINY if self.extent > 0 else 0.0)
 
+    def entry_error(self, cost: Array) -> float:
+        xp = namespace(cost)
+        largest = item(xp.max(cost))
+        return (self.points.shape[1] + 4) * EPS * largest + (TINY if self.extent > 0 else 0.0)
+
     def matches(self, other: Space, i: Array, j: Array) -> bool:
         xp = namespace(self.points)
         if not isinstance(other, PointCloud) or other.metric != self.metric:

@@ -7,6 +7,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from pickle import PicklingError
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ class RemoteRows:
     """
 
     def __init__(self, function: Function, executor: Executor) -> None:
-        if not hasattr(executor, "submit"):
+        if isinstance(executor, type) or not hasattr(executor, "submit"):
             raise InputError(
                 f"executor: expected a concurrent.futures.Executor, found {executor!r}; for dask pass "
                 "Client().get_executor()"
@@ -47,6 +48,11 @@ class RemoteRows:
         missed = [k for k, rows in enumerate(found) if rows is None]
         for k, rows in zip(missed, self._answers(executor, [chunks[k] for k in missed], self.function)):
             found[k] = rows
+        widths = {rows.shape[1] for rows in found}
+        if len(widths) > 1:
+            raise InputError(
+                f"function: found rows of {min(widths)} and of {max(widths)} costs; return all of one length"
+            )
         return np.concatenate(found)
 
     def _answers(self, executor: Executor, chunks: list[np.ndarray], function: Function | None) -> list[Any]:
@@ -54,7 +60,18 @@ class RemoteRows:
             return pool.submit(_rows, self._key, nodes, function)
 
         name: Callable[[np.ndarray], str] = lambda nodes: f"the rows of points {nodes[0]} to {nodes[-1]}"
-        return [rows for _, rows in in_order(chunks, lambda: executor, submit, own=False, name=name)]
+        try:
+            return [rows for _, rows in in_order(chunks, lambda: executor, submit, own=False, name=name)]
+        except (AttributeError, TypeError, PicklingError) as error:
+            if "pickle" not in str(error).lower():
+                raise
+            raise InputError(
+                f"function: it cannot travel to other processes ({error}); define it at the top of a module"
+            ) from None
+        except RuntimeError as error:
+            if "shutdown" not in str(error):
+                raise
+            raise InputError("executor: found one that is shut down; keep it open while the space is used") from None
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_executor": None}
@@ -77,4 +94,12 @@ def _rows(key: str, nodes: np.ndarray, function: Function | None) -> Any:
         while len(_functions) > _KEPT:
             _functions.popitem(last=False)
     kept = _functions.get(key)
-    return None if kept is None else np.asarray(kept(nodes))
+    if kept is None:
+        return None
+    rows = np.asarray(kept(nodes))
+    if rows.ndim != 2 or len(rows) != len(nodes):
+        raise InputError(
+            f"function: for {len(nodes)} points, {nodes[0]} to {nodes[-1]}, expected as many rows, found shape "
+            f"{rows.shape}"
+        )
+    return rows

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Self
 
-from gwfast.arrays import Array, detach, is_array, namespace, row_block, safe_sqrt, to_numpy
+from gwfast.arrays import Array, detach, is_array, item, namespace, row_block, safe_sqrt, to_numpy
 from gwfast.arrays.precision import EPS
 
 
@@ -118,6 +118,10 @@ class Space:
     def doubt(self) -> float:
         """Proved bound, in L2(p x p), on the rounding errors of the costs that `rows` and `gather` compute."""
         raise TypeError("Space is the base class: use Dense, PointCloud, Gram or Graph")
+
+    def entry_error(self, cost: Array) -> float:
+        """Proved bound of the error of every entry of the computed costs (n, n); `doubt` bounds their mean."""
+        return self.doubt / item(namespace(self.weights).min(self.weights))
 
     def matches(self, other: Space, i: Array, j: Array) -> bool:
         """Whether the costs between the points `i` are computed as those of `other` between its points `j`."""

@@ -1,6 +1,7 @@
 """Bounds where a marginal is free: against labels, interior plans and descents, with no tolerance but their margin."""
 
 import itertools
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -168,3 +169,40 @@ def test_certificates_of_free_marginals_are_proved_again():
     for method in METHODS:  # and no bound of couplings enters
         whole = presolve(gwfast.Problem.of(C1, C2, marginals=gwfast.Partial(0.5))).problem
         assert method.applies(whole) == (method.name in ("sign", "partial rows", "partial pairs"))
+
+
+def exact_objective(C1, C2, T):
+    """Squared loss of a plan in rational numbers."""
+    T = [[Fraction(float(v)) for v in row] for row in T]
+    rows, cols = range(len(T)), range(len(T[0]))
+    atoms = [(i, k, T[i][k]) for i in rows for k in cols if T[i][k]]
+    return sum(s * t * (C1[i][j] - C2[k][l]) ** 2 for i, k, s in atoms for j, l, t in atoms)
+
+
+@pytest.mark.parametrize("kind", ["sqeuclidean", "gram", "rows"])
+@pytest.mark.parametrize("marginals", [SEMI, gwfast.Partial(1.0), gwfast.Unbalanced(1e-20)], ids=lambda s: s.name)
+def test_costs_that_are_rounded_keep_their_error_where_a_marginal_is_free(kind, marginals):
+    """Both ends against rational numbers: near copies, far from the origin."""
+    rng = np.random.default_rng(5)
+    for _ in range(4):
+        X = rng.normal(size=(4, 2)) * 8 + (1e6 if kind == "gram" else 0.0)
+        Y = X + 1e-7 * rng.normal(size=X.shape)
+        exact = [[[Fraction(float(v)) for v in point] for point in Z] for Z in (X, Y)]
+        if kind == "gram":
+            costs = [[[sum(a * b for a, b in zip(x, y)) for y in Z] for x in Z] for Z in exact]
+            given = [gwfast.Gram(Z.T) for Z in (X, Y)]
+        else:
+            costs = [[[sum((a - b) ** 2 for a, b in zip(x, y)) for y in Z] for x in Z] for Z in exact]
+            given = [gwfast.PointCloud(Z, "sqeuclidean") for Z in (X, Y)]
+        if kind == "rows":
+            rounded = [np.round(space.dense(), 3) for space in given]
+            given = [gwfast.Rows(4, lambda i, C=C: C[i], rounding=1e-3) for C in rounded]
+        T = np.eye(4) / 4
+        audit = gwfast.certify(*given, T, marginals=marginals, effort="rows")
+        value = exact_objective(*costs, T)
+        assert Fraction(float(audit.upper)) >= value
+        assert Fraction(float(audit.lower)) <= value
+        one = np.zeros((1, 1))  # the only plan of couplings
+        found = gwfast.exact_gw(given[0], one, marginals=SEMI, effort="rows")
+        only = sum(c * c for row in costs[0] for c in row) / 16
+        assert Fraction(float(found.lower)) <= only <= Fraction(float(found.upper))

@@ -71,3 +71,16 @@ def test_a_worker_that_dies_is_told_of():
 def test_what_is_no_executor_is_refused():
     with pytest.raises(gwfast.InputError, match="executor: expected a concurrent"):
         gwfast.Rows(N, rows_of, executor="dask")
+
+
+def test_functions_that_do_not_fit_an_executor_are_one_line(pool):
+    with pytest.raises(gwfast.InputError, match="function: it cannot travel to other processes"):
+        gwfast.Rows(N, lambda i: rows_of(i), executor=pool).dense()
+    with ThreadPoolExecutor(2) as threads:
+        with pytest.raises(gwfast.InputError, match="expected as many rows, found shape"):
+            gwfast.Rows(N, lambda i: rows_of(i)[1:], executor=threads).dense()
+        space = gwfast.Rows(N, rows_of, executor=threads)
+    with pytest.raises(gwfast.InputError, match="executor: found one that is shut down"):
+        space.dense()
+    with pytest.raises(gwfast.InputError, match="executor: expected a concurrent"):
+        gwfast.Rows(N, rows_of, executor=ThreadPoolExecutor)

@@ -135,10 +135,13 @@ class Presolved:
         xp = namespace(T)
         if item(xp.min(T)) < 0:
             raise InputError(f"{name}: expected entries >= 0, found {item(xp.min(T)):.3g}; a plan moves mass")
+        whole = item(xp.sum(xp.astype(T > 0, xp.int64)))
         if self.rows is not None:
             T = T[self.rows]
         if self.cols is not None:
             T = T[:, self.cols]
+        if self.problem.marginals.penalty is not None and item(xp.sum(xp.astype(T > 0, xp.int64))) < whole:
+            raise InputError(f"{name}: found mass at points without weight, whose penalty is infinite; take it off")
         filled = int(xp.sum(xp.astype(T > 0, xp.int64)))
         dense = Plan(self.problem.shape, matrix=T)
         return dense if filled > 2 * sum(T.shape) else Plan(self.problem.shape, *dense.atoms())

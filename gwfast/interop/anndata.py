@@ -108,6 +108,8 @@ def align(
     _check_key(key)
     mass = None if overlap is None else _share(overlap)
     share = alpha if alpha == "sweep" else _alpha(alpha)
+    if features is None and share == "sweep":
+        raise InputError('alpha: found "sweep" without features; pass features, or leave alpha out')
     checks.choice(effort, EFFORTS, "effort")
     given = slices_of(a, b, coordinates, features, checks.count(components, "components"))
     for own, side in ((a, "a"), (b, "b")):

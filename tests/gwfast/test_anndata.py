@@ -183,6 +183,10 @@ def put(name, value):
     return change
 
 
+def sweep_of_nothing(a, b, arguments):
+    arguments |= {"features": None, "alpha": "sweep"}
+
+
 def spoil(a, b, arguments):
     b.obsm["spatial"] = np.full((10, 2), np.nan)
 
@@ -230,6 +234,7 @@ BAD = {
     "empty": (empty, "a: expected at least one spot, found none"),
     "alpha": (put("alpha", 2.0), "alpha: expected a number between 0 and 1, found 2"),
     "alpha word": (put("alpha", "best"), 'alpha: expected a number between 0 and 1, or "sweep"'),
+    "sweep of nothing": (sweep_of_nothing, 'alpha: found "sweep" without features'),
     "overlap": (put("overlap", 1.5), "overlap: expected a share of the spots"),
     "effort": (put("effort", "much"), "effort: expected one of"),
     "components": (put("components", 0), "components: expected a whole number of at least 1"),

@@ -172,3 +172,12 @@ def test_a_mass_that_leaves_float64_ends_the_steps():
     C1, C2 = (C + C.T for C in np.random.default_rng(0).normal(size=(2, 4, 4)))
     res = gwfast.exact_gw(C1, C2, marginals=gwfast.Unbalanced(1e-12))
     assert 0 <= res.lower <= res.value <= 2e-12 * (1 + 1e-9)
+
+
+def test_mass_at_points_without_weight_is_refused():
+    C, p = 1 - np.eye(3), np.array([0.5, 0.5, 0.0])
+    with pytest.raises(gwfast.InputError, match="plan: found mass at points without weight"):
+        gwfast.certify(C, C, np.full((3, 3), 0.1), p, p, marginals=gwfast.Unbalanced(1.0))
+    T = np.zeros((3, 3))
+    T[:2, :2] = 0.25
+    assert gwfast.certify(C, C, T, p, p, marginals=gwfast.Unbalanced(1.0)).upper >= 0.5 - 1e-12

@@ -3,13 +3,14 @@
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from fusing import agrees, config_file, launched, records
+from fusing import agrees, config_file, launched, records, run
 from gwfast_llm.config import ModelConfig
 from gwfast_llm.fuse import main as fuse_command
 from gwfast_llm.models.loading import load_model
@@ -18,7 +19,6 @@ from gwfast_llm.terms.batch import Batch
 from gwfast_llm.terms.objective import Objective
 from gwfast_llm.text.examples import spelling
 from gwfast_llm.training.on_policy import OnPolicy, is_own, own_row
-from gwfast_llm.training.trainer import FusionTrainer
 
 OWN = {"on_policy": 0.5, "on_policy_every": 4, "on_policy_length": 12, "steps": 8, "log_every": 2}
 
@@ -126,20 +126,10 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(fuse_here, tmp_path, mon
     settings = {**OWN, "save_every": 3, "accumulate": 2, "batch_size": 2}
     code, said = fuse_here(name="whole", **settings)
     assert code == 0, said
-    child = os.fork()
-    if child == 0:
-        collect = FusionTrainer.get_batch_samples
-
-        def die(trainer, *arguments):
-            if trainer.state.global_step == 7:  # after a second time of writing; the last checkpoint is of step 6
-                os.kill(os.getpid(), signal.SIGKILL)
-            return collect(trainer, *arguments)
-
-        FusionTrainer.get_batch_samples = die
-        fuse_here(name="killed", **settings)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+    # step 7 comes after a second time of writing; the last checkpoint is of step 6
+    flags = ["--config", tmp_path / "c.yaml", "--runs", tmp_path / "runs", "--name", "killed"]
+    killed = run([sys.executable, Path(__file__).with_name("around.py"), *flags], DIE_AT="7")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
     kept = tmp_path / "runs" / ".killed.unfinished" / "checkpoints" / "written"
     assert sorted(path.name for path in kept.iterdir()) == ["step-00000000.json", "step-00000004.json"]
     wrote = []

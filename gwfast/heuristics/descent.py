@@ -179,7 +179,7 @@ _UNBALANCED = {
     "an annealed start": Schedule(hot=0.3, cold=0.002, steps=60),
     "a cool annealed start": Schedule(hot=0.05, cold=0.002, steps=30),
 }
-"""Both, and the best coupling: alone each ends above POT's value in one of six problems, the best of them in none."""
+"""Runs of the annealed starts; with the best coupling they are three starts, of which none is the best everywhere."""
 
 
 def _best_unbalanced(problem: Problem, options: Descent) -> Found:

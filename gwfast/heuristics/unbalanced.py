@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.optimize
@@ -40,11 +41,12 @@ class _Atoms:
         alpha, penalty, rows, cols = item(problem.alpha), penalty_of(problem), self.rows, self.cols
         a, b = np.bincount(rows, w, n), np.bincount(cols, w, m)
         T = scipy.sparse.csr_array((w, (rows, cols)), shape=(n, m))
-        first, second = self._squares(a, b)
+        S1, S2 = self.squares
+        first, second = S1 @ a, S2 @ b
         cross = _matched(self.C1, T @ self.C2.T, rows, cols)
         value = alpha * (a @ first + b @ second - 2 * w @ cross)
         if not problem.symmetric:
-            first_back, second_back = (problem.x.T.dense() ** 2) @ a, (problem.y.T.dense() ** 2) @ b
+            first_back, second_back = S1.T @ a, S2.T @ b
             cross = cross + _matched(self.C1.T, T @ self.C2, rows, cols)
             first, second = first + first_back, second + second_back
         else:
@@ -57,8 +59,10 @@ class _Atoms:
             value, gradient = value + w @ linear, gradient + linear
         return float(value), gradient
 
-    def _squares(self, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return (self.C1 * self.C1) @ a, (self.C2 * self.C2) @ b
+    @cached_property
+    def squares(self) -> tuple[np.ndarray, np.ndarray]:
+        """Entries of both costs, squared."""
+        return self.C1 * self.C1, self.C2 * self.C2
 
 
 def _matched(A: np.ndarray, B: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ def test_no_coupling_is_below_the_bound(rank, monkeypatch):
         C1, C2 = cost(rng, n, kind, True), cost(rng, m, kind, True)
         if k % 5 == 0:
             C2 = C2[::-1, ::-1] * (1 + 1e-7)  # near copies: the bound has to be as small as the value
-            C1, m = C2[::-1, ::-1].copy(), m
+            C1 = C2[::-1, ::-1].copy()
         n = len(C1)
         p, q = (None, None) if k % 2 and n == m else (weights(rng, n, "spread"), weights(rng, m, "spread"))
         bound = subspace.subspace_bound(problem_of(C1, C2, p, q))

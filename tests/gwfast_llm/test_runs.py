@@ -1,4 +1,4 @@
-"""Runs that stop: broken loss, full disk, no memory, other inputs; nothing is lost and one line says why."""
+"""Runs that stop: broken loss, full disk, no memory, other inputs; nothing is lost.  Long: there are many of these."""
 
 import dataclasses
 import errno

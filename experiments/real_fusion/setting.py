@@ -1,0 +1,60 @@
+"""What is run on real weights: problems, steps, seeds, and the configuration of one run."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from experiments.real_fusion import parts
+from experiments.real_fusion.data import TASKS, drawn
+from experiments.real_fusion.methods import KEEP, PUBLISHED, RIVALS
+from experiments.shared.records import Row
+from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
+from gwfast_llm.text.reading import write_examples
+
+SEEDS = (0, 1)
+PROBLEMS = {"expert": 72, "fusion": 32, "tests": 40, "choice": 12}  # a task
+EXPERT_TRAIN = TrainConfig(steps=45, batch_size=8, lr=2e-4, warmup_steps=5, log_every=15, diagnose=0, samples=0)
+PIVOT_TRAIN = TrainConfig(steps=20, batch_size=8, lr=1e-4, warmup_steps=4, log_every=5, diagnose=0, samples=0)
+# Weights are chosen in shorter runs with a seed and problems of their own
+CHOICE_TRAIN = dataclasses.replace(PIVOT_TRAIN, steps=8, warmup_steps=2, seed=2)
+LONGEST = 192
+
+
+def config() -> Row:
+    """What is run."""
+    return {
+        "weights": parts.WEIGHTS,
+        "tokenizer": parts.TOKENIZER,
+        "tasks": TASKS,
+        "problems_a_task": PROBLEMS,
+        "expert": dataclasses.asdict(EXPERT_TRAIN),
+        "pivot": dataclasses.asdict(PIVOT_TRAIN),
+        "choice": dataclasses.asdict(CHOICE_TRAIN),
+        "source_top_k": KEEP,
+        "objectives": [m.name for m in PUBLISHED],
+        "rivals": {m.name: list(m.grid) for m in RIVALS},
+        "seeds": list(SEEDS),
+    }
+
+
+def problems(home: Path) -> dict[str, Path]:
+    """Files of the expert's problems, those of the fusion, the tests, and those that choose weights; none in two."""
+    paths = {name: home / f"{name}.jsonl" for name in PROBLEMS}
+    if not all(path.is_file() for path in paths.values()):
+        used: set[str] = set()
+        for seed, (name, each) in enumerate(PROBLEMS.items()):
+            write_examples(paths[name], drawn(11 + seed, each, used))
+    return paths
+
+
+def run_of(home: Path, model: Path, data: Path, objective: ObjectiveConfig, train: TrainConfig) -> FuseConfig:
+    """The configuration of a run; the expert is its source where the objective asks one."""
+    source = SourceConfig(str(home / "expert"), name="expert", cache=str(home / "cache"))
+    return FuseConfig(
+        ModelConfig(str(model)),
+        DataConfig(str(data), chat=True, max_length=LONGEST),
+        [source] if objective.distils else [],
+        objective,
+        train,
+    )

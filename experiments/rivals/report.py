@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.rivals.methods import KEPT, METHODS, TAILS
+from experiments.rivals.policies import POLICIES, STARTS
 from experiments.rivals.run import RECORD, STEPS, TAIL_SEEDS, jobs
-from experiments.rivals.stages import POLICIES
 from experiments.shared.markdown import (
     LEVEL,
     SEEDS_VARY,
@@ -23,7 +23,7 @@ from experiments.shared.statistics import Paired, paired_tests, spread
 NAMES = [m.name for m in METHODS]
 RIVALS = [name for name in NAMES if name not in ("sft", "path")]
 SCORES = ("M", "N", "O", "A", "B", "D", "S", "L")
-MINUTES = 45
+MINUTES = 80
 
 
 def runs(method: str, steps: int) -> list[Row]:
@@ -116,19 +116,25 @@ def merges() -> str:
     return f"{found}\n\n{comparison_table(paired_tests(pairs))}" if pairs else found
 
 
+def _of_policy(name: str, start: str) -> list[Row]:
+    return where(RECORD.rows, stage="policy", method=name, start=start)
+
+
 def policies() -> str:
-    """Given answers beside answers of the pivot's own, as many batches either way."""
-    rows = {kind: where(RECORD.rows, stage="policy", method=kind) for kind in POLICIES}
-    lines = [
-        [kind, str(len(own)), cell(own, "excess"), cell(own, "exact"), cell(own, "train_seconds", 0)]
-        for kind, own in rows.items()
-    ]
-    pairs = []
-    for kind in POLICIES:
-        a, b = common(rows[kind], rows["given"], "excess")
-        if kind != "given" and len(a) > 1:
-            pairs.append((f"{kind} less given", a, b))
-    found = table(["answers", "seeds", "excess M, N", "exact match", "CPU seconds"], lines)
+    """Given answers beside answers of the pivot's own, at as many teacher tokens."""
+    lines, pairs = [], []
+    for start in STARTS:
+        for policy in POLICIES:
+            own = _of_policy(policy.name, start)
+            cells = [cell(own, f, d) for f, d in (("excess", 3), ("exact", 3), ("teacher_tokens", 0))]
+            steps = ", ".join(sorted({str(row["optimiser_steps"]) for row in own})) or "–"
+            lines.append([start, policy.name, str(len(own)), *cells, steps, cell(own, "train_seconds", 0)])
+            for field, words in (("excess", "excess"), ("exact", "exact match")):
+                a, b = common(own, _of_policy("given", start), field)
+                if policy.name != "given" and len(a) > 1:
+                    pairs.append((f"{start}: {policy.name} less given, {words}", a, b))
+    head = ["start", "answers", "seeds", "excess M, N", "exact match", "teacher tokens", "steps", "CPU seconds"]
+    found = table(head, lines)
     return f"{found}\n\n{comparison_table(paired_tests(pairs))}" if pairs else found
 
 
@@ -147,17 +153,20 @@ def merge_brief() -> str:
 
 def policy_brief() -> str:
     """Answers of the pivot's own in a sentence."""
-    rows = {kind: where(RECORD.rows, stage="policy", method=kind) for kind in POLICIES}
-    told = [
-        f"{kind} {cell(own, 'excess')} and {cell(own, 'exact')} ({len(own)} seed{'s' * (len(own) > 1)})"
-        for kind, own in rows.items()
-        if own
-    ]
+    told = []
+    for start, words in zip(STARTS, ("From a pivot that knows little", "From one that `path` has taught"), strict=True):
+        each = [
+            f"{policy.name} {cell(own, 'excess')} and {cell(own, 'exact')}"
+            for policy in POLICIES
+            if (own := _of_policy(policy.name, start))
+        ]
+        told += [f"{words}: {', '.join(each)}."] if each else []
     if not told:
         return "Not yet run."
+    seeds = len(_of_policy("given", STARTS[0]))
     return (
-        "Small benchmark, `path`, 200 steps of as many batches, excess nats a word and exact match: "
-        f"{', '.join(told)}. *Own half*: half of the batches answered by the pivot; *reverse*: reverse KL."
+        f"Small benchmark, `path`, {seeds} seeds, as many teacher tokens each, excess nats a word and exact match. "
+        f"{' '.join(told)} *Own half*: half of the batches answered by the pivot; *reverse*: reverse KL."
     )
 
 
@@ -199,13 +208,15 @@ def readme() -> str:
         merges(),
         "## Answers of the pivot's own",
         "`path` by the trainer: given answers, or half of the batches answered by the pivot itself (temperature 1, at "
-        "most 48 tokens, anew every 10 steps). As many batches, hence about as many teacher tokens, either way; on its "
-        "own answers there is no cross-entropy. 200 steps.",
+        "most 48 tokens, anew every 10 steps); on its own answers there is no cross-entropy. A teacher token is an "
+        "answer token of a batch that the sources are asked about; the steps are those that take as many of them as "
+        "200 steps of given answers, by the rate found on the pool that chooses weights. *Taught*: the pivot after "
+        "200 steps of `path` on given answers, then at half the learning rate.",
         policies(),
         "## Weights",
-        "Chosen on a pool of their own: the largest exact match less excess, 200 steps, one seed. *edge*: the chosen "
-        "weight lies at an end of its grid.",
-        grid_table(RECORD.rows, NAMES),
+        "Chosen on a pool of their own for each number of steps: the largest exact match less excess, one seed. "
+        "*edge*: the chosen weight lies at an end of its grid.",
+        *(f"{steps} steps:\n\n{grid_table(RECORD.rows, NAMES, steps)}" for steps in STEPS),
         "## What this does not show",
         "* Tiny models and five artificial tasks: nothing about large ones, nor about the published numbers.\n"
         "* The authors' own code was not run; the terms follow their papers and code as far as those say.\n"

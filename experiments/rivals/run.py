@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from experiments.rivals import stages
+from experiments.rivals import merges, policies
 from experiments.rivals.methods import KEPT, METHODS, TAILS, tailed
 from experiments.shared import benchmark
 from experiments.shared.benchmark import SEEDS
@@ -29,13 +29,13 @@ def config() -> Row:
         "steps": list(STEPS),
         "seeds": list(range(SEEDS)),
         "selection_seed": benchmark.SELECTION_SEED,
-        "selection": "largest exact match less excess, 200 steps, one seed; the weight serves both budgets",
+        "selection": "largest exact match less excess, one seed, for each number of steps",
         "examples_a_task": benchmark.EXAMPLES,
         "tests_a_task": benchmark.TESTS,
         "batch": BATCH,
         "learning_rates": {str(k): v for k, v in LEARNING_RATES.items()},
-        "merges": {name: dataclasses.asdict(recipe) for name, recipe in stages.MERGES.items()},
-        "policies": stages.POLICIES,
+        "merges": {name: dataclasses.asdict(recipe) for name, recipe in merges.MERGES.items()},
+        "policies": [dataclasses.asdict(policy) for policy in policies.POLICIES],
         "tails": list(TAILS),
         "kept": list(KEPT),
         "tail_seeds": TAIL_SEEDS,
@@ -60,10 +60,12 @@ def tail_jobs() -> list[Job]:
 def jobs() -> list[Job]:
     """The grids, the tests, merges and own answers, then the tails."""
     path = next(m for m in METHODS if m.name == "path")
-    found = selection_jobs(RECORD, METHODS)
+    found: list[Job] = []
     for steps in STEPS:
-        found += final_jobs(RECORD, METHODS, steps, range(SEEDS))
-    return found + stages.jobs(lambda: chosen_weight(RECORD.rows, path)) + tail_jobs()
+        found += selection_jobs(RECORD, METHODS, steps=steps)
+        found += final_jobs(RECORD, METHODS, steps, range(SEEDS), chosen_at=steps)
+    found += merges.jobs(lambda: chosen_weight(RECORD.rows, path))
+    return found + policies.jobs(RECORD, lambda: chosen_weight(RECORD.rows, path)) + tail_jobs()
 
 
 def main() -> None:

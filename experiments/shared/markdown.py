@@ -60,11 +60,11 @@ def comparison_table(tests: Sequence[Paired], digits: int = 3) -> str:
     return table(["comparison", "mean difference", "seed by seed", "p", "p, corrected", "verdict"], lines)
 
 
-def grid_table(rows: Sequence[Row], names: Sequence[str]) -> str:
+def grid_table(rows: Sequence[Row], names: Sequence[str], steps: int = 200) -> str:
     """Excess and exact match along every grid on the selection pool, one seed; the chosen weight is bold."""
     lines = []
     for name in names:
-        own = [r for r in rows if r["stage"] == "select" and r["method"] == name]
+        own = [r for r in rows if r["stage"] == "select" and r["method"] == name and r["steps"] == steps]
         if not own:
             continue
         most = max(own, key=lambda r: r["exact"] - r["excess"])["weight"]

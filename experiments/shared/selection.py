@@ -18,8 +18,8 @@ def merit(row: Row) -> float:
     return row["exact"] - row["excess"]
 
 
-def chosen_weight(rows: Sequence[Row], method: Method) -> float:
-    """Weight of the best selection run; 0 for a method without weights.
+def chosen_weight(rows: Sequence[Row], method: Method, steps: int = SELECTION_STEPS) -> float:
+    """Weight of the best selection run of so many steps; 0 for a method without weights.
 
     Raises
     ------
@@ -28,7 +28,7 @@ def chosen_weight(rows: Sequence[Row], method: Method) -> float:
     """
     if not method.grid:
         return 0.0
-    own = where(rows, stage="select", method=method.name)
+    own = where(rows, stage="select", method=method.name, steps=steps)
     if {row["weight"] for row in own} != set(method.grid):
         raise ValueError(
             f"the grid of {method.name} has {len(own)} of {len(method.grid)} runs; run the selection first"
@@ -41,17 +41,18 @@ def path_weight(rows: Sequence[Row], method: Method, path: Method | None) -> flo
     return chosen_weight(rows, path) if method.on_path and path is not None else 0.0
 
 
-def selection_jobs(record: Record, methods: Sequence[Method], path: Method | None = None) -> list[Job]:
+def selection_jobs(
+    record: Record, methods: Sequence[Method], path: Method | None = None, steps: int = SELECTION_STEPS
+) -> list[Job]:
     """One run a weight of every grid; methods on path-KL must come after path itself."""
 
     def job(method: Method, weight: float) -> Job:
         def work() -> Row:
-            return dict(
-                scored(Run(method, weight, path_weight(record.rows, method, path), SELECTION_STEPS, SELECTION_SEED))
-            )
+            return dict(scored(Run(method, weight, path_weight(record.rows, method, path), steps, SELECTION_SEED)))
 
         fields = {"stage": "select", "method": method.name, "weight": weight, "seed": SELECTION_SEED}
-        return Job(f"select {method.name} {weight:g}", work, {**fields, "steps": SELECTION_STEPS})
+        longer = f" {steps}" if steps != SELECTION_STEPS else ""
+        return Job(f"select {method.name} {weight:g}{longer}", work, {**fields, "steps": steps})
 
     return [job(method, weight) for method in methods for weight in method.grid]
 
@@ -63,13 +64,14 @@ def final_jobs(
     seeds: Sequence[int],
     replay: bool = False,
     path: Method | None = None,
+    chosen_at: int = SELECTION_STEPS,
 ) -> list[Job]:
-    """One run a method and seed, with the weight chosen before."""
+    """One run a method and seed, with the weight chosen before in runs of `chosen_at` steps."""
 
     def job(method: Method, seed: int) -> Job:
         def work() -> Row:
             rows = record.rows
-            weight = chosen_weight(rows, method)
+            weight = chosen_weight(rows, method, chosen_at)
             run = Run(method, weight, path_weight(rows, method, path), steps, seed, replay=replay)
             return {"weight": weight, **scored(run)}
 

@@ -14,6 +14,7 @@ from experiments.shared.statistics import paired_tests
 
 OBJECTIVES = tuple(m.name for m in PUBLISHED)
 STATED_MINUTES = 30
+PICTURE = "rivals.png"
 BEFORE = ("smollm2", "smollm2-qwen3", "expert")
 NAMES = {
     "smollm2": "SmolLM2-135M: the pivot before",
@@ -55,7 +56,8 @@ def differences(first: Sequence[Row], second: Sequence[Row]) -> list[float]:
     return [fmean(values) for values in zip(*each, strict=True)]
 
 
-def _error(values: Sequence[float]) -> float:
+def standard_error(values: Sequence[float]) -> float:
+    """Of the mean of values."""
     return stdev(values) / len(values) ** 0.5
 
 
@@ -80,7 +82,7 @@ def verdict(record: Record) -> str:
         each = differences(presets(record, name), presets(record, "sft"))
         if not each:
             continue
-        mean, error = fmean(each), _error(each)
+        mean, error = fmean(each), standard_error(each)
         if mean <= 0:
             said = "below that of `sft`"
         elif mean <= error:
@@ -138,7 +140,7 @@ def _tested(record: Record) -> list[tuple[str, float, float, float]]:
         pairs += [(f"{name} less path", rows, own["path"]) for name, rows in own.items() if name != "path"]
     each = [(name, differences(a, b)) for name, a, b in pairs]
     tests = paired_tests([(name, values, [0.0] * len(values)) for name, values in each])
-    return [(t.name, t.mean, _error(t.differences), t.p_corrected) for t in tests]
+    return [(t.name, t.mean, standard_error(t.differences), t.p_corrected) for t in tests]
 
 
 def rivals_brief(record: Record) -> str:
@@ -185,6 +187,7 @@ def rivals(record: Record) -> str:
     return "\n\n".join(
         [
             rivals_brief(record),
+            f"![rivals]({PICTURE})",
             "\n".join(f"* `{m.name}`: cross-entropy and {m.what}" for m, _, _ in own),
             table(["method", "w", "exact match", "nats a byte"], lines),
             "Nats a problem, the mean of the seeds, paired by problem; standard error and t test over problems, Holm's "

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.real_fusion import parts, report
+from experiments.real_fusion import parts, plot, report
 from experiments.real_fusion.methods import PRESET_WEIGHT, PUBLISHED, RIVALS, Method
 from experiments.real_fusion.scoring import scores, written
 from experiments.real_fusion.setting import (
@@ -158,4 +158,5 @@ if __name__ == "__main__":
     main(place, kept, tuple(names if given.rivals == [] else given.rivals or ()))
     page = (kept.folder.parent if given.keep else kept.folder) / "README.md"
     page.write_text(report.readme(kept))
+    plot.draw(kept, page.with_name(report.PICTURE))
     print(f"\n{report.scores(kept)}\n\n{report.verdict(kept)}\n\nThe rest is in {page}.")

@@ -1,7 +1,6 @@
 """Answers that the pivot writes itself: whose they are, what counts on them, and that a kill changes no bit."""
 
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -121,7 +120,7 @@ def test_what_it_needs_is_one_line(fuse_here, home, tmp_path):
     assert "train.on_policy is 1.5; expected a share from 0 to 1" in said
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a fork of this process")
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(fuse_here, tmp_path, monkeypatch):
     settings = {**OWN, "save_every": 3, "accumulate": 2, "batch_size": 2}
     code, said = fuse_here(name="whole", **settings)

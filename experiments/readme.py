@@ -15,6 +15,7 @@ from benchmarks import alignment, barycenters, large, large_peers, many, sizes, 
 from experiments.catalogue import EXPERIMENTS, Experiment
 from experiments.real_fusion import report as real_report
 from experiments.real_fusion.run import KEPT as REAL
+from experiments.rivals import claims
 from experiments.rivals import report as rivals_report
 from experiments.shared.records import REPOSITORY
 
@@ -24,6 +25,7 @@ TABLES |= {"benchmarks/large": large.table, "benchmarks/large/beside": large.tab
 TABLES |= {"benchmarks/large_peers": large_peers.table, "benchmarks/subspace": subspace.table}
 TABLES |= {"real_fusion/brief": lambda: real_report.brief(REAL), "rivals/brief": rivals_report.brief}
 TABLES |= {"real_fusion/rivals": lambda: real_report.rivals_brief(REAL)}
+TABLES |= {"rivals/claims": claims.claims}
 TABLES |= {"rivals/merge": rivals_report.merge_brief, "rivals/policy": rivals_report.policy_brief}
 BLOCK = re.compile(r"(<!-- results: ([\w/-]+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 

@@ -9,8 +9,9 @@ from statistics import fmean, stdev
 from experiments.real_fusion.methods import PRESET_WEIGHT, PUBLISHED, RIVALS, Method
 from experiments.real_fusion.setting import SEEDS
 from experiments.shared.markdown import LEVEL, machine, p_text, table
+from experiments.shared.markdown import verdict as difference_said
 from experiments.shared.records import Record, Row, where
-from experiments.shared.statistics import paired_tests
+from experiments.shared.statistics import Paired, paired_tests
 
 OBJECTIVES = tuple(m.name for m in PUBLISHED)
 STATED_MINUTES = 30
@@ -131,30 +132,28 @@ def compared(record: Record) -> list[tuple[Method, float, list[Row]]]:
     return found
 
 
-def _tested(record: Record) -> list[tuple[str, float, float, float]]:
-    """Comparisons of one family: name, mean, standard error over problems, p after Holm's correction."""
+def rival_tests(record: Record) -> list[Paired]:
+    """Every rival against fine-tuning and against path-KL, problem by problem: one family."""
     own = {method.name: rows for method, _, rows in compared(record)}
-    sft = presets(record, "sft")
-    pairs = [(f"{name} less sft", rows, sft) for name, rows in own.items()]
+    pairs = [(f"{name} less sft", rows, presets(record, "sft")) for name, rows in own.items()]
     if "path" in own:
         pairs += [(f"{name} less path", rows, own["path"]) for name, rows in own.items() if name != "path"]
     each = [(name, differences(a, b)) for name, a, b in pairs]
-    tests = paired_tests([(name, values, [0.0] * len(values)) for name, values in each])
-    return [(t.name, t.mean, standard_error(t.differences), t.p_corrected) for t in tests]
+    return paired_tests([(name, values, [0.0] * len(values)) for name, values in each])
 
 
 def rivals_brief(record: Record) -> str:
     """What won among the rivals, and what could not be told apart."""
-    tests = _tested(record)
+    tests = rival_tests(record)
     if not tests:
         return "Rivals on real weights: not yet run."
 
     def told(end: str, lower: bool) -> str:
         sign = -1 if lower else 1
-        own = [(n, m) for n, m, _, p in tests if n.endswith(end) and p < LEVEL and sign * m > 0]
-        return ", ".join(f"`{n.split()[0]}` ({m:+.2f})" for n, m in own) or "none"
+        own = [t for t in tests if t.name.endswith(end) and t.p_corrected < LEVEL and sign * t.mean > 0]
+        return ", ".join(f"`{t.name.split()[0]}` ({t.mean:+.2f})" for t in own) or "none"
 
-    apart = [f"`{n.split()[0]}`" for n, _, _, p in tests if n.endswith("less path") and p >= LEVEL]
+    apart = [f"`{t.name.split()[0]}`" for t in tests if t.name.endswith("less path") and t.p_corrected >= LEVEL]
     each = len(presets(record, "sft")[0]["nats"])
     return (
         f"SmolLM2-135M from an expert under Qwen 3's tokenizer, {len(SEEDS)} seeds, {each} held-out problems, nats a "
@@ -174,8 +173,8 @@ def rivals(record: Record) -> str:
         edge = " (edge)" if weight in (method.grid[0], method.grid[-1]) else ""
         lines.append([method.name, f"{weight:g}{edge}", _several(rows, "exact"), _several(rows, "nats_a_byte")])
     tests = [
-        [name, f"{mean:+.3f} ± {error:.3f}", p_text(p), "yes" if p < LEVEL else "no"]
-        for name, mean, error, p in _tested(record)
+        [t.name, f"{t.mean:+.3f} ± {standard_error(t.differences):.3f}", p_text(t.p_corrected), difference_said(t)]
+        for t in rival_tests(record)
     ]
     grids = []
     for method, weight, _ in own:
@@ -192,7 +191,7 @@ def rivals(record: Record) -> str:
             table(["method", "w", "exact match", "nats a byte"], lines),
             "Nats a problem, the mean of the seeds, paired by problem; standard error and t test over problems, Holm's "
             "correction for all rows. The test knows nothing of how seeds differ, which is more (above).",
-            table(["comparison", "mean difference", "p, corrected", "significant"], tests),
+            table(["comparison", "mean difference", "p, corrected", "verdict"], tests),
             f"Weights: the fewest nats a byte on {said['problems_a_task']['choice']} problems a task that are in no "
             f"other set, after {said['choice']['steps']} steps with a seed of their own.",
             table(["method", "w: nats a byte"], grids),

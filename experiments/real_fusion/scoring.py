@@ -21,18 +21,19 @@ def scores(model: Any, tokenizer: Any, tests: Path) -> Row:
     """Exact match under teacher forcing, nats a byte, and both of every problem."""
     model.eval()
     examples = with_chat(read_examples(tests))
-    end = end_token_of(tokenizer, True)
-    nats, right = [], []
-    for start in range(0, len(examples), AT_ONCE):
-        rows = encode_all(examples[start : start + AT_ONCE], tokenizer, end_token=end)
+    every = encode_all(examples, tokenizer, end_token=end_token_of(tokenizer, True))
+    nats, right = [0.0] * len(every), [False] * len(every)
+    order = sorted(range(len(every)), key=lambda i: len(every[i].ids))  # little padding
+    for start in range(0, len(order), AT_ONCE):
+        rows = [every[i] for i in order[start : start + AT_ONCE]]
         ids = pad_right([row.ids for row in rows], tokenizer.pad_token_id or 0)
         mask = pad_right([[1] * len(row.ids) for row in rows], 0)
-        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-        for row, own in zip(rows, logits, strict=True):
+        hidden = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        for i, row, own in zip(order[start:], rows, hidden, strict=False):
             answer = torch.tensor(row.answer)
-            own = own[row.prompt_length - 1 : len(row.ids) - 1].float()
-            nats.append(float(torch.nn.functional.cross_entropy(own, answer, reduction="sum")))
-            right.append(bool((own.argmax(-1) == answer).all()))
+            logits = model.get_output_embeddings()(own[row.prompt_length - 1 : len(row.ids) - 1]).float()
+            nats[i] = float(torch.nn.functional.cross_entropy(logits, answer, reduction="sum"))
+            right[i] = bool((logits.argmax(-1) == answer).all())
     size = sum(len(example.response.encode()) + 1 for example in examples)  # and the closing token
     by_task = {f"exact_{t}": _share([r for r, e in zip(right, examples, strict=True) if e.task == t]) for t in TASKS}
     return {

@@ -14,8 +14,9 @@ from gwfast_llm.text.reading import write_examples
 
 SEEDS = (0, 1)
 PROBLEMS = {"expert": 72, "fusion": 32, "tests": 40, "choice": 12}  # a task
-EXPERT_TRAIN = TrainConfig(steps=45, batch_size=8, lr=2e-4, warmup_steps=5, log_every=15, diagnose=0, samples=0)
-PIVOT_TRAIN = TrainConfig(steps=20, batch_size=8, lr=1e-4, warmup_steps=4, log_every=5, diagnose=0, samples=0)
+PLAIN = TrainConfig(batch_size=8, diagnose=0, samples=0, packing=True)
+EXPERT_TRAIN = dataclasses.replace(PLAIN, steps=45, lr=2e-4, warmup_steps=5, log_every=15)
+PIVOT_TRAIN = dataclasses.replace(PLAIN, steps=20, lr=1e-4, warmup_steps=4, log_every=5)
 # Weights are chosen in shorter runs with a seed and problems of their own
 CHOICE_TRAIN = dataclasses.replace(PIVOT_TRAIN, steps=8, warmup_steps=2, seed=2)
 LONGEST = 192

@@ -87,33 +87,57 @@ def verdict(steps: int) -> str:
 
 def tails() -> str:
     """Path-KL with few kept tokens, both treatments of the rest, and their tests."""
-    lines, pairs = [], []
+    lines = []
     for keep in KEPT:
         both = [where(RECORD.rows, stage="tail", method=tail, keep=keep) for tail in TAILS]
         lines.append([str(keep), *(cell(own, f) for own in both for f in ("excess", "exact"))])
-        a, b = common(both[0], both[1], "excess")
+    head = ["K", *(f"{f}, {tail}" for tail in TAILS for f in ("excess", "exact"))]
+    return _with_tests(table(head, lines), tail_tests())
+
+
+def tail_tests() -> list[Paired]:
+    """The two treatments of the tail, one test a K."""
+    pairs = []
+    for keep in KEPT:
+        a, b = common(*(where(RECORD.rows, stage="tail", method=tail, keep=keep) for tail in TAILS), "excess")
         if len(a) > 1:
             pairs.append((f"K = {keep}: bucket less renormalise", a, b))
-    head = ["K", *(f"{f}, {tail}" for tail in TAILS for f in ("excess", "exact"))]
-    found = table(head, lines)
-    return f"{found}\n\n{comparison_table(paired_tests(pairs))}" if pairs else found
+    return paired_tests(pairs)
+
+
+def _with_tests(found: str, tests: list[Paired]) -> str:
+    return f"{found}\n\n{comparison_table(tests)}" if tests else found
+
+
+def _merged() -> dict[str, list[Row]]:
+    """Rows of every model of the merges, in order of the seed."""
+    found: dict[str, list[Row]] = {}
+    for row in where(RECORD.rows, stage="merge"):
+        for one in row["results"]:
+            found.setdefault(one["name"], []).append(one | {"seed": row["seed"]})
+    return found
 
 
 def merges() -> str:
     """All sources at once beside one run a source and their merges."""
-    own = where(RECORD.rows, stage="merge")
+    own = _merged()
     if not own:
         return "Not yet run."
-    by_seed = {row["seed"]: {one["name"]: one for one in row["results"]} for row in own}
-    names = list(next(iter(by_seed.values())))
-    lines = [[name, *(cell([r[name] for r in by_seed.values()], f) for f in ("excess", "exact"))] for name in names]
+    lines = [[name, *(cell(rows, f) for f in ("excess", "exact"))] for name, rows in own.items()]
+    head = [f"{len(own['together'])} seeds", "excess M, N", "exact match"]
+    return _with_tests(table(head, lines), merge_tests(""))
+
+
+def merge_tests(besides: str = " alone") -> list[Paired]:
+    """Every merge against all sources at once; with "" each source alone, too."""
+    own = _merged()
     pairs = [
-        (f"{name} less together", [r[name]["excess"] for r in by_seed.values()], together)
-        for name in names[1:]
-        if len(together := [r["together"]["excess"] for r in by_seed.values()]) > 1
+        (f"{name} less together", *common(rows, own["together"], "excess"))
+        for name, rows in own.items()
+        if name != "together"
     ]
-    found = table([f"{len(own)} seeds", "excess M, N", "exact match"], lines)
-    return f"{found}\n\n{comparison_table(paired_tests(pairs))}" if pairs else found
+    tests = paired_tests(pairs) if pairs and len(pairs[0][1]) > 1 else []
+    return [test for test in tests if not besides or besides not in test.name]
 
 
 def _of_policy(name: str, start: str) -> list[Row]:
@@ -122,33 +146,40 @@ def _of_policy(name: str, start: str) -> list[Row]:
 
 def policies() -> str:
     """Given answers beside answers of the pivot's own, at as many teacher tokens."""
-    lines, pairs = [], []
+    lines = []
     for start in STARTS:
         for policy in POLICIES:
             own = _of_policy(policy.name, start)
             cells = [cell(own, f, d) for f, d in (("excess", 3), ("exact", 3), ("teacher_tokens", 0))]
             steps = ", ".join(sorted({str(row["optimiser_steps"]) for row in own})) or "–"
             lines.append([start, policy.name, str(len(own)), *cells, steps, cell(own, "train_seconds", 0)])
-            for field, words in (("excess", "excess"), ("exact", "exact match")):
-                a, b = common(own, _of_policy("given", start), field)
-                if policy.name != "given" and len(a) > 1:
-                    pairs.append((f"{start}: {policy.name} less given, {words}", a, b))
     head = ["start", "answers", "seeds", "excess M, N", "exact match", "teacher tokens", "steps", "CPU seconds"]
-    found = table(head, lines)
-    return f"{found}\n\n{comparison_table(paired_tests(pairs))}" if pairs else found
+    found = [table(head, lines)]
+    for field, words in (("excess", "Excess nats a word"), ("exact", "Exact match")):
+        tests = policy_tests(field)
+        found += [f"{words}, paired by seed, Holm's correction over the family:", comparison_table(tests)] * bool(tests)
+    return "\n\n".join(found)
+
+
+def policy_tests(field: str) -> list[Paired]:
+    """Every other kind of answers or divergence against given answers, from both starts: one family."""
+    pairs = []
+    for start in STARTS:
+        for policy in POLICIES[1:]:
+            a, b = common(_of_policy(policy.name, start), _of_policy("given", start), field)
+            if len(a) > 1:
+                pairs.append((f"{start}: {policy.name} less given", a, b))
+    return paired_tests(pairs)
 
 
 def merge_brief() -> str:
     """Merged models in a sentence."""
-    own = where(RECORD.rows, stage="merge")
+    own = _merged()
     if not own:
         return "Not yet run."
-    by_name: dict[str, list[Row]] = {}
-    for row in own:
-        for one in row["results"]:
-            by_name.setdefault(one["name"], []).append(one)
-    told = ", ".join(f"{name} {cell(rows, 'excess')} and {cell(rows, 'exact')}" for name, rows in by_name.items())
-    return f"Small benchmark, `path`, 200 steps, {len(own)} seeds, excess nats a word and exact match: {told}."
+    told = ", ".join(f"{name} {cell(rows, 'excess')} and {cell(rows, 'exact')}" for name, rows in own.items())
+    seeds = len(own["together"])
+    return f"Small benchmark, `path`, 200 steps, {seeds} seeds, excess nats a word and exact match: {told}."
 
 
 def policy_brief() -> str:

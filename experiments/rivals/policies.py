@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -25,7 +26,7 @@ from experiments.shared.training import BATCH, LEARNING_RATES, WARM_UP, Run, tra
 from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConfig, SourceConfig, TrainConfig
 from gwfast_llm.terms.batch import Batch
 from gwfast_llm.terms.part import Part
-from gwfast_llm.terms.table import register_term
+from gwfast_llm.terms.table import TERMS, register_term
 from gwfast_llm.terms.term import Needs, Student, Term
 from gwfast_llm.text.examples import IGNORE
 from gwfast_llm.text.reading import write_examples
@@ -63,7 +64,6 @@ POLICIES = (
 STARTS = ("weak", "taught")  # the pivot as it is, and after as many steps of path on given answers
 
 
-@register_term
 class TeacherTokens(Term):
     """Counts the answer tokens that sources are asked about; adds nothing to the loss."""
 
@@ -109,6 +109,17 @@ def run_of(policy: Policy, pivot: Path, data: Path, weight: float, rate: float, 
     )
 
 
+@contextmanager
+def counted() -> Iterator[None]:
+    """Teacher tokens are counted from 0, by a term that is known only here."""
+    TeacherTokens.seen = 0
+    register_term(TeacherTokens)
+    try:
+        yield
+    finally:
+        TERMS.pop(TeacherTokens.name)
+
+
 def ran(policy: Policy, start: str, weight: float, steps: int, seed: int) -> Row:
     """Train from a start and score; what it cost."""
     torch.manual_seed(seed)
@@ -120,8 +131,9 @@ def ran(policy: Policy, start: str, weight: float, steps: int, seed: int) -> Row
             train(Run(by_name("path"), weight, 0.0, STEPS, seed)).save_pretrained(pivot)
             opened("pivot")[1].save_pretrained(pivot)
         rate = LEARNING_RATES[STEPS if start == "weak" else 2 * STEPS]
-        TeacherTokens.seen, began = 0, time.process_time()
-        fused = fuse(run_of(policy, pivot, data, weight, rate, steps, seed), lambda done, total: None)
+        began = time.process_time()
+        with counted():
+            fused = fuse(run_of(policy, pivot, data, weight, rate, steps, seed), lambda done, total: None)
         seconds = time.process_time() - began
     found = scores(fused.model, opened("pivot")[1], seed)
     return {**found, "train_seconds": seconds, "teacher_tokens": TeacherTokens.seen, "optimiser_steps": steps}

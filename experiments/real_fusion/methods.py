@@ -37,6 +37,7 @@ class Method:
 
 PUBLISHED = (Method("sft", "no distillation"), Method("infigfusion", "ULD and GLD"), Method("path", "path-KL, ours"))
 RIVALS = (
+    Method("infigfusion", "ULD and GLD, weights of the preset"),
     Method("path", "path-KL, ours", NARROW),
     Method("hybrid", "KL on shared strings, sorted mass on the rest", NARROW),
     Method("alm", "ALM: likelihoods of chunks", WIDE),

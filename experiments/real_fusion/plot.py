@@ -27,7 +27,7 @@ def draw(record: Record, target: Path) -> None:
         ms=6,
         elinewidth=1.4,
     )
-    rows_of(axis, [f"{method.name}, w = {weight:g}" for method, weight, _ in own])
+    rows_of(axis, [f"{method.name}, w = {weight:g}" if weight else method.name for method, weight, _ in own])
     axis.set(
         title="Held-out cross-entropy on real weights\n(bars: two standard errors over problems)",
         xlabel="nats a problem, less those of SFT",

@@ -37,13 +37,15 @@ def presets(record: Record, method: str) -> list[Row]:
 
 
 def chosen(record: Record, method: Method) -> float:
-    """Weight with the fewest nats a byte on the problems that choose.
+    """Weight with the fewest nats a byte on the problems that choose; 0 for a preset.
 
     Raises
     ------
     ValueError
         When the grid has not been run to its end.
     """
+    if not method.grid:
+        return 0.0
     own = where(record.rows, stage="choose", method=method.name)
     if {row["weight"] for row in own} != set(method.grid):
         raise ValueError(f"the grid of {method.name} has {len(own)} of {len(method.grid)} runs; run them first")
@@ -124,11 +126,9 @@ def compared(record: Record) -> list[tuple[Method, float, list[Row]]]:
     """Rivals that were run with every seed, with their weights and rows."""
     found = []
     for method in RIVALS:
-        if {r["weight"] for r in where(record.rows, stage="choose", method=method.name)} == set(method.grid):
-            weight = chosen(record, method)
-            own = [row for row in runs(record, method.name) if row.get("weight") == weight]
-            if {row["seed"] for row in own} == set(SEEDS):
-                found.append((method, weight, own))
+        own = sorted(where(record.rows, stage="rival", method=method.name), key=lambda row: row["seed"])
+        if {row["seed"] for row in own} == set(SEEDS):
+            found.append((method, own[0]["weight"], own))
     return found
 
 
@@ -156,8 +156,8 @@ def rivals_brief(record: Record) -> str:
     apart = [f"`{t.name.split()[0]}`" for t in tests if t.name.endswith("less path") and t.p_corrected >= LEVEL]
     each = len(presets(record, "sft")[0]["nats"])
     return (
-        f"SmolLM2-135M from an expert under Qwen 3's tokenizer, {len(SEEDS)} seeds, {each} held-out problems, nats a "
-        f"problem. Below `sft`: {told('less sft', True)}; above it: {told('less sft', False)}. Below `path`: "
+        f"SmolLM2-135M from a stronger expert under Qwen 3's tokenizer, {len(SEEDS)} seeds, {each} held-out problems, "
+        f"nats a problem. Below `sft`: {told('less sft', True)}; above it: {told('less sft', False)}. Below `path`: "
         f"{told('less path', True)}; above it: {told('less path', False)}; not told apart from it: "
         f"{', '.join(apart) or 'none'}."
     )
@@ -168,25 +168,34 @@ def rivals(record: Record) -> str:
     own = compared(record)
     if not own:
         return "Not yet run: `python -m experiments.real_fusion.run --rivals`."
-    lines = [["sft", "–", _several(presets(record, "sft"), "exact"), _several(presets(record, "sft"), "nats_a_byte")]]
+    strong = presets(record, "strong")
+    lines = [["the expert", "–", _several(strong, "exact"), _several(strong, "nats_a_byte")]]
+    lines += [["sft", "–", _several(presets(record, "sft"), "exact"), _several(presets(record, "sft"), "nats_a_byte")]]
     for method, weight, rows in own:
-        edge = " (edge)" if weight in (method.grid[0], method.grid[-1]) else ""
-        lines.append([method.name, f"{weight:g}{edge}", _several(rows, "exact"), _several(rows, "nats_a_byte")])
+        edge = " (edge)" if weight in (*method.grid[:1], *method.grid[-1:]) else ""
+        used = f"{weight:g}{edge}" if weight else "preset"
+        lines.append([method.name, used, _several(rows, "exact"), _several(rows, "nats_a_byte")])
     tests = [
         [t.name, f"{t.mean:+.3f} ± {standard_error(t.differences):.3f}", p_text(t.p_corrected), difference_said(t)]
         for t in rival_tests(record)
     ]
     grids = []
     for method, weight, _ in own:
+        if not method.grid:
+            continue
         rows = sorted(where(record.rows, stage="choose", method=method.name), key=lambda row: row["weight"])
         cells = [f"{'**' * (r['weight'] == weight)}{r['weight']:g}{'**' * (r['weight'] == weight)}" for r in rows]
         each = ", ".join(f"{c}: {r['nats_a_byte']:.3f}" for c, r in zip(cells, rows, strict=True))
         grids.append([method.name, each])
     said = record.about["config"]
+    read = said["problems_a_task"]["expert"] + said["problems_a_task"]["more"]
     return "\n\n".join(
         [
             rivals_brief(record),
             f"![rivals]({PICTURE})",
+            f"The expert of `make real` is no better than the pivot after `sft`, so it has little to give. Here the "
+            f"expert has read {read} problems a task, in {said['strong']['steps']} steps; pivot, its problems, its steps "
+            "and the tests are those above.",
             "\n".join(f"* `{m.name}`: cross-entropy and {m.what}" for m, _, _ in own),
             table(["method", "w", "exact match", "nats a byte"], lines),
             "Nats a problem, the mean of the seeds, paired by problem; standard error and t test over problems, Holm's "

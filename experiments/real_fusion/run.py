@@ -5,7 +5,8 @@
 3. Its cache, on other problems.
 4. The pivot, SmolLM2 with its own tokenizer, trained on those problems by each objective, with two seeds.
 5. Scores on 200 problems that nobody has trained on, and what the models write.
-6. With ``--rivals``: the published objectives for foreign tokenizers, their weights chosen on problems of their own.
+6. With ``--rivals``: an expert that has read more, and the published objectives for foreign tokenizers, their weights
+   chosen on problems of their own.
 
 Nothing is chosen on the test problems.  A second start goes on where the first was stopped.  Models, caches, figures
 and a README are in ``--home``; ``--keep`` writes the figures into the repository instead.
@@ -16,7 +17,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from experiments.real_fusion.setting import (
     EXPERT_TRAIN,
     PIVOT_TRAIN,
     SEEDS,
+    STRONG_TRAIN,
     config,
     problems,
     run_of,
@@ -83,24 +84,34 @@ class Work:
             write_model(result.model, result.tokenizer, folder)
         return folder
 
-    def pivot(self, objective: ObjectiveConfig, train: Any) -> FuseConfig:
+    def pivot(self, objective: ObjectiveConfig, train: Any, expert: str = "expert") -> FuseConfig:
         """The configuration of a run of the pivot."""
-        return run_of(self.home, self.home / "smollm2", self.data["fusion"], objective, train)
+        return run_of(self.home, self.home / "smollm2", self.data["fusion"], objective, train, expert)
+
+    def cached(self, expert: str) -> None:
+        """What an expert says about the problems of the fusion."""
+        path = self.home / f"cache-{expert}.json"
+        path.write_text(json.dumps(self.pivot(PUBLISHED[-1].objective(), PIVOT_TRAIN, expert).as_dict()))
+        if cache(["--config", str(path)]):
+            raise SystemExit(f"real_fusion: the cache of {expert} cannot be filled")
+        if f"cache-{expert}" not in self.record.done():
+            self.note(f"cache-{expert}", {})
 
     def tested(self, method: Method, weight: float, seed: int) -> None:
-        """Train the pivot with the weight that was chosen, and score it on the tests."""
-        if any(r["weight"] == weight and r["seed"] == seed for r in report.runs(self.record, method.name)):
-            return
-        fused = fuse(self.pivot(method.objective(weight), dataclasses.replace(PIVOT_TRAIN, seed=seed)))
-        found = scores(fused.model, fused.tokenizer, self.data["tests"])
-        fields = {"method": method.name, "weight": weight, "seed": seed, "stage": "test"}
-        self.note(f"{method.name} {weight:g} seed {seed}", {**fields, **found})
+        """Train the pivot by the strong expert with the weight that was chosen, and score it on the tests."""
+        job = f"rival {method.name} seed {seed}"
+        if job not in self.record.done():
+            train = dataclasses.replace(PIVOT_TRAIN, seed=seed)
+            fused = fuse(self.pivot(method.objective(weight), train, "strong"))
+            found = scores(fused.model, fused.tokenizer, self.data["tests"])
+            fields = {"method": method.name, "weight": weight, "seed": seed, "stage": "rival"}
+            self.note(job, {**fields, **found})
 
     def choosing(self, method: Method, weight: float) -> None:
         """A short run, scored on the problems that choose weights."""
         job = f"choose {method.name} {weight:g}"
         if job not in self.record.done():
-            fused = fuse(self.pivot(method.objective(weight), CHOICE_TRAIN))
+            fused = fuse(self.pivot(method.objective(weight), CHOICE_TRAIN, "strong"))
             found = scores(fused.model, fused.tokenizer, self.data["choice"])
             fields = {"method": method.name, "weight": weight, "seed": CHOICE_TRAIN.seed, "stage": "choose"}
             self.note(job, {**fields, "exact": found["exact"], "nats_a_byte": found["nats_a_byte"]})
@@ -120,12 +131,7 @@ def main(home: Path, record: Record, rivals: tuple[str, ...] = ()) -> None:
     sft = ObjectiveConfig(preset="sft")
     expert = work.trained("expert", run_of(home, foreign, work.data["expert"], sft, EXPERT_TRAIN))
     work.stored("expert", expert, {"method": "expert", "seed": 0})
-    path = home / "cache.json"
-    path.write_text(json.dumps(work.pivot(PUBLISHED[-1].objective(), PIVOT_TRAIN).as_dict()))
-    if cache(["--config", str(path)]):
-        raise SystemExit("real_fusion: the cache cannot be filled")
-    if "cache" not in record.done():
-        work.note("cache", {})
+    work.cached("expert")
     for seed in SEEDS:
         for method in PUBLISHED:
             name = f"{method.name}-{seed}"
@@ -136,14 +142,21 @@ def main(home: Path, record: Record, rivals: tuple[str, ...] = ()) -> None:
     if anew:  # all of it was made by this process
         record.note("minutes", round((time.perf_counter() - began) / 60, 1))
         record.note("processor_minutes", round(time.process_time() / 60, 1))
-    assert all(math.isfinite(row["nats_a_byte"]) for row in record.rows if "nats_a_byte" in row)
-    chosen = [method for method in RIVALS if method.name in rivals]
-    for method in chosen:
+    if rivals:
+        compare(work, foreign, [method for method in RIVALS if method.name in rivals])
+
+
+def compare(work: Work, foreign: Path, rivals: list[Method]) -> None:
+    """An expert that has read more, then every rival with the weight that is chosen for it."""
+    made = run_of(work.home, foreign, work.data["strong"], ObjectiveConfig(preset="sft"), STRONG_TRAIN)
+    work.stored("strong", work.trained("strong", made), {"method": "strong", "seed": 0})
+    work.cached("strong")
+    for method in rivals:
         for weight in method.grid:
             work.choosing(method, weight)
     for seed in SEEDS:
-        for method in chosen:
-            work.tested(method, report.chosen(record, method), seed)
+        for method in rivals:
+            work.tested(method, report.chosen(work.record, method), seed)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,11 @@ from gwfast_llm.config import DataConfig, FuseConfig, ModelConfig, ObjectiveConf
 from gwfast_llm.text.reading import write_examples
 
 SEEDS = (0, 1)
-PROBLEMS = {"expert": 72, "fusion": 32, "tests": 40, "choice": 12}  # a task
+PROBLEMS = {"expert": 72, "fusion": 32, "tests": 40, "choice": 12, "more": 120}  # a task
 PLAIN = TrainConfig(batch_size=8, diagnose=0, samples=0, packing=True)
 EXPERT_TRAIN = dataclasses.replace(PLAIN, steps=45, lr=2e-4, warmup_steps=5, log_every=15)
+# For the rivals: an expert that knows more than the pivot learns from the examples alone
+STRONG_TRAIN = dataclasses.replace(EXPERT_TRAIN, steps=150, log_every=25)
 PIVOT_TRAIN = dataclasses.replace(PLAIN, steps=20, lr=1e-4, warmup_steps=4, log_every=5)
 # Weights are chosen in shorter runs with a seed and problems of their own
 CHOICE_TRAIN = dataclasses.replace(PIVOT_TRAIN, steps=8, warmup_steps=2, seed=2)
@@ -30,6 +32,7 @@ def config() -> Row:
         "tasks": TASKS,
         "problems_a_task": PROBLEMS,
         "expert": dataclasses.asdict(EXPERT_TRAIN),
+        "strong": dataclasses.asdict(STRONG_TRAIN),
         "pivot": dataclasses.asdict(PIVOT_TRAIN),
         "choice": dataclasses.asdict(CHOICE_TRAIN),
         "source_top_k": KEEP,
@@ -40,18 +43,21 @@ def config() -> Row:
 
 
 def problems(home: Path) -> dict[str, Path]:
-    """Files of the expert's problems, those of the fusion, the tests, and those that choose weights; none in two."""
-    paths = {name: home / f"{name}.jsonl" for name in PROBLEMS}
+    """Files of the problems, none in two but `strong`, which is those of the expert and `more`."""
+    paths = {name: home / f"{name}.jsonl" for name in (*PROBLEMS, "strong")}
     if not all(path.is_file() for path in paths.values()):
         used: set[str] = set()
-        for seed, (name, each) in enumerate(PROBLEMS.items()):
-            write_examples(paths[name], drawn(11 + seed, each, used))
+        drawn_by = {name: drawn(11 + k, each, used) for k, (name, each) in enumerate(PROBLEMS.items())}
+        for name, examples in {**drawn_by, "strong": drawn_by["expert"] + drawn_by["more"]}.items():
+            write_examples(paths[name], examples)
     return paths
 
 
-def run_of(home: Path, model: Path, data: Path, objective: ObjectiveConfig, train: TrainConfig) -> FuseConfig:
-    """The configuration of a run; the expert is its source where the objective asks one."""
-    source = SourceConfig(str(home / "expert"), name="expert", cache=str(home / "cache"))
+def run_of(
+    home: Path, model: Path, data: Path, objective: ObjectiveConfig, train: TrainConfig, expert: str = "expert"
+) -> FuseConfig:
+    """The configuration of a run; this expert is its source where the objective asks one."""
+    source = SourceConfig(str(home / expert), name=expert, cache=str(home / f"cache-{expert}"))
     return FuseConfig(
         ModelConfig(str(model)),
         DataConfig(str(data), chat=True, max_length=LONGEST),

@@ -194,8 +194,8 @@ def rivals(record: Record) -> str:
             rivals_brief(record),
             f"![rivals]({PICTURE})",
             f"The expert of `make real` is no better than the pivot after `sft`, so it has little to give. Here the "
-            f"expert has read {read} problems a task, in {said['strong']['steps']} steps; pivot, its problems, its steps "
-            "and the tests are those above.",
+            f"expert has read {read} problems a task, in {said['strong']['steps']} steps; pivot, its problems, its "
+            "steps and the tests are those above.",
             "\n".join(f"* `{m.name}`: cross-entropy and {m.what}" for m, _, _ in own),
             table(["method", "w", "exact match", "nats a byte"], lines),
             "Nats a problem, the mean of the seeds, paired by problem; standard error and t test over problems, Holm's "

@@ -29,8 +29,9 @@ DESCRIPTION = """Fuse source models of any tokenizer into a pivot by logit disti
 
 Without --config (or --pivot.model) the embedded default runs: two small experts and a weaker pivot are built on the
 spot on the CPU, fused under several objectives and compared on new problems.  The recommended objective is `path`,
-which helped most in our measurements; `infigfusion` is there to reproduce the published loss.  --compare sft,path
-fuses under several objectives, one after another, and writes one report that compares them on data.validation."""
+which was best on held-out text of our small benchmark; `infigfusion` is there to reproduce the published loss.
+--compare sft,path fuses under several objectives, one after another, and writes one report that compares them on
+data.validation."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

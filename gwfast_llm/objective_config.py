@@ -36,7 +36,7 @@ class ObjectiveConfig:
     Attributes
     ----------
     preset : {"path", "infigfusion", "sft", "custom"}
-        `path` (recommended: CE + 3 path-KL, the one that helped most in our measurements), `infigfusion` (CE + ULD +
+        `path` (recommended: CE + 3 path-KL, best on held-out text of our small benchmark), `infigfusion` (CE + ULD +
         GLD; with gld_raw as published), `sft` (no distillation), `custom` (the weights below).  A preset fixes the
         weights; give `custom` to choose them.
     sft, kl, path, uld, gld, gld_aligned, hellinger, hybrid : float

@@ -1,4 +1,10 @@
-"""The exceptions that gwfast raises on purpose."""
+"""The exceptions that gwfast raises on purpose, and warnings that name the line of the caller."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from types import FrameType
 
 
 class GWFastError(Exception):
@@ -19,3 +25,19 @@ class MissingPackageError(GWFastError, ImportError):
 
 class WorkerError(GWFastError, RuntimeError):
     """A worker process died; the message says near which call, and what to try."""
+
+
+_WRAPPERS = ("contextlib", "numpy", "threadpoolctl", "torch")  # their decorators and with blocks
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line outside this package from which the call came, however deep it is."""
+    level, frame = 1, sys._getframe()
+    while frame is not None and _is_passed(frame):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_passed(frame: FrameType) -> bool:
+    """Whether a frame is of this package, or of a library whose wrappers stand between its functions."""
+    return frame.f_globals.get("__name__", "").partition(".")[0] in ("gwfast", *_WRAPPERS)

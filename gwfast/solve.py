@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +15,7 @@ from gwfast.assemble import assembled, finished
 from gwfast.bounds.one_feature import forms
 from gwfast.budget import MEMORY, UNLIMITED, Budget
 from gwfast.certify import repaired
-from gwfast.errors import ConvergenceWarning, InputError
+from gwfast.errors import ConvergenceWarning, InputError, warn
 from gwfast.heuristics.annealing import loss_scale, schedule_for
 from gwfast.heuristics.descent import GIVEN, Descent, best_descent
 from gwfast.heuristics.entropic import Entropic, entropic_descent
@@ -350,7 +349,7 @@ def entropic_gw(
     found = entropic_descent(request.problem, replace(options, start=given))
     if found.stop is Stop.ITERATIONS:
         told = f"entropic_gw stopped at max_iter={options.max_iter} before its tolerance was met, so its value depends"
-        warnings.warn(f"{told} on where it stopped; raise epsilon or max_iter", ConvergenceWarning, stacklevel=4)
+        warn(f"{told} on where it stopped; raise epsilon or max_iter", ConvergenceWarning)
     return _noted(finished(request, found, effort, budget, "entropic_gw", begin), given, notes)
 
 

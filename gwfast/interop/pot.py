@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ from scipy.sparse import csr_matrix
 
 from gwfast import checks
 from gwfast.arrays import Array, detach, from_numpy, is_torch, item, namespace, to_numpy
-from gwfast.errors import InputError
+from gwfast.errors import InputError, warn
 from gwfast.marginals import BALANCED, Marginals, Partial, SemiRelaxed, Unbalanced
 from gwfast.problem import Problem
 from gwfast.result import Certificate, Result
@@ -137,7 +136,7 @@ class GromovResult:
 def _partial(unbalanced: Any) -> Marginals:
     if unbalanced is None:
         said = 'unbalanced_type="partial" with unbalanced=None: a balanced plan is computed; pass the mass, as'
-        warnings.warn(f"{said} unbalanced=0.8", stacklevel=5)
+        warn(f"{said} unbalanced=0.8")
         return BALANCED
     return Partial(checks.positive(unbalanced, "unbalanced"))
 

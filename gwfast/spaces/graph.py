@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from scipy.sparse.csgraph import shortest_path
 
 from gwfast import checks
 from gwfast.arrays import Array, is_array, to_numpy
-from gwfast.errors import InputError
+from gwfast.errors import InputError, warn
 from gwfast.spaces.dense import Dense
 
 
@@ -125,10 +124,9 @@ def _warn_of_directions(matrix: sp.csr_array) -> None:
     """Say that a graph of nearest neighbours has directions: every row has as many entries, columns have not."""
     out = np.diff(matrix.indptr)
     if out[0] >= 2 and (out == out[0]).all() and (matrix.astype(bool) != matrix.astype(bool).T).nnz:
-        warnings.warn(
+        warn(
             f"graph: every node has edges to {out[0]} others, but not back, as in a graph of nearest neighbours, so "
-            "the cost is asymmetric; for an undirected graph pass A.maximum(A.T), numpy.maximum(A, A.T) of an array",
-            stacklevel=4,
+            "the cost is asymmetric; for an undirected graph pass A.maximum(A.T), numpy.maximum(A, A.T) of an array"
         )
 
 

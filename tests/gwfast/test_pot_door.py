@@ -257,3 +257,9 @@ def test_every_argument_of_pot_that_we_lack_is_answered_by_name(name):
     for argument in lacked:
         with pytest.raises(gwfast.InputError, match=f"^{argument}: "):
             DOORS[name](C1, C2, **{argument: 1})
+
+
+def test_a_solve_that_did_not_converge_warns_at_the_line_of_the_caller():
+    with pytest.warns(gwfast.ConvergenceWarning, match="max_iter=1") as said:
+        gwfast.solve_gromov(C1, C2, reg=1e-3, max_iter=1, tol=1e-12)
+    assert [one.filename for one in said] == [__file__]

@@ -113,6 +113,20 @@ def between_seeds(record: Record) -> str:
     )
 
 
+def of_the_expert(record: Record) -> str:
+    """Whether the expert knows more than the pivot after fine-tuning."""
+    expert, own = presets(record, "expert"), presets(record, "sft")
+    if not expert or not own:
+        return ""
+    theirs, ours = expert[0]["nats_a_byte"], fmean(row["nats_a_byte"] for row in own)
+    if theirs < ours:
+        return ""
+    return (
+        f"The expert ({theirs:.2f} nats a byte) is no better than the pivot after `sft` ({ours:.2f}), so no objective "
+        "can gain much from it. The rivals below learn from one that has read more."
+    )
+
+
 def missing(record: Record) -> str:
     """Runs that the record lacks, in words."""
     wanted = [*BEFORE, *(f"{name} seed {seed}" for seed in SEEDS for name in OBJECTIVES)]
@@ -193,8 +207,7 @@ def rivals(record: Record) -> str:
         [
             rivals_brief(record),
             f"![rivals]({PICTURE})",
-            f"The expert of `make real` is no better than the pivot after `sft`, so it has little to give. Here the "
-            f"expert has read {read} problems a task, in {said['strong']['steps']} steps; pivot, its problems, its "
+            f"Here the expert has read {read} problems a task, in {said['strong']['steps']} steps; pivot, problems, "
             "steps and the tests are those above.",
             "\n".join(f"* `{m.name}`: cross-entropy and {m.what}" for m, _, _ in own),
             table(["method", "w", "exact match", "nats a byte"], lines),
@@ -279,8 +292,7 @@ def readme(record: Record) -> str:
                 scores(record),
                 "One figure a seed. Exact match: every token of the answer is the most probable one (teacher forcing).",
                 verdict(record),
-                *([between_seeds(record)] if between_seeds(record) else []),
-                *([missing(record)] if missing(record) else []),
+                *(said for said in (between_seeds(record), of_the_expert(record), missing(record)) if said),
                 "The weight of GLD in `infigfusion`:\n\n" + pulls(record),
                 "## What the models write",
                 samples(record),

@@ -16,7 +16,7 @@ METHODS = (
     by_name("sft"),
     by_name("path"),
     Method("hybrid", "SFT + KL on shared strings, sorted mass on the rest", (("hybrid", 1.0),), UNIT_GRID, ALL),
-    Method("alm", "SFT + ALM: likelihoods of chunks", (("alm", 1.0),), (0.3, *WIDE_GRID), ALL),
+    Method("alm", "SFT + ALM: likelihoods of chunks", (("alm", 1.0),), (*WIDE_GRID, 100.0), ALL),
     Method("gold", "SFT + GOLD of TRL (beta 0.5)", (("gold", 1.0),), (*WIDE_GRID, 100.0), ALL),
     Method("simct", "SFT + SimCT (reverse KL)", (("simct", 1.0),), GRID, ALL),
     Method("simct_forward", "SFT + SimCT with forward KL", (("simct", 1.0),), GRID, FORWARD),

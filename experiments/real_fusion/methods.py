@@ -9,7 +9,7 @@ from gwfast_llm.config import PRESETS, ObjectiveConfig
 
 KEEP = 32  # logits kept of the source, and at most as many compared by a term
 SETTINGS = ObjectiveConfig(source_top_k=KEEP)
-NARROW, WIDE = (0.3, 1.0, 3.0, 10.0), (1.0, 3.0, 10.0, 30.0)
+GRID = (0.1, 0.3, 1.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Method:
 PUBLISHED = (Method("sft", "no distillation"), Method("infigfusion", "ULD and GLD"), Method("path", "path-KL, ours"))
 RIVALS = (
     Method("infigfusion", "ULD and GLD, weights of the preset"),
-    Method("path", "path-KL, ours", NARROW),
-    Method("hybrid", "KL on shared strings, sorted mass on the rest", NARROW),
-    Method("alm", "ALM: likelihoods of chunks", WIDE),
-    Method("gold", "GOLD of TRL (beta 0.5)", WIDE),
-    Method("simct", "SimCT (reverse KL)", NARROW),
-    Method("xtoken_p", "X-Token P-KL", NARROW),
-    Method("xtoken_h", "X-Token H-KL", NARROW),
+    Method("path", "path-KL, ours", GRID),
+    Method("hybrid", "KL on shared strings, sorted mass on the rest", GRID),
+    Method("alm", "ALM: likelihoods of chunks", GRID),
+    Method("gold", "GOLD of TRL (beta 0.5)", GRID),
+    Method("simct", "SimCT (reverse KL)", GRID),
+    Method("xtoken_p", "X-Token P-KL", GRID),
+    Method("xtoken_h", "X-Token H-KL", GRID),
 )
 PRESET_WEIGHT = {"sft": 0.0, "infigfusion": PRESETS["infigfusion"]["gld"], "path": PRESETS["path"]["path"]}

@@ -181,12 +181,15 @@ def rivals(record: Record) -> str:
     """Rivals with their weights, scores and tests."""
     own = compared(record)
     if not own:
-        return "Not yet run: `python -m experiments.real_fusion.run --rivals`."
+        tried = len(where(record.rows, stage="choose"))
+        some = f" Of the runs that choose weights {tried} are in the record." if tried else ""
+        return f"Not yet run: `python -m experiments.real_fusion.run --rivals`.{some}"
     strong = presets(record, "strong")
     lines = [["the expert", "–", _several(strong, "exact"), _several(strong, "nats_a_byte")]]
     lines += [["sft", "–", _several(presets(record, "sft"), "exact"), _several(presets(record, "sft"), "nats_a_byte")]]
     for method, weight, rows in own:
-        edge = " (edge)" if weight in (*method.grid[:1], *method.grid[-1:]) else ""
+        tried = [row["weight"] for row in where(record.rows, stage="choose", method=method.name)]
+        edge = " (edge)" if tried and weight in (min(tried), max(tried)) else ""
         used = f"{weight:g}{edge}" if weight else "preset"
         lines.append([method.name, used, _several(rows, "exact"), _several(rows, "nats_a_byte")])
     tests = [

@@ -157,7 +157,7 @@ def rival_tests(record: Record) -> list[Paired]:
 
 
 def rivals_brief(record: Record) -> str:
-    """What won among the rivals, and what could not be told apart."""
+    """What won among the rivals, and what differs by no more than chance."""
     tests = rival_tests(record)
     if not tests:
         return "Rivals on real weights: not yet run."
@@ -172,7 +172,7 @@ def rivals_brief(record: Record) -> str:
     return (
         f"SmolLM2-135M from a stronger expert under Qwen 3's tokenizer, {len(SEEDS)} seeds, {each} held-out problems, "
         f"nats a problem. Below `sft`: {told('less sft', True)}; above it: {told('less sft', False)}. Below `path`: "
-        f"{told('less path', True)}; above it: {told('less path', False)}; not told apart from it: "
+        f"{told('less path', True)}; above it: {told('less path', False)}; no significant difference: "
         f"{', '.join(apart) or 'none'}."
     )
 

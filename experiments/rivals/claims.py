@@ -39,7 +39,7 @@ def verdict(gains: Sequence[Gain]) -> str:
     counts = {
         "holds": sum(g.p < LEVEL and g.size > 0 for g in gains),
         "lost": sum(g.p < LEVEL and g.size < 0 for g in gains),
-        "not told apart": sum(g.p >= LEVEL for g in gains),
+        "not significant": sum(g.p >= LEVEL for g in gains),
     }
     found = {words: count for words, count in counts.items() if count}
     return next(iter(found)) if len(found) == 1 else ", ".join(f"{n} {words}" for words, n in found.items())

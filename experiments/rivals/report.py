@@ -161,6 +161,13 @@ def policies() -> str:
     return "\n\n".join(found)
 
 
+def apart_in_tokens() -> str:
+    """By how much the numbers of teacher tokens differ after all."""
+    seen = [[row["teacher_tokens"] for p in POLICIES for row in _of_policy(p.name, start)] for start in STARTS]
+    most = max((max(own) / min(own) - 1 for own in seen if own), default=0.0)
+    return f"; their numbers differ by at most {most:.1%}" if most else ""
+
+
 def policy_tests(field: str) -> list[Paired]:
     """Every other kind of answers or divergence against given answers, from both starts: one family."""
     pairs = []
@@ -241,7 +248,9 @@ def readme() -> str:
         "`path` by the trainer: given answers, or half of the batches answered by the pivot itself (temperature 1, at "
         "most 48 tokens, anew every 10 steps); on its own answers there is no cross-entropy. A teacher token is an "
         "answer token of a batch that the sources are asked about; the steps are those that take as many of them as "
-        "200 steps of given answers, by the rate found on the pool that chooses weights. *Taught*: the pivot after "
+        "200 steps of given answers, by the rate found on the pool that chooses weights"
+        + apart_in_tokens()
+        + ". *Taught*: the pivot after "
         "200 steps of `path` on given answers, then at half the learning rate.",
         policies(),
         "## Weights",

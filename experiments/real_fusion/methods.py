@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from gwfast_llm.config import PRESETS, ObjectiveConfig
+from gwfast_llm.config import ObjectiveConfig
 
 KEEP = 32  # logits kept of the source, and at most as many compared by a term
 SETTINGS = ObjectiveConfig(source_top_k=KEEP)
@@ -46,4 +46,3 @@ RIVALS = (
     Method("xtoken_p", "X-Token P-KL", GRID),
     Method("xtoken_h", "X-Token H-KL", GRID),
 )
-PRESET_WEIGHT = {"sft": 0.0, "infigfusion": PRESETS["infigfusion"]["gld"], "path": PRESETS["path"]["path"]}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from experiments.real_fusion.methods import PRESET_WEIGHT, PUBLISHED, RIVALS, Method
+from experiments.real_fusion.methods import PUBLISHED, RIVALS, Method
 from experiments.real_fusion.setting import SEEDS
 from experiments.shared.markdown import LEVEL, machine, p_text, table
 from experiments.shared.markdown import verdict as difference_said
@@ -24,16 +24,10 @@ NAMES = {
 }
 
 
-def runs(record: Record, method: str) -> list[Row]:
-    """Rows of a method on the tests, whatever its weight, in order of the seed."""
+def presets(record: Record, method: str) -> list[Row]:
+    """Rows of a model before, or of a preset, on the tests, in order of the seed."""
     found = [row for row in record.rows if row.get("method") == method and row.get("stage", "test") == "test"]
     return sorted(found, key=lambda row: row["seed"])
-
-
-def presets(record: Record, method: str) -> list[Row]:
-    """Rows of a model before, or of a preset."""
-    usual = PRESET_WEIGHT.get(method)
-    return [row for row in runs(record, method) if row.get("weight", usual) == usual]
 
 
 def chosen(record: Record, method: Method) -> float:

@@ -19,10 +19,9 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 from experiments.real_fusion import parts, plot, report
-from experiments.real_fusion.methods import PRESET_WEIGHT, PUBLISHED, RIVALS, Method
+from experiments.real_fusion.methods import PUBLISHED, RIVALS, Method
 from experiments.real_fusion.scoring import scores, written
 from experiments.real_fusion.setting import (
     CHOICE_TRAIN,
@@ -36,7 +35,7 @@ from experiments.real_fusion.setting import (
 )
 from experiments.shared.records import Record, Row, commit
 from gwfast_llm.cache import main as cache
-from gwfast_llm.config import FuseConfig, ModelConfig, ObjectiveConfig
+from gwfast_llm.config import FuseConfig, ModelConfig, ObjectiveConfig, TrainConfig
 from gwfast_llm.models.loading import load_model, load_tokenizer
 from gwfast_llm.system.cache_folder import cache_folder
 from gwfast_llm.training.fusion import Fused, fuse
@@ -84,7 +83,7 @@ class Work:
             write_model(result.model, result.tokenizer, folder)
         return folder
 
-    def pivot(self, objective: ObjectiveConfig, train: Any, expert: str = "expert") -> FuseConfig:
+    def pivot(self, objective: ObjectiveConfig, train: TrainConfig, expert: str = "expert") -> FuseConfig:
         """The configuration of a run of the pivot."""
         return run_of(self.home, self.home / "smollm2", self.data["fusion"], objective, train, expert)
 
@@ -137,7 +136,7 @@ def main(home: Path, record: Record, rivals: tuple[str, ...] = ()) -> None:
             name = f"{method.name}-{seed}"
             folder = work.trained(name, work.pivot(method.objective(), dataclasses.replace(PIVOT_TRAIN, seed=seed)))
             notes = (home / f"{name}.notes").read_text().splitlines()
-            fields = {"method": method.name, "weight": PRESET_WEIGHT[method.name], "seed": seed, "stage": "test"}
+            fields = {"method": method.name, "seed": seed, "stage": "test"}
             work.stored(f"{method.name} seed {seed}", folder, {**fields, "notes": notes})
     if anew:  # all of it was made by this process
         record.note("minutes", round((time.perf_counter() - began) / 60, 1))

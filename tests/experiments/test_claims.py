@@ -1,19 +1,8 @@
 """Verdicts on claims follow the tests, and runs the weights that were chosen for their number of steps."""
 
 import importlib
-import sys
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _root():
-    sys.path.insert(0, str(ROOT))
-    yield
-    sys.path.remove(str(ROOT))
 
 
 @pytest.fixture(scope="module")

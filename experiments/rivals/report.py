@@ -202,10 +202,11 @@ def policy_brief() -> str:
     if not told:
         return "Not yet run."
     seeds = len(_of_policy("given", STARTS[0]))
-    return (
-        f"Small benchmark, `path`, {seeds} seeds, as many teacher tokens each, excess nats a word and exact match. "
-        f"{' '.join(told)} *Own half*: half of the batches answered by the pivot; *reverse*: reverse KL."
+    head = (
+        f"Small benchmark, `path`, {seeds} seeds, as many teacher tokens each, excess nats a word and exact match.  "
+        "*Own half*: half of the batches answered by the pivot; *reverse*: reverse KL."
     )
+    return "\n\n".join([head, *told])
 
 
 def brief() -> str:

@@ -180,11 +180,14 @@ def test_existing_run_folder_is_refused_and_left_alone(smoke):
 def test_interrupt_leaves_nothing_half_written(tmp_path, how):
     process = started("--runs", tmp_path / "runs", cache=tmp_path / "cache")
     assert process.stderr is not None
-    first = process.stderr.readline()
-    assert "building" in first
-    time.sleep(1)
-    process.send_signal(how)
-    _, rest = process.communicate(timeout=60)
+    try:
+        first = process.stderr.readline()
+        assert "building" in first
+        time.sleep(1)
+        process.send_signal(how)
+        _, rest = process.communicate(timeout=60)
+    finally:
+        process.kill()  # a test that fails leaves no run behind
     assert process.returncode == 130
     assert "Traceback" not in rest
     assert "stopped; nothing had been made yet that could be gone on from, so no folder is left" in rest

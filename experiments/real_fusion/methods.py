@@ -9,7 +9,7 @@ from gwfast_llm.config import ObjectiveConfig
 
 KEEP = 32  # logits kept of the source, and at most as many compared by a term
 SETTINGS = ObjectiveConfig(source_top_k=KEEP)
-GRID = (0.1, 0.3, 1.0, 3.0)
+GRID = (0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Method:
         return dataclasses.replace(SETTINGS, preset="custom", top_k=KEEP, **{self.name: weight})
 
 
-PUBLISHED = (Method("sft", "no distillation"), Method("infigfusion", "ULD and GLD"), Method("path", "path-KL, ours"))
+SFT = Method("sft", "no distillation")
+PUBLISHED = (SFT, Method("infigfusion", "ULD and GLD"), Method("path", "path-KL, ours"))
 RIVALS = (
     Method("infigfusion", "ULD and GLD, weights of the preset"),
     Method("path", "path-KL, ours", GRID),

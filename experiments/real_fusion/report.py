@@ -190,7 +190,7 @@ def rivals(record: Record) -> str:
         [t.name, f"{t.mean:+.3f} ± {standard_error(t.differences):.3f}", p_text(t.p_corrected), difference_said(t)]
         for t in rival_tests(record)
     ]
-    grids = []
+    grids = [["sft", f"{row['nats_a_byte']:.3f}"] for row in where(record.rows, stage="choose", method="sft")]
     for method, weight, _ in own:
         if not method.grid:
             continue

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from experiments.real_fusion import parts, plot, report
-from experiments.real_fusion.methods import PUBLISHED, RIVALS, Method
+from experiments.real_fusion.methods import PUBLISHED, RIVALS, SFT, Method
 from experiments.real_fusion.scoring import scores, written
 from experiments.real_fusion.setting import (
     CHOICE_TRAIN,
@@ -125,24 +125,30 @@ def main(home: Path, record: Record, rivals: tuple[str, ...] = ()) -> None:
     gguf, other = parts.downloaded(home)
     small = parts.small(home, gguf)
     foreign = parts.foreign(home, small, other)
+    if report.missing(record):
+        publish(work, small, foreign)
+        if anew:  # all of it was made by this process
+            record.note("minutes", round((time.perf_counter() - began) / 60, 1))
+            record.note("processor_minutes", round(time.process_time() / 60, 1))
+    if rivals:
+        compare(work, foreign, [method for method in RIVALS if method.name in rivals])
+
+
+def publish(work: Work, small: Path, foreign: Path) -> None:
+    """The models before, the expert, and the pivot after each of the presets."""
     for name, folder in (("smollm2", small), ("smollm2-qwen3", foreign)):
         work.stored(name, folder, {"method": name, "seed": 0})
     sft = ObjectiveConfig(preset="sft")
-    expert = work.trained("expert", run_of(home, foreign, work.data["expert"], sft, EXPERT_TRAIN))
+    expert = work.trained("expert", run_of(work.home, foreign, work.data["expert"], sft, EXPERT_TRAIN))
     work.stored("expert", expert, {"method": "expert", "seed": 0})
     work.cached("expert")
     for seed in SEEDS:
         for method in PUBLISHED:
             name = f"{method.name}-{seed}"
             folder = work.trained(name, work.pivot(method.objective(), dataclasses.replace(PIVOT_TRAIN, seed=seed)))
-            notes = (home / f"{name}.notes").read_text().splitlines()
+            notes = (work.home / f"{name}.notes").read_text().splitlines()
             fields = {"method": method.name, "seed": seed, "stage": "test"}
             work.stored(f"{method.name} seed {seed}", folder, {**fields, "notes": notes})
-    if anew:  # all of it was made by this process
-        record.note("minutes", round((time.perf_counter() - began) / 60, 1))
-        record.note("processor_minutes", round(time.process_time() / 60, 1))
-    if rivals:
-        compare(work, foreign, [method for method in RIVALS if method.name in rivals])
 
 
 def compare(work: Work, foreign: Path, rivals: list[Method]) -> None:
@@ -150,6 +156,7 @@ def compare(work: Work, foreign: Path, rivals: list[Method]) -> None:
     made = run_of(work.home, foreign, work.data["strong"], ObjectiveConfig(preset="sft"), STRONG_TRAIN)
     work.stored("strong", work.trained("strong", made), {"method": "strong", "seed": 0})
     work.cached("strong")
+    work.choosing(SFT, 0.0)  # what a weight near 0 comes to
     for method in rivals:
         for weight in method.grid:
             work.choosing(method, weight)

@@ -42,6 +42,7 @@ from gwfast_llm.training.fusion import Fused, fuse
 from gwfast_llm.training.gather import write_model
 
 KEPT = Record(Path(__file__).parent / "records")
+GROWING = ("objectives", "rivals", "seeds")
 
 
 def _told(fused: Fused) -> list[str]:
@@ -116,8 +117,19 @@ class Work:
             self.note(job, {**fields, "exact": found["exact"], "nats_a_byte": found["nats_a_byte"]})
 
 
+def other_settings(record: Record) -> list[str]:
+    """Names of the settings that differ from those of the rows; objectives and seeds may be added."""
+    made, now = record.about["config"], json.loads(json.dumps(config()))
+    return [name for name in now if name not in GROWING and name in made and made[name] != now[name]]
+
+
 def main(home: Path, record: Record, rivals: tuple[str, ...] = ()) -> None:
     """Make what is missing and score it; with rivals, those of these names too."""
+    if found := other_settings(record):
+        raise SystemExit(
+            f"real_fusion: {record.folder} was made with other settings ({', '.join(found)}); choose another --home, "
+            "or delete this one"
+        )
     home.mkdir(parents=True, exist_ok=True)
     anew, began = not record.rows, time.perf_counter()
     record.start(config())

@@ -1,0 +1,28 @@
+"""A record of real weights holds rows of one setting."""
+
+import importlib
+
+import pytest
+
+
+@pytest.fixture
+def run():
+    return importlib.import_module("experiments.real_fusion.run")
+
+
+def test_a_home_of_other_settings_is_refused_before_anything_is_made(run, tmp_path):
+    record = run.Record(tmp_path / "home" / "record")
+    record.start(run.config() | {"source_top_k": 1})
+    before = (record.folder / "about.json").read_bytes()
+    with pytest.raises(SystemExit, match=r"made with other settings \(source_top_k\); choose another --home"):
+        run.main(tmp_path / "home", record)
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["record"]
+    assert (record.folder / "about.json").read_bytes() == before
+
+
+def test_more_rivals_and_seeds_go_into_the_same_record(run, tmp_path):
+    record = run.Record(tmp_path)
+    assert run.other_settings(record) == []
+    record.start(run.config() | {"rivals": {}, "seeds": [0]})
+    assert run.other_settings(record) == []
+    assert run.other_settings(run.KEPT) == []

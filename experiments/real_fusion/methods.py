@@ -42,7 +42,7 @@ RIVALS = (
     Method("path", "path-KL, ours", GRID),
     Method("hybrid", "KL on shared strings, sorted mass on the rest", GRID),
     Method("alm", "ALM: likelihoods of chunks", GRID),
-    Method("gold", "GOLD of TRL (beta 0.5)", GRID),
+    Method("gold", "GOLD of TRL (beta 0.5)", (*GRID, 3.0, 10.0)),
     Method("simct", "SimCT (reverse KL)", GRID),
     Method("xtoken_p", "X-Token P-KL", GRID),
     Method("xtoken_h", "X-Token H-KL", GRID),

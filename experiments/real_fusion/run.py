@@ -108,7 +108,7 @@ class Work:
             self.note(job, {**fields, **found})
 
     def choosing(self, method: Method, weight: float) -> None:
-        """A short run, scored on the problems that choose weights."""
+        """A run with a seed of its own, scored on the problems that choose weights."""
         job = f"choose {method.name} {weight:g}"
         if job not in self.record.done():
             fused = fuse(self.pivot(method.objective(weight), CHOICE_TRAIN, "strong"))

@@ -19,8 +19,8 @@ EXPERT_TRAIN = dataclasses.replace(PLAIN, steps=45, lr=2e-4, warmup_steps=5, log
 # For the rivals: an expert that knows more than the pivot learns from the examples alone
 STRONG_TRAIN = dataclasses.replace(EXPERT_TRAIN, steps=150, log_every=25)
 PIVOT_TRAIN = dataclasses.replace(PLAIN, steps=20, lr=1e-4, warmup_steps=4, log_every=5)
-# Weights are chosen in shorter runs with a seed and problems of their own
-CHOICE_TRAIN = dataclasses.replace(PIVOT_TRAIN, steps=8, warmup_steps=2, seed=2)
+# Weights are chosen with a seed and problems of their own; in shorter runs others were best
+CHOICE_TRAIN = dataclasses.replace(PIVOT_TRAIN, seed=2)
 LONGEST = 192
 
 

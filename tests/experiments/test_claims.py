@@ -48,3 +48,15 @@ def test_the_counting_term_is_known_only_while_it_counts():
     with policies.counted():
         assert terms[policies.TeacherTokens.name] is policies.TeacherTokens
     assert policies.TeacherTokens.name not in terms
+
+
+def test_nothing_in_the_records_is_better_than_what_is_recommended():
+    recommended = importlib.import_module("gwfast_llm.reports.inspection").RECOMMENDED
+    assert recommended["path"]
+    report = importlib.import_module("experiments.rivals.report")
+    real = importlib.import_module("experiments.real_fusion.report")
+    record = importlib.import_module("experiments.real_fusion.run").KEPT
+    small = [t for steps in report.budgets() for t in report.comparisons(steps, "excess")]
+    tests = [t for t in (*small, *real.rival_tests(record)) if t.name.endswith("less path")]
+    assert tests
+    assert [t.name for t in tests if t.mean < 0 and t.p_corrected < report.LEVEL] == []

@@ -26,3 +26,10 @@ def test_more_rivals_and_seeds_go_into_the_same_record(run, tmp_path):
     record.start(run.config() | {"rivals": {}, "seeds": [0]})
     assert run.other_settings(record) == []
     assert run.other_settings(run.KEPT) == []
+
+
+def test_runs_use_the_weights_that_were_chosen(run):
+    methods = {method.name: method for method in run.RIVALS}
+    for row in run.KEPT.rows:
+        if row.get("stage") == "rival":
+            assert row["weight"] == run.report.chosen(run.KEPT, methods[row["method"]]), row["job"]

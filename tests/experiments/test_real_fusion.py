@@ -1,8 +1,11 @@
 """A record of real weights holds rows of one setting."""
 
 import importlib
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -33,3 +36,10 @@ def test_runs_use_the_weights_that_were_chosen(run):
     for row in run.KEPT.rows:
         if row.get("stage") == "rival":
             assert row["weight"] == run.report.chosen(run.KEPT, methods[row["method"]]), row["job"]
+
+
+def test_the_overview_names_what_is_significantly_better_than_fine_tuning(run):
+    tests = run.report.rival_tests(run.KEPT)
+    better = [t.name.split()[0] for t in tests if t.name.endswith("less sft") and t.p_corrected < 0.05 and t.mean < 0]
+    assert better == ["hybrid"]
+    assert "only `hybrid` was better than SFT" in (ROOT / "README.md").read_text()

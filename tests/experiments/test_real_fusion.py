@@ -42,4 +42,4 @@ def test_the_overview_names_what_is_significantly_better_than_fine_tuning(run):
     tests = run.report.rival_tests(run.KEPT)
     better = [t.name.split()[0] for t in tests if t.name.endswith("less sft") and t.p_corrected < 0.05 and t.mean < 0]
     assert better == ["hybrid"]
-    assert "only `hybrid` was better than SFT" in (ROOT / "README.md").read_text()
+    assert "only `hybrid` beat SFT significantly" in (ROOT / "README.md").read_text()

@@ -207,7 +207,7 @@ def rivals(record: Record) -> str:
             f"other set, after {said['choice']['steps']} steps with a seed of their own. Runs of 8 steps placed the "
             "grids; other weights were best there.",
             weights(record, [method for method, _, _ in own]),
-            as_hybrid(record),
+            *(said for said in (as_hybrid(record), *record.about.get("remarks", [])) if said),
         ]
     )
 

@@ -34,7 +34,7 @@ from gwfast_llm.training.sources import carried_beforehand, kept_logits, open_so
 
 CACHE = "python -m gwfast_llm.cache"
 RECOMMENDED = ObjectiveConfig(preset="path").weights
-EVIDENCE = "best on held-out text of our small benchmark, no rival significantly better on real weights"
+EVIDENCE = "best on held-out text of our small benchmark, no rival significantly better on real weights (w = 1)"
 BREAK = "\\n"
 OPENING, OPENING_LINES = 60, 4  # tokens and lines of a prompt that are shown
 

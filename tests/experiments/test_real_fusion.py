@@ -33,9 +33,10 @@ def test_more_rivals_and_seeds_go_into_the_same_record(run, tmp_path):
 
 def test_runs_use_the_weights_that_were_chosen(run):
     methods = {method.name: method for method in run.RIVALS}
-    for row in run.KEPT.rows:
-        if row.get("stage") == "rival":
-            assert row["weight"] == run.report.chosen(run.KEPT, methods[row["method"]]), row["job"]
+    rows = [row for row in run.KEPT.rows if row.get("stage") == "rival"]
+    assert rows
+    for row in rows:
+        assert row["weight"] == run.report.chosen(run.KEPT, methods[row["method"]]), row["job"]
 
 
 def test_the_overview_names_what_is_significantly_better_than_fine_tuning(run):
